@@ -315,15 +315,18 @@ func (r Route) entry() obj {
 	if r.Exact == "" {
 		match, path = obj{"prefix": r.Prefix}, r.Prefix+"*"
 	}
+	action := obj{
+		"cluster":      r.To.cluster(),
+		"timeout":      seconds(r.To.Timeout),
+		"retry_policy": r.To.retryPolicy(),
+	}
+	if r.To.Timeout == 0 {
+		action["max_stream_duration"] = noStreamLimit() // where there is a timeout, this would undo it
+	}
 	return obj{
-		"name":  "default",
-		"match": match,
-		"route": obj{
-			"cluster":             r.To.cluster(),
-			"timeout":             seconds(r.To.Timeout),
-			"retry_policy":        r.To.retryPolicy(),
-			"max_stream_duration": noStreamLimit(),
-		},
+		"name":      "default",
+		"match":     match,
+		"route":     action,
 		"decorator": obj{"operation": r.To.hostport() + path},
 	}
 }

@@ -14,10 +14,10 @@
 // the propagators b3, tracecontext and baggage; ratings has no SDK and hands the trace headers on; details hands nothing
 // on, so that its call to the outside starts a trace of its own.
 //
-// Which tracer stands where is not arbitrary. Envoy's OpenTelemetry tracer reads and writes traceparent only and lets old
-// B3 headers pass. Behind a sidecar of that kind a Zipkin sidecar, which prefers B3, would hang its span below the
-// application's span instead of the sidecar's. The traces join in either order; they nest fully only where the callers
-// speak Zipkin with USE_B3_WITH_W3C_PROPAGATION and the called OpenTelemetry, as here.
+// Which tracer stands where is not arbitrary. Envoy's OpenTelemetry tracer reads and writes traceparent only and lets the
+// caller's B3 headers pass. A Zipkin sidecar behind it prefers B3 and hangs its span below the calling application's span,
+// beside the calling sidecar's. The traces join in either order; they nest fully only where the callers speak Zipkin with
+// USE_B3_WITH_W3C_PROPAGATION and the called OpenTelemetry, as here.
 //
 // Without iptables nothing redirects an application's connections: its dialer is told the sidecar's outbound listeners
 // instead. Every workload has a loopback address of its own (127.10.0.x), so that senders can be told apart by address
