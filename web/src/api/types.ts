@@ -1,0 +1,258 @@
+/**
+ * The shapes of docs/api/openapi.yaml that the UI reads. Instants are decimal strings of
+ * nanoseconds since the epoch, durations integer nanoseconds, ids lower hex.
+ */
+
+export type KindName = "unspecified" | "internal" | "server" | "client" | "producer" | "consumer";
+
+export interface Read {
+  blocks?: number;
+  of?: number;
+  bytes?: number;
+}
+
+export interface List<T> {
+  items: T[];
+  next?: string;
+  complete?: boolean;
+  reason?: string;
+  read?: Read;
+}
+
+export interface Red {
+  n: number;
+  weight: number;
+  errors: number;
+  rate: number;
+  errorRate: number;
+  p50: number;
+  p95: number;
+  p99: number;
+  estimated: boolean;
+}
+
+export interface Service {
+  name: string;
+  group: string;
+  namespace: string;
+  slot: number;
+  spans: number;
+  lastTime?: string;
+  red?: Red;
+  before?: Red;
+  spark?: number[];
+  sparkErrors?: number[];
+}
+
+export interface Operation {
+  name: string;
+  kind: KindName;
+  n: number;
+}
+
+export interface AttributeKey {
+  key: string;
+  scope: string;
+  type: ValueType;
+  n: number;
+}
+
+export interface AttributeValue {
+  value: string;
+  type: string;
+  n: number;
+}
+
+export interface TraceService {
+  name: string;
+  slot: number;
+  spans: number;
+  errors: number;
+}
+
+export interface TraceSummary {
+  traceId: string;
+  start: string;
+  duration: number;
+  rootService: string;
+  rootOperation: string;
+  rootMissing?: boolean;
+  spans: number;
+  errors: number;
+  matched: number;
+  matchedStart?: string;
+  maybeIncomplete: boolean;
+  services: TraceService[];
+}
+
+export type WarningKind =
+  | "missing_parent"
+  | "shared_id"
+  | "duplicate"
+  | "clock_skew"
+  | "impossible_time"
+  | "twin_id"
+  | "cycle"
+  | "too_many_spans"
+  | "late";
+
+export interface Warning {
+  kind: WarningKind;
+  rows: number[];
+  count?: number;
+  message: string;
+}
+
+export interface SkeletonService {
+  name: string;
+  group: string;
+  namespace: string;
+  slot: number;
+}
+
+export interface Skeleton {
+  traceId: string;
+  start: string;
+  duration: number;
+  maybeIncomplete: boolean;
+  complete?: boolean;
+  reason?: string;
+  spanCount: number;
+  errorCount: number;
+  depth: number;
+  services: SkeletonService[];
+  names: string[];
+  spans: {
+    id: string[];
+    parent: number[];
+    start: number[];
+    duration: number[];
+    service: number[];
+    name: number[];
+    kind: number[];
+    flags: number[];
+    hop: number[];
+  };
+  warnings: Warning[];
+}
+
+export type ValueType = "string" | "int" | "double" | "bool" | "bytes" | "array" | "kvlist" | "null";
+
+export interface Attribute {
+  key: string;
+  type: ValueType;
+  value: unknown;
+}
+
+export interface SpanEvent {
+  time?: string;
+  name?: string;
+  attributes?: Attribute[];
+  dropped?: number;
+}
+
+export interface SpanLink {
+  traceId?: string;
+  spanId?: string;
+  traceState?: string;
+  attributes?: Attribute[];
+  dropped?: number;
+}
+
+export interface Span {
+  row: number;
+  spanId: string;
+  parentSpanId?: string;
+  name: string;
+  kind: KindName;
+  start: string;
+  end?: string;
+  duration: number;
+  status: "unset" | "ok" | "error";
+  statusMessage?: string;
+  service: string;
+  group?: string;
+  namespace?: string;
+  weight?: number;
+  traceState?: string;
+  flags?: number;
+  scope?: { name?: string; version?: string; attributes?: Attribute[] };
+  attributes: Attribute[];
+  resource: Attribute[];
+  events: SpanEvent[];
+  links: SpanLink[];
+  droppedAttributes?: number;
+  droppedEvents?: number;
+  droppedLinks?: number;
+}
+
+export interface Receiver {
+  protocol: "zipkin" | "otlp_grpc" | "otlp_http";
+  address: string;
+  spansPerSecond: number;
+  spans: number;
+  lastTime?: string;
+  refused: Record<string, number>;
+  misuses?: Record<string, number>;
+}
+
+export interface Status {
+  version: string;
+  commit: string;
+  uptime: number;
+  now: string;
+  receivers: Receiver[];
+  store: {
+    kind?: string;
+    spans?: number;
+    traces?: number;
+    bytes?: number;
+    limitBytes?: number;
+    diskBytes?: number;
+    evictedTraces?: number;
+    oldest?: string;
+    refusing?: string;
+    damaged?: string[];
+  };
+  listeners: { name?: string; address?: string; tls?: boolean; authenticated?: boolean }[];
+}
+
+export interface Receipt {
+  workload: string;
+  sender?: string;
+  protocol: string;
+  spans: number;
+  requests: number;
+  spansPerRequest?: number;
+  lastTime: string;
+  refused: Record<string, number>;
+  misuses: Record<string, number>;
+}
+
+export interface Reject {
+  time?: string;
+  sender?: string;
+  protocol?: string;
+  reason?: string;
+  message?: string;
+  bytes?: number;
+  head?: string;
+}
+
+export interface Receipts {
+  items?: Receipt[];
+  rejects?: Reject[];
+}
+
+export type ErrorKind =
+  | "invalid"
+  | "notFound"
+  | "tooLarge"
+  | "overloaded"
+  | "unsupported"
+  | "unauthenticated"
+  | "forbidden"
+  | "expired"
+  | "internal"
+  /** Ours: no answer at all, or one that is not the API's. */
+  | "network";
