@@ -2,11 +2,15 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
-// Run keeps the mesh and its traffic going until ctx ends, which is no error, or a proxy dies, which is one. Where
-// there is no Envoy the error is ErrNoEnvoy, before anything has started.
+// ErrProxyDied comes when an Envoy ended without being told to.
+var ErrProxyDied = errors.New("envoy ended by itself")
+
+// Run keeps the mesh and its traffic going until ctx ends, which is no error, or a proxy dies (ErrProxyDied). Where there
+// is no Envoy the error is ErrNoEnvoy, before anything has started.
 func Run(ctx context.Context, o Options) error {
 	m, err := StartMesh(ctx, o)
 	if err != nil {
@@ -20,7 +24,8 @@ func Run(ctx context.Context, o Options) error {
 	for _, e := range m.Envoys() {
 		log.Info("envoy runs", "pod", e.Pod(), "pid", e.PID(), "admin", "http://"+e.AdminAddr())
 	}
-	log.Info("mesh runs: open "+m.options.UI, "gateway", "http://"+m.Gateway()+"/productpage?id=0", "rate", m.options.Rate, "logs", m.options.WorkDir)
+	log.Info("mesh runs, traces at "+m.options.UI, "gateway", "http://"+m.Gateway()+"/productpage?id=0",
+		"requests a second", m.options.Rate, "logs", m.options.WorkDir)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -28,7 +33,7 @@ func Run(ctx context.Context, o Options) error {
 		go func() {
 			select {
 			case <-e.Done():
-				cancel(&proxyDied{e.Pod(), e.lastLogLine()})
+				cancel(fmt.Errorf("%s: %w: %s", e.Pod(), ErrProxyDied, e.lastLogLine()))
 			case <-ctx.Done():
 			}
 		}()
@@ -36,12 +41,9 @@ func Run(ctx context.Context, o Options) error {
 	if err := m.Drive(ctx); err != nil {
 		return err
 	}
-	if died, ok := context.Cause(ctx).(*proxyDied); ok {
-		return died
+	if err := context.Cause(ctx); errors.Is(err, ErrProxyDied) {
+		m.tempDir = "" // the error names a log in it
+		return err
 	}
 	return nil
 }
-
-type proxyDied struct{ pod, log string }
-
-func (e *proxyDied) Error() string { return fmt.Sprintf("envoy %s ended by itself: %s", e.pod, e.log) }

@@ -30,7 +30,8 @@ const (
 	stopTimeout  = 5 * time.Second  // from SIGTERM to SIGKILL
 )
 
-// FindEnvoy looks for an Envoy on PATH, then where tools/get puts it, the newest last installed. The error is ErrNoEnvoy.
+// FindEnvoy looks for an Envoy on PATH, then where tools/get puts it; of several there it takes the last fetched. The
+// error is ErrNoEnvoy.
 func FindEnvoy() (string, error) {
 	if path, err := exec.LookPath("envoy"); err == nil {
 		return path, nil

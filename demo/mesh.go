@@ -51,6 +51,9 @@ func (o Options) withDefaults() (Options, error) {
 			return o, fmt.Errorf("collector address %s %q: %w: the mesh reports by all three protocols, open all three receivers", field, address, err)
 		}
 	}
+	if _, _, err := splitIPPort(o.Gateway); err != nil {
+		return o, err
+	}
 	if o.Envoy == "" {
 		path, err := FindEnvoy()
 		if err != nil {
@@ -138,20 +141,16 @@ func (m *Mesh) start(ctx context.Context) error {
 }
 
 func (m *Mesh) startGateway(ctx context.Context, productpage, stock Service) error {
-	host, port, err := net.SplitHostPort(m.options.Gateway)
+	host, port, err := splitIPPort(m.options.Gateway)
 	if err != nil {
-		return fmt.Errorf("gateway address %q: %w: write host:port", m.options.Gateway, err)
-	}
-	number, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return fmt.Errorf("gateway address %q: port %q is no number", m.options.Gateway, port)
+		return err
 	}
 	m.gateway, err = StartEnvoy(ctx, EnvoyOptions{
 		Path: m.options.Envoy, WorkDir: m.options.WorkDir, Collector: m.options.Collector, Flush: m.options.Flush,
 		Proxy: Proxy{
 			Router: true,
 			Pod:    "istio-ingressgateway-7f57bc4f4f-4xs7d", App: "istio-ingressgateway", Version: "latest", Namespace: "istio-system",
-			Address: host, Port: int(number), Tracer: ZipkinB3W3C,
+			Address: host, Port: port, Tracer: ZipkinB3W3C,
 			Routes: []Route{
 				{Exact: "/productpage", To: productpage},
 				{Prefix: "/api/v1/products", To: productpage},
@@ -211,4 +210,14 @@ func podAddress(number int) string {
 		return address
 	}
 	return "127.0.0.1"
+}
+
+// splitIPPort reads the gateway's address, whose host Envoy wants as a number.
+func splitIPPort(address string) (ip string, port int, err error) {
+	ip, text, err := net.SplitHostPort(address)
+	number, notNumber := strconv.ParseUint(text, 10, 16)
+	if err != nil || notNumber != nil || net.ParseIP(ip) == nil {
+		return "", 0, fmt.Errorf("gateway address %q: write IP:port, say 127.0.0.1:8080", address)
+	}
+	return ip, int(number), nil
 }

@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -25,6 +26,7 @@ import (
 type seen struct {
 	trace, id, parent   string
 	service, name, kind string
+	pod                 string // of the resource, so only with OTLP
 	tags                map[string]string
 }
 
@@ -73,17 +75,15 @@ func (c *collector) keep(request *collectorpb.ExportTraceServiceRequest) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, rs := range request.ResourceSpans {
-		service := ""
+		resource := make(map[string]string)
 		for _, a := range rs.Resource.Attributes {
-			if a.Key == "service.name" {
-				service = a.Value.GetStringValue()
-			}
+			resource[a.Key] = a.Value.GetStringValue()
 		}
 		for _, ss := range rs.ScopeSpans {
 			for _, s := range ss.Spans {
 				span := seen{
 					trace: hex.EncodeToString(s.TraceId), id: hex.EncodeToString(s.SpanId), parent: hex.EncodeToString(s.ParentSpanId),
-					service: service, name: s.Name, kind: strings.TrimPrefix(s.Kind.String(), "SPAN_KIND_"),
+					service: resource["service.name"], pod: resource["k8s.pod.name"], name: s.Name, kind: strings.TrimPrefix(s.Kind.String(), "SPAN_KIND_"),
 					tags: make(map[string]string),
 				}
 				for _, a := range s.Attributes {
@@ -282,6 +282,11 @@ func TestMesh(t *testing.T) {
 		t.Errorf("the trace with the most services has %d, want at least 9", got)
 	}
 
+	for _, s := range spans.received() {
+		if s.service == "ratings.bookinfo" && s.pod != "ratings-v1-6c9f4b8d4c-x7b2p" {
+			t.Errorf("the sidecar of ratings reports k8s.pod.name %q: its environment detector is not at work", s.pod)
+		}
+	}
 	for _, e := range mesh.Envoys() {
 		stats, err := e.Stats(t.Context(), "tracing.")
 		if err != nil {
@@ -295,6 +300,62 @@ func TestMesh(t *testing.T) {
 		if stats["tracing.zipkin.reports_sent"]+stats["tracing.opentelemetry.spans_sent"] == 0 {
 			t.Errorf("%s sent nothing: %v", e.Pod(), stats)
 		}
+	}
+}
+
+func TestRunEndsWithContext(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: starts eight Envoys")
+	}
+	spans, addresses := newCollector(t)
+	envoy := realEnvoy(t) // not in the goroutine: it may end the test
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, Options{Envoy: envoy, Collector: addresses, Rate: 20, Flush: Flush{Interval: 100 * time.Millisecond}})
+	}()
+	wait.For(t, 60*time.Second, "spans of the traffic", func() bool { return mostServices(spans.received()) >= 9 })
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestStartMeshWithoutEnvoy(t *testing.T) {
+	t.Setenv("PATH", "")
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	_, err := StartMesh(t.Context(), Options{Collector: testCollector})
+	if !errors.Is(err, ErrNoEnvoy) || !strings.Contains(err.Error(), "spanloom load send") {
+		t.Fatalf("error %v, want ErrNoEnvoy that offers generated traffic", err)
+	}
+}
+
+func TestStartMeshChecksOptions(t *testing.T) {
+	for name, c := range map[string]struct {
+		options Options
+		want    string
+	}{
+		"no collector": {Options{}, "collector address"},
+		"rate":         {Options{Collector: testCollector, Rate: -1}, "rate -1 requests a second"},
+		"gateway":      {Options{Collector: testCollector, Gateway: "localhost:8080"}, `gateway address "localhost:8080"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.options.Envoy, c.options.WorkDir = "/nonexistent/envoy", t.TempDir()
+			_, err := StartMesh(t.Context(), c.options)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want it to contain %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestScenarioShares(t *testing.T) {
+	sum := 0
+	for _, s := range scenarios() {
+		sum += s.share
+	}
+	if sum != 100 {
+		t.Errorf("the shares of the scenarios add up to %d, want 100", sum)
 	}
 }
 

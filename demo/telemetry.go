@@ -61,7 +61,7 @@ func newTelemetry(ctx context.Context, p Proxy, sdk Tracer, c Collector, f Flush
 	}
 	return &telemetry{
 		provider: trace.NewTracerProvider(
-			trace.WithBatcher(loggingExporter{exporter, log.With("app", p.Pod)}, batching...),
+			trace.WithBatcher(&loggingExporter{SpanExporter: exporter, log: log.With("app", p.Pod)}, batching...),
 			trace.WithResource(resource.NewSchemaless(
 				attribute.String("service.name", p.App),
 				attribute.String("service.namespace", p.Namespace),
@@ -90,16 +90,25 @@ func sourceFor(peer, pod string) net.Addr {
 	return &net.TCPAddr{IP: net.ParseIP(pod)}
 }
 
-// loggingExporter logs what could not be sent, instead of handing it to the error handler that the whole process shares.
-// The spans are lost, as in any application.
+// loggingExporter logs when spans cannot be sent, and when they can again, instead of handing every error to the handler
+// that the whole process shares. The spans are lost, as in any application.
 type loggingExporter struct {
 	trace.SpanExporter
-	log *slog.Logger
+	log  *slog.Logger
+	lost int // spans since the last one delivered; the processor exports one batch at a time
 }
 
-func (e loggingExporter) ExportSpans(ctx context.Context, spans []trace.ReadOnlySpan) error {
-	if err := e.SpanExporter.ExportSpans(ctx, spans); err != nil && ctx.Err() == nil {
-		e.log.Warn("application spans not delivered", "spans", len(spans), "error", err)
+func (e *loggingExporter) ExportSpans(ctx context.Context, spans []trace.ReadOnlySpan) error {
+	err := e.SpanExporter.ExportSpans(ctx, spans)
+	switch {
+	case err != nil:
+		if e.lost == 0 {
+			e.log.Warn("application spans are not delivered", "error", err)
+		}
+		e.lost += len(spans)
+	case e.lost > 0:
+		e.log.Info("application spans are delivered again", "lost", e.lost)
+		e.lost = 0
 	}
 	return nil
 }
