@@ -1,6 +1,7 @@
 package config
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,12 +27,12 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := fmt.Sprint(c.ListenerAddr(c.HTTPAddr), c.ListenerAddr(c.JaegerGRPC), c.ListenerAddr(c.TempoAddr), c.ListenerAddr(c.TempoGRPC),
+	got := fmt.Sprintln(c.ListenerAddr(c.HTTPAddr), c.ListenerAddr(c.JaegerGRPC), c.ListenerAddr(c.TempoAddr), c.ListenerAddr(c.TempoGRPC),
 		c.ListenerAddr(c.ZipkinAddr), c.ListenerAddr(c.OTLPGRPCAddr), c.ListenerAddr(c.OTLPHTTPAddr), c.ListenerAddr(c.AdminAddr),
-		"|", c.ListenerAddr(c.DebugAddr), c.DataDir, c.Store, c.Retention, c.WALSync, c.MaxDisk.Of(1000), c.Redact, c.SamplingPercent)
-	want := "127.0.0.1:16686 127.0.0.1:16685 127.0.0.1:3200 127.0.0.1:9095 127.0.0.1:9411 127.0.0.1:4317 127.0.0.1:4318 127.0.0.1:8888|" +
-		" ./spanloom-data local 360h0m0s 1s 800 true 100"
-	if strings.ReplaceAll(got, " | ", "|") != want {
+		"debug="+c.ListenerAddr(c.DebugAddr), c.DataDir, c.Store, c.Retention, c.WALSync, c.MaxDisk.Of(1000), c.Redact, c.SamplingPercent)
+	want := "127.0.0.1:16686 127.0.0.1:16685 127.0.0.1:3200 127.0.0.1:9095 127.0.0.1:9411 127.0.0.1:4317 127.0.0.1:4318 127.0.0.1:8888" +
+		" debug= ./spanloom-data local 360h0m0s 1s 800 true 100\n"
+	if got != want {
 		t.Errorf("defaults are\n%s, want\n%s", got, want)
 	}
 }
@@ -108,12 +109,19 @@ func TestParse(t *testing.T) {
 	}
 }
 
+var update = flag.Bool("update", false, "write docs/configuration.md")
+
 func TestReferencePageHasEverySetting(t *testing.T) {
+	if *update {
+		if err := os.WriteFile("../docs/configuration.md", []byte(Reference()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	page, err := os.ReadFile("../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := Reference(); string(page) != want {
-		t.Errorf("docs/configuration.md is not what the table gives: run `go run ./cmd/spanloom config reference > docs/configuration.md`")
+		t.Errorf("docs/configuration.md is not what the table gives: run `go test ./config -update`")
 	}
 }
