@@ -1,0 +1,59 @@
+# Each target is a line or two of ordinary tool calls; what needs more stands in tools/.
+SHELL := /bin/bash
+GO ?= go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+DATE := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+UI_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) web/index.html web/package.json web/package-lock.json web/vite.config.ts
+
+.PHONY: build run demo test test-go test-web test-e2e test-long bench lint fuzz web clean
+build: web/dist/index.html
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/spanloom ./cmd/spanloom
+
+run: build
+	bin/spanloom serve
+
+# A mesh of real Envoys with traffic, reporting to a Spanloom of its own; ends with Ctrl-C.
+demo: build
+	bin/spanloom demo
+
+# The everyday suite: Go, UI units, one end-to-end run with a real Envoy and Chromium. At most 10 minutes warm.
+test: test-go test-web test-e2e
+
+test-go: web/dist/index.html
+	$(GO) test -timeout 15m ./...
+
+test-web: web/node_modules/.package-lock.json
+	cd web && npm test
+
+test-e2e: build
+	tools/get envoy >/dev/null && tools/get chromium >/dev/null
+	$(GO) test -tags e2e -count 1 -timeout 10m ./test/e2e/...
+
+# Race detector, 200 kills, every fixture payload, SDKs.
+test-long: build
+	SPANLOOM_LONG=1 $(GO) test -race -timeout 40m ./...
+
+bench: build
+	$(GO) run ./test/bench
+
+lint: web/node_modules/.package-lock.json
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these files'; exit 1; }
+	$(GO) vet ./... && $(GO) vet -tags e2e ./test/...
+	$(GO) test -count 1 ./internal/rules
+	cd web && npm run --silent lint
+
+# Every fuzz target for FUZZTIME each.
+FUZZTIME ?= 30s
+fuzz:
+	tools/fuzz $(FUZZTIME)
+
+web: web/dist/index.html
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund && touch node_modules/.package-lock.json
+web/dist/index.html: web/node_modules/.package-lock.json $(UI_SOURCES)
+	cd web && npm run --silent build
+
+clean:
+	rm -rf bin web/dist/assets web/dist/index.html web/node_modules

@@ -1,0 +1,207 @@
+// Package rules holds rules about the code itself, as tests: which room may import which, and which licences may come in.
+package rules
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/spanloom/spanloom/"
+
+// arrows says what each room may import of ours, and why not more. A room is the longest matching prefix. internal/problem,
+// internal/wait, internal/nearest and internal/faultfs may be imported by everyone.
+var arrows = []struct {
+	room   string
+	may    []string
+	reason string
+}{
+	{"span", nil, "the vocabulary imports nothing of ours"},
+	{"receive/otlp", []string{"span", "receive"}, "receivers decode; they know neither steps nor engines"},
+	{"receive/zipkin", []string{"span", "receive"}, "receivers decode; they know neither steps nor engines"},
+	{"receive/door", []string{"span", "receive"}, "ports know no engine"},
+	{"receive", []string{"span"}, "receive declares the Sink it needs"},
+	{"process", []string{"span"}, "steps know neither receivers nor engines"},
+	{"store/storetest", []string{"span", "store"}, "the suite tests the contract, not an engine"},
+	{"store/match", []string{"span", "store"}, "shared by engines"},
+	{"store/mem", []string{"span", "store"}, "engines know the contract only"},
+	{"store/local", []string{"span", "store", "store/mem"}, "the embedded engine keeps its memory part in mem"},
+	{"store", []string{"span"}, "the contract knows no engine"},
+	{"query/jaegerapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
+	{"query/uiapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
+	{"query", []string{"span", "store", "query"}, "query is engine-neutral: it imports the contract, never an engine"},
+	{"web", nil, "the UI is files"},
+	{"config", nil, "settings are plain data"},
+	{"load", []string{"span", "receive/otlp", "receive/zipkin"}, "load is a client: it uses encoders, never the server"},
+	{"demo", nil, "the demo is a mesh beside Spanloom, reached by its ports"},
+}
+
+// everyone may import these.
+var everyone = []string{"internal/problem", "internal/wait", "internal/nearest", "internal/faultfs", "store/match"}
+
+func TestArrowsPointOneWay(t *testing.T) {
+	out, err := exec.Command("go", "list", "-e", "-f", `{{.ImportPath}} {{join .Imports ","}}`, module+"...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool)
+	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		pkg, imports, _ := strings.Cut(line, " ")
+		pkg = strings.TrimPrefix(pkg, module)
+		for _, a := range arrows {
+			if pkg != a.room && !strings.HasPrefix(pkg, a.room+"/") {
+				continue
+			}
+			seen[a.room] = true
+			for _, imp := range strings.Split(imports, ",") {
+				imp, ours := strings.CutPrefix(imp, module)
+				if !ours || inside(imp, a.room) || slices.Contains(everyone, imp) || slices.ContainsFunc(a.may, func(m string) bool { return inside(imp, m) && !isEngine(imp, a.may) }) {
+					continue
+				}
+				t.Errorf("%s imports %s: %s", pkg, imp, a.reason)
+			}
+			break
+		}
+	}
+	for _, a := range arrows {
+		if !seen[a.room] {
+			t.Errorf("no package in room %s: take it off the table or build it", a.room)
+		}
+	}
+}
+
+func inside(pkg, room string) bool { return pkg == room || strings.HasPrefix(pkg, room+"/") }
+
+// isEngine: "may import store" means the contract, not the engines below it, unless they are named.
+func isEngine(pkg string, may []string) bool {
+	return (inside(pkg, "store/mem") || inside(pkg, "store/local")) && !slices.ContainsFunc(may, func(m string) bool { return strings.HasPrefix(m, "store/") && inside(pkg, m) })
+}
+
+// phrases that only licences of the allowed families have.
+var phrases = []struct{ licence, phrase string }{
+	{"Apache-2.0", "Apache License"},
+	{"MIT", "Permission is hereby granted, free of charge"},
+	{"BSD", "Redistribution and use in source and binary forms"},
+	{"MPL-2.0", "Mozilla Public License"},
+	{"ISC", "Permission to use, copy, modify, and/or distribute this software"},
+	{"ISC", "Permission to use, copy, modify, and distribute this software"},
+}
+
+// refused families win over any phrase above.
+var refused = []string{"GNU AFFERO GENERAL PUBLIC LICENSE", "Server Side Public License", "GNU GENERAL PUBLIC LICENSE", "Business Source License", "Elastic License"}
+
+func TestLicencesOfGoModules(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-test", "-f", "{{with .Module}}{{.Path}} {{.Dir}}{{end}}", module+"...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	modules := make(map[string]string)
+	for _, line := range strings.Split(string(out), "\n") {
+		if path, dir, ok := strings.Cut(line, " "); ok && path+"/" != module {
+			modules[path] = dir
+		}
+	}
+	if len(modules) < 5 {
+		t.Fatalf("only %d modules found: the listing is broken", len(modules))
+	}
+	for path, dir := range modules {
+		if licence, err := licenceOf(dir); err != nil {
+			t.Errorf("%s: %v", path, err)
+		} else {
+			t.Logf("%s: %s", path, licence)
+		}
+	}
+}
+
+func licenceOf(dir string) (string, error) {
+	for ; ; dir = filepath.Dir(dir) {
+		files, _ := filepath.Glob(filepath.Join(dir, "[LlCc][IiOo][CcPp]*"))
+		for _, f := range files {
+			text, err := os.ReadFile(f)
+			if err != nil {
+				continue
+			}
+			plain := strings.Join(strings.Fields(string(text)), " ")
+			for _, r := range refused {
+				if strings.Contains(plain, r) {
+					return "", errors.New("is under the " + r)
+				}
+			}
+			for _, p := range phrases {
+				if strings.Contains(plain, p.phrase) {
+					return p.licence, nil
+				}
+			}
+		}
+		if !strings.Contains(filepath.Base(filepath.Dir(dir)), "@") && !strings.Contains(dir, "@") {
+			return "", errors.New("no licence file that is known to be Apache-2.0, MIT, BSD, MPL or ISC")
+		}
+	}
+}
+
+// allowedNPM are the SPDX expressions of npm packages that may be in the tree (shipped or used to build).
+var allowedNPM = []string{"MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MPL-2.0", "0BSD", "Unlicense", "CC0-1.0", "BlueOak-1.0.0",
+	"CC-BY-4.0", "MIT-0", "Python-2.0", "(MIT OR CC0-1.0)", "MIT OR Apache-2.0", "Apache-2.0 OR MIT", "(MIT AND Zlib)"}
+
+func TestLicencesOfNPMPackages(t *testing.T) {
+	data, err := os.ReadFile("../../web/node_modules/.package-lock.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("web/node_modules is not installed: `make web` installs it, `make lint` does so first")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lock struct {
+		Packages map[string]struct{ Version, License string }
+	}
+	if err := json.Unmarshal(data, &lock); err != nil {
+		t.Fatal(err)
+	}
+	if len(lock.Packages) < 5 {
+		t.Fatalf("only %d npm packages found", len(lock.Packages))
+	}
+	for path, p := range lock.Packages {
+		licence := p.License
+		if licence == "" {
+			var own struct{ License string }
+			if data, err := os.ReadFile(filepath.Join("../../web", path, "package.json")); err == nil {
+				_ = json.Unmarshal(data, &own)
+			}
+			licence = own.License
+		}
+		if !slices.Contains(allowedNPM, licence) {
+			t.Errorf("%s %s has licence %q", path, p.Version, licence)
+		}
+	}
+}
+
+// TestNothingPrivateIsCommitted looks for machine paths and registry hosts in what git tracks.
+func TestNothingPrivateIsCommitted(t *testing.T) {
+	out, err := exec.Command("git", "-C", "../..", "ls-files", "-z").Output()
+	if err != nil {
+		t.Skip("not a git checkout: " + err.Error())
+	}
+	words := []string{"/ro" + "ot/", "/wo" + "rk/", "registry." + "npmjs", "proxy.gol" + "ang.org", "pypi." + "org", "files.pythonhosted" + ".org"}
+	n := 0
+	for _, name := range strings.Split(string(out), "\x00") {
+		data, err := os.ReadFile(filepath.Join("../..", name))
+		if name == "" || err != nil || slices.Contains(data[:min(len(data), 8000)], 0) {
+			continue
+		}
+		n++
+		for _, w := range words {
+			if strings.Contains(string(data), w) {
+				t.Errorf("%s contains %q", name, w)
+			}
+		}
+	}
+	if n == 0 {
+		t.Fatal("no file looked at")
+	}
+}
