@@ -39,21 +39,36 @@ func (t *internTable) intern(b *Batch, key []byte) uint32 {
 	}
 }
 
-// grow also rebuilds the table of a batch whose Keys were filled without it (decoded or cloned by columns).
+// grow also rebuilds the table of a batch whose Keys were filled without it (cloned by columns).
 func (t *internTable) grow(b *Batch) {
-	n := max(minSlots, 2*len(t.slots))
+	t.fill(b, max(minSlots, 2*len(t.slots)))
+}
+
+// rebuild fits the table to Keys that were filled without it and reports whether they are all different.
+func (t *internTable) rebuild(b *Batch) bool { return t.fill(b, minSlots) }
+
+func (t *internTable) fill(b *Batch, n int) (distinct bool) {
 	for n < 4*len(b.Keys) {
 		n *= 2
 	}
-	t.slots = make([]uint32, n)
+	if cap(t.slots) < n {
+		t.slots = make([]uint32, n)
+	} else {
+		t.slots = t.slots[:n]
+		clear(t.slots)
+	}
+	distinct = true
 	mask := uint32(n - 1)
 	for i, k := range b.Keys {
-		at := hashBytes(b.Bytes(k)) & mask
+		key := b.Bytes(k)
+		at := hashBytes(key) & mask
 		for t.slots[at] != 0 {
+			distinct = distinct && string(b.Bytes(b.Keys[t.slots[at]-1])) != string(key)
 			at = (at + 1) & mask
 		}
 		t.slots[at] = uint32(i) + 1
 	}
+	return distinct
 }
 
 // hashSeed differs per process, so that nobody can send keys that all fall into one slot.
