@@ -73,6 +73,11 @@ func (p Proxy) bootstrap(c Collector, f Flush) (obj, error) {
 			"listeners": listeners,
 			"clusters":  clusters,
 		},
+		"overload_manager": obj{"resource_monitors": list{
+			typed("envoy.resource_monitors.global_downstream_max_connections",
+				"envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+				obj{"max_active_downstream_connections": "2147483647"}),
+		}},
 		"layered_runtime": obj{"layers": list{obj{
 			"name":         "flush",
 			"static_layer": f.runtime(),
