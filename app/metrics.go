@@ -1,0 +1,120 @@
+package app
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/spanloom/spanloom/process"
+	"github.com/spanloom/spanloom/receive"
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
+)
+
+// metrics reads everything at scrape time from the rooms' own counts: the span path updates no metric object.
+type metrics struct {
+	ledger *receive.Ledger
+	steps  *process.Pipeline
+	engine store.Engine
+	budget *receive.Budget
+}
+
+var protocols = []span.Protocol{span.ProtocolZipkin, span.ProtocolOTLPGRPC, span.ProtocolOTLPHTTP}
+
+// collectorLabels are what the OpenTelemetry Collector calls a protocol: people's dashboards ask for these.
+var collectorLabels = map[span.Protocol][2]string{
+	span.ProtocolZipkin: {"zipkin", "http"}, span.ProtocolOTLPGRPC: {"otlp", "grpc"}, span.ProtocolOTLPHTTP: {"otlp", "http"},
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+var (
+	receivedDesc    = desc("spanloom_received_spans_total", "Spans accepted from senders.", "protocol")
+	requestsDesc    = desc("spanloom_received_requests_total", "Requests whose spans were accepted.", "protocol")
+	refusedDesc     = desc("spanloom_refused_total", "Spans refused, or bodies where their spans could not be counted.", "protocol", "reason")
+	misuseDesc      = desc("spanloom_misuses_total", "Requests taken with a note: a wrong path, a wrong protocol on a port.", "protocol", "misuse")
+	sampledOutDesc  = desc("spanloom_sampled_out_spans_total", "Spans of traces that head sampling did not keep.")
+	redactedDesc    = desc("spanloom_redacted_values_total", "Values changed by redaction.")
+	cutDesc         = desc("spanloom_cut_spans_total", "Spans cut to a limit.")
+	timesDesc       = desc("spanloom_replaced_times_total", "Spans with an absent or impossible start, filed by their receipt.")
+	derivedDesc     = desc("spanloom_derived_services_total", "Spans without a usable service.name.")
+	storeSpansDesc  = desc("spanloom_store_spans", "Spans held.")
+	storeTracesDesc = desc("spanloom_store_traces", "Traces held.")
+	storeBytesDesc  = desc("spanloom_store_memory_bytes", "Memory that spans and their indices take.")
+	storeLimitDesc  = desc("spanloom_store_memory_limit_bytes", "Memory at which the oldest traces go.")
+	storeDiskDesc   = desc("spanloom_store_disk_bytes", "Bytes of the data folder.")
+	evictedDesc     = desc("spanloom_store_evicted_spans_total", "Spans that went because of limits or age.")
+	refusingDesc    = desc("spanloom_store_refusing", "1 while ingest is refused.")
+	damagedDesc     = desc("spanloom_store_damaged", "Frames and files that could not be read.")
+	syncsDesc       = desc("spanloom_log_syncs_total", "fsyncs of the log.")
+	logBytesDesc    = desc("spanloom_log_written_bytes_total", "Bytes written to the log.")
+	inFlightDesc    = desc("spanloom_inflight_bytes", "Bytes of request bodies being read and decoded.")
+
+	collectorAccepted      = desc("otelcol_receiver_accepted_spans", "As the OpenTelemetry Collector names it.", "receiver", "transport")
+	collectorAcceptedTotal = desc("otelcol_receiver_accepted_spans_total", "As the OpenTelemetry Collector names it.", "receiver", "transport")
+	collectorRefused       = desc("otelcol_receiver_refused_spans", "As the OpenTelemetry Collector names it.", "receiver", "transport")
+	collectorRefusedTotal  = desc("otelcol_receiver_refused_spans_total", "As the OpenTelemetry Collector names it.", "receiver", "transport")
+	collectorSent          = desc("otelcol_exporter_sent_spans", "Spans handed to the store.", "exporter")
+	collectorSentTotal     = desc("otelcol_exporter_sent_spans_total", "Spans handed to the store.", "exporter")
+)
+
+// Describe sends nothing: the collector is unchecked, because the same fact is exposed under two names and types.
+func (m *metrics) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(out chan<- prometheus.Metric) {
+	counter := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	// The names without _total are not valid counters in OpenMetrics, so they are exposed as untyped.
+	untyped := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.UntypedValue, v, labels...)
+	}
+	stats := m.engine.Stats()
+	var sent int64
+	for _, p := range protocols {
+		t := m.ledger.Totals(p)
+		sent += t.Spans
+		counter(receivedDesc, float64(t.Spans), p.String())
+		counter(requestsDesc, float64(t.Requests), p.String())
+		for _, r := range receive.Reasons() {
+			counter(refusedDesc, float64(t.Refused[r]), p.String(), string(r))
+		}
+		for misuse, n := range t.Misuses {
+			counter(misuseDesc, float64(n), p.String(), string(misuse))
+		}
+		l := collectorLabels[p]
+		untyped(collectorAccepted, float64(t.Spans), l[0], l[1])
+		counter(collectorAcceptedTotal, float64(t.Spans), l[0], l[1])
+		untyped(collectorRefused, float64(t.RefusedSpans), l[0], l[1])
+		counter(collectorRefusedTotal, float64(t.RefusedSpans), l[0], l[1])
+	}
+	untyped(collectorSent, float64(sent), stats.Kind)
+	counter(collectorSentTotal, float64(sent), stats.Kind)
+
+	c := m.steps.Counts()
+	counter(sampledOutDesc, float64(c.SampledOut))
+	counter(redactedDesc, float64(c.Redacted))
+	counter(cutDesc, float64(c.Cut))
+	counter(timesDesc, float64(c.TimesReplaced))
+	counter(derivedDesc, float64(c.ServicesDerived))
+
+	gauge(storeSpansDesc, float64(stats.Spans))
+	gauge(storeTracesDesc, float64(stats.Traces))
+	gauge(storeBytesDesc, float64(stats.Bytes))
+	gauge(storeLimitDesc, float64(stats.LimitBytes))
+	gauge(storeDiskDesc, float64(stats.DiskBytes))
+	counter(evictedDesc, float64(stats.EvictedSpans))
+	refusing := 0.0
+	if stats.Refusing != "" {
+		refusing = 1
+	}
+	gauge(refusingDesc, refusing)
+	gauge(damagedDesc, float64(len(stats.Damaged)))
+	counter(syncsDesc, float64(stats.LogSyncs))
+	counter(logBytesDesc, float64(stats.LogBytes))
+	gauge(inFlightDesc, float64(m.budget.Used()))
+}
