@@ -130,12 +130,12 @@ func (in *Intake) fill(body *Body, r *http.Request) (Reason, *problem.Problem) {
 		if int64(len(buf)) > in.MaxBody {
 			return BodyTooLarge, in.tooLarge("body of more than " + fmt.Sprint(in.MaxBody) + " bytes after decompression")
 		}
-		if err == io.EOF {
-			return "", nil
-		}
 		if err != nil {
 			if p := readProblem(wire.err); p != nil {
-				return TimedOut, p
+				return TimedOut, p // also where a decoder took a broken connection for the end
+			}
+			if err == io.EOF {
+				return "", nil
 			}
 			return BadEncoding, problem.New(problem.Invalid, "body does not decompress: "+err.Error(), "check Content-Encoding against the body")
 		}

@@ -31,6 +31,7 @@ type Ledger struct {
 	rejects   []Rejection // ring, newest last
 	lastLog   map[logKey]*logState
 	maxMinute int
+	batches   int64
 }
 
 const (
@@ -61,6 +62,8 @@ type Receipt struct {
 	Last     int64            `json:"last"` // receipt of its last span, ns
 	Refused  map[Reason]int64 `json:"refused,omitempty"`
 	Misuses  map[Misuse]int64 `json:"misuses,omitempty"`
+
+	batch int64 // the last batch counted in Requests: a batch may hold a workload's rows in several runs
 }
 
 type rowKey struct {
@@ -136,6 +139,7 @@ func (l *Ledger) Accepted(b *span.Batch) {
 	}
 	s.spans += int64(b.Len())
 
+	l.batches++
 	m := l.open(b.Received)
 	for from := 0; from < b.Len(); {
 		group, ns := b.Group[from], b.Namespace[from]
@@ -145,7 +149,10 @@ func (l *Ledger) Accepted(b *span.Batch) {
 		}
 		row := m.row(b.Bytes(group), b.Bytes(ns), b.Protocol)
 		row.Spans += int64(to - from)
-		row.Requests++
+		if row.batch != l.batches {
+			row.batch = l.batches
+			row.Requests++
+		}
 		row.Last = b.Received
 		if b.Sender.IsValid() && row.Sender == "" {
 			row.Sender = b.Sender.String()
