@@ -1,0 +1,16 @@
+//go:build !linux && !darwin && !freebsd && !windows
+
+package faultfs
+
+import (
+	"errors"
+	"os"
+)
+
+// On these systems the embedded engine is not supported: it says so when it takes the lock.
+
+func lock(*os.File) error { return errors.ErrUnsupported }
+
+func syncDir(string) error { return errors.ErrUnsupported }
+
+func free(string) (int64, error) { return 0, errors.ErrUnsupported }
