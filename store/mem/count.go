@@ -1,0 +1,185 @@
+package mem
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/match"
+)
+
+// keyPlace is a key in one kind of owner.
+type keyPlace struct {
+	key string
+	in  store.FieldScope
+}
+
+type keyCounts map[keyPlace]*[span.NumTypes]int64
+
+// countKeys adds the keys of some rows.
+func countKeys(b *span.Batch, rows []uint32, q store.KeysQuery, total keyCounts) {
+	// By index of key and type first: texts are looked at once per key.
+	var counts [store.Intrinsic][]int64
+	wants := func(in store.FieldScope) bool { return q.In == store.InAny || q.In == in }
+	add := func(in store.FieldScope, attrs span.Range, n int64) {
+		if attrs.Len > 0 && counts[in] == nil {
+			counts[in] = make([]int64, len(b.Keys)*int(span.NumTypes))
+		}
+		for _, a := range b.AttrsOf(attrs) {
+			counts[in][int(a.Key)*int(span.NumTypes)+int(a.Type)] += n
+		}
+	}
+	resources, scopes := make([]int64, len(b.Resources)), make([]int64, len(b.Scopes))
+	for _, row := range rows {
+		resources[b.Resource[row]]++
+		scopes[b.Scope[row]]++
+		if wants(store.InSpan) {
+			add(store.InSpan, b.SpanAttrs[row], 1)
+		}
+		if wants(store.InEvent) {
+			for _, e := range b.EventsOf(int(row)) {
+				add(store.InEvent, e.Attrs, 1)
+			}
+		}
+		if wants(store.InLink) {
+			for _, l := range b.LinksOf(int(row)) {
+				add(store.InLink, l.Attrs, 1)
+			}
+		}
+	}
+	for i, n := range resources {
+		if n > 0 && wants(store.InResource) {
+			add(store.InResource, b.Resources[i].Attrs, n)
+		}
+	}
+	for i, n := range scopes {
+		if n > 0 && wants(store.InScope) {
+			add(store.InScope, b.Scopes[i].Attrs, n)
+		}
+	}
+	for in := range counts {
+		total.add(b, store.FieldScope(in), counts[in], q.Prefix)
+	}
+}
+
+func (t keyCounts) add(b *span.Batch, in store.FieldScope, counts []int64, prefix string) {
+	for i, n := range counts {
+		if n == 0 {
+			continue
+		}
+		key := b.Bytes(b.Keys[i/int(span.NumTypes)])
+		if !bytes.HasPrefix(key, []byte(prefix)) {
+			continue
+		}
+		types := t[keyPlace{string(key), in}]
+		if types == nil {
+			types = new([span.NumTypes]int64)
+			t[keyPlace{string(key), in}] = types
+		}
+		types[i%int(span.NumTypes)] += n
+	}
+}
+
+// list is the keys, most frequent first, then by key and scope; all of them where limit is not positive.
+func (t keyCounts) list(limit int) []store.Key {
+	list := make([]store.Key, 0, len(t))
+	for place, types := range t {
+		k := store.Key{Key: place.key, In: place.in}
+		for typ, n := range types {
+			k.N += n
+			if n > types[k.Type] {
+				k.Type = span.Type(typ)
+			}
+		}
+		list = append(list, k)
+	}
+	slices.SortFunc(list, func(a, b store.Key) int {
+		return cmp.Or(cmp.Compare(b.N, a.N), strings.Compare(a.Key, b.Key), cmp.Compare(a.In, b.In))
+	})
+	return first(list, limit)
+}
+
+func first[T any](list []T, limit int) []T {
+	if limit > 0 && len(list) > limit {
+		return list[:limit]
+	}
+	return list
+}
+
+type textValue struct {
+	text string
+	typ  span.Type
+}
+
+// valueCounter counts the values of a field: within a chunk by value, which for interned strings is by run, then by text.
+type valueCounter struct {
+	get     *match.Getter
+	prefix  string
+	values  []span.Value
+	chunk   map[span.Value]int64
+	total   map[textValue]int64
+	scratch []byte
+}
+
+func (v *valueCounter) count(b *span.Batch, rows []uint32) {
+	v.get.Bind(b)
+	if v.get.Computed() {
+		for _, row := range rows {
+			v.scratch = v.get.AppendText(v.scratch[:0], int(row))
+			if len(v.scratch) > 0 {
+				v.add(v.scratch, span.TypeString, 1)
+			}
+		}
+		return
+	}
+	clear(v.chunk)
+	for _, row := range rows {
+		v.values = v.get.Append(v.values[:0], int(row))
+		for _, value := range v.values {
+			v.chunk[value]++
+		}
+	}
+	for value, n := range v.chunk {
+		if value.Type < span.TypeStrings {
+			v.addValue(b, value, n)
+			continue
+		}
+		for e := b.Elements(value); ; {
+			element, ok := e.Next()
+			if !ok {
+				break
+			}
+			v.addValue(b, element, n)
+		}
+	}
+}
+
+func (v *valueCounter) addValue(b *span.Batch, value span.Value, n int64) {
+	text, ok := match.AppendText(v.scratch[:0], b, value)
+	v.scratch = text
+	if ok {
+		v.add(text, value.Type, n)
+	}
+}
+
+func (v *valueCounter) add(text []byte, typ span.Type, n int64) {
+	if len(v.total) > maxDistinct || !bytes.HasPrefix(text, []byte(v.prefix)) {
+		return
+	}
+	v.total[textValue{string(text), typ}] += n
+}
+
+// list is the values, most frequent first, then by text and type.
+func (v *valueCounter) list(limit int) []store.ValueCount {
+	list := make([]store.ValueCount, 0, len(v.total))
+	for value, n := range v.total {
+		list = append(list, store.ValueCount{Text: value.text, Type: value.typ, N: n})
+	}
+	slices.SortFunc(list, func(a, b store.ValueCount) int {
+		return cmp.Or(cmp.Compare(b.N, a.N), strings.Compare(a.Text, b.Text), cmp.Compare(a.Type, b.Type))
+	})
+	return first(list, limit)
+}

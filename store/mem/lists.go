@@ -1,0 +1,178 @@
+package mem
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/match"
+)
+
+// The lists count stored rows by their start: a duplicate that was received twice counts twice.
+
+// summary is what the services and operations lists need of a chunk. It is made by the first reader of a sealed chunk that
+// lies in his window as a whole.
+type summary struct{ groups []group }
+
+// group is the rows of a chunk that are equal in these columns.
+type group struct {
+	service, group, namespace, name span.Str
+	kind                            span.Kind
+	n                               int64
+	last                            int64 // newest start
+}
+
+// maxGroups bounds the summary that is remembered: a chunk with a span name per request is summed up anew each time.
+const maxGroups = chunkRows / 16
+
+func (e *Engine) summaryOf(c *chunk, sc *scanner, done *store.Done) *summary {
+	if sc.whole(c) {
+		if s := c.summary.Load(); s != nil {
+			return s
+		}
+	}
+	done.Read.Blocks++
+	done.Read.Bytes += c.bytes
+	s := summarise(c, sc.match(c))
+	if sc.whole(c) && len(s.groups) <= maxGroups {
+		c.summary.Store(s)
+	}
+	return s
+}
+
+func summarise(c *chunk, rows []uint32) *summary {
+	type key struct {
+		service, group, namespace, name span.Str
+		kind                            span.Kind
+	}
+	s, index, b := new(summary), make(map[key]int), &c.batch
+	for _, row := range rows {
+		k := key{b.Service[row], b.Group[row], b.Namespace[row], b.Name[row], b.Kind[row]}
+		i, ok := index[k]
+		if !ok {
+			i = len(s.groups)
+			index[k] = i
+			s.groups = append(s.groups, group{k.service, k.group, k.namespace, k.name, k.kind, 0, b.Time[row]})
+		}
+		s.groups[i].n++
+		s.groups[i].last = max(s.groups[i].last, b.Time[row])
+	}
+	return s
+}
+
+// groups calls fn with every group of equal rows in the window.
+func (e *Engine) groups(ctx context.Context, s store.Scope, r store.TimeRange, fn func(b *span.Batch, g group)) (store.Done, error) {
+	sc, err := e.newScanner(s, nil, match.Window{TimeRange: r, Mode: store.Start})
+	if err != nil {
+		return store.Done{}, err
+	}
+	done := store.Done{Complete: true, Read: store.Read{Of: int64(len(sc.chunks))}}
+	for _, c := range sc.chunks {
+		if err := ctx.Err(); err != nil {
+			done.Complete, done.Reason = false, reason(err)
+			break
+		}
+		if !sc.window.Block(c.minStart, c.maxStart, c.maxEnd) {
+			continue
+		}
+		for _, g := range e.summaryOf(c, sc, &done).groups {
+			fn(&c.batch, g)
+		}
+	}
+	return done, nil
+}
+
+// Services lists services by name; group and namespace are those of the service's newest span.
+func (e *Engine) Services(ctx context.Context, s store.Scope, r store.TimeRange) ([]store.Service, store.Done, error) {
+	index := make(map[string]int)
+	var list []store.Service
+	done, err := e.groups(ctx, s, r, func(b *span.Batch, g group) {
+		i, ok := index[string(b.Bytes(g.service))]
+		if !ok {
+			i = len(list)
+			list = append(list, store.Service{Name: b.String(g.service), Group: b.String(g.group), Namespace: b.String(g.namespace), LastTime: g.last})
+			index[list[i].Name] = i
+		}
+		l := &list[i]
+		l.Spans += g.n
+		if newer := cmp.Or(cmp.Compare(g.last, l.LastTime), bytes.Compare(b.Bytes(g.group), []byte(l.Group)),
+			bytes.Compare(b.Bytes(g.namespace), []byte(l.Namespace))); newer > 0 {
+			l.LastTime, l.Group, l.Namespace = g.last, b.String(g.group), b.String(g.namespace)
+		}
+	})
+	slices.SortFunc(list, func(a, b store.Service) int { return cmp.Compare(a.Name, b.Name) })
+	return list, done, err
+}
+
+// Operations lists a service's operations.
+func (e *Engine) Operations(ctx context.Context, s store.Scope, service string, r store.TimeRange) ([]store.Operation, store.Done, error) {
+	type key struct {
+		name string
+		kind span.Kind
+	}
+	counts := make(map[key]int64)
+	done, err := e.groups(ctx, s, r, func(b *span.Batch, g group) {
+		if string(b.Bytes(g.service)) == service {
+			counts[key{b.String(g.name), g.kind}] += g.n
+		}
+	})
+	list := make([]store.Operation, 0, len(counts))
+	for k, n := range counts {
+		list = append(list, store.Operation{Name: k.name, Kind: k.kind, N: n})
+	}
+	slices.SortFunc(list, func(a, b store.Operation) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
+	})
+	return list, done, err
+}
+
+// maxDistinct bounds what Keys and Values collect: 100,000 texts of a request id's length are 10 MB.
+const maxDistinct = 100_000
+
+var tooMany = fmt.Sprintf("more than %d different ones: narrow the time range or give a prefix", maxDistinct)
+
+// Keys counts where keys stand: once per span that has it, resources and scopes once per span of theirs, events and links each.
+func (e *Engine) Keys(ctx context.Context, s store.Scope, q store.KeysQuery) ([]store.Key, store.Done, error) {
+	var expr store.Expr
+	if q.Service != "" {
+		expr = store.Cond{Field: store.Field{In: store.Intrinsic, Key: store.FieldService}, Op: store.Eq, Value: store.Text(q.Service)}
+	}
+	sc, err := e.newScanner(s, expr, match.Window{TimeRange: q.Range, Mode: store.Start})
+	if err != nil {
+		return nil, store.Done{}, err
+	}
+	total := make(keyCounts)
+	done := sc.each(ctx, func(c *chunk, rows []uint32) string {
+		countKeys(&c.batch, rows, q, total)
+		if len(total) > maxDistinct {
+			return tooMany
+		}
+		return ""
+	})
+	return total.list(q.Limit), done, nil
+}
+
+// Values counts the values of a field in text form; of arrays each element. Bytes, mixed arrays and lists have no text form.
+func (e *Engine) Values(ctx context.Context, s store.Scope, q store.ValuesQuery) ([]store.ValueCount, store.Done, error) {
+	get, err := match.NewGetter(q.Field)
+	if err != nil {
+		return nil, store.Done{}, err
+	}
+	sc, err := e.newScanner(s, q.Match, match.Window{TimeRange: q.Range, Mode: store.Start})
+	if err != nil {
+		return nil, store.Done{}, err
+	}
+	v := valueCounter{get: get, prefix: q.Prefix, chunk: make(map[span.Value]int64), total: make(map[textValue]int64)}
+	done := sc.each(ctx, func(c *chunk, rows []uint32) string {
+		v.count(&c.batch, rows)
+		if len(v.total) > maxDistinct {
+			return tooMany
+		}
+		return ""
+	})
+	return v.list(q.Limit), done, nil
+}

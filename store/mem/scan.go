@@ -1,0 +1,120 @@
+package mem
+
+import (
+	"context"
+	"iter"
+
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/match"
+)
+
+// Scan yields the matching rows chunk by chunk, newest chunk first. Batches are views of the chunks: nothing is copied.
+// Read.Of stands in the first step only, so that what the steps say can be summed up.
+func (e *Engine) Scan(ctx context.Context, s store.Scope, q *store.Scan) iter.Seq2[store.Rows, error] {
+	return func(yield func(store.Rows, error) bool) {
+		sc, err := e.newScanner(s, q.Match, match.Window{TimeRange: q.Range, Mode: q.Mode})
+		if err != nil {
+			yield(store.Rows{}, err)
+			return
+		}
+		var read store.Read
+		var last *span.Batch
+		read.Of = int64(len(sc.chunks))
+		for _, c := range sc.chunks {
+			if err := ctx.Err(); err != nil {
+				yield(store.Rows{}, err)
+				return
+			}
+			if !sc.window.Block(c.minStart, c.maxStart, c.maxEnd) {
+				continue
+			}
+			read.Blocks++
+			read.Bytes += c.bytes
+			last = &c.batch
+			rows := sc.match(c)
+			if len(rows) == 0 {
+				continue
+			}
+			if !yield(store.Rows{Batch: last, Rows: rows, Read: read}, nil) {
+				return
+			}
+			read = store.Read{}
+		}
+		if read != (store.Read{}) && last != nil {
+			yield(store.Rows{Batch: last, Read: read}, nil)
+		}
+	}
+}
+
+// scanner finds matching rows in the chunks of a snapshot.
+type scanner struct {
+	chunks []*chunk
+	window match.Window
+	prog   *match.Program
+	bound  *match.Bound
+	rows   []uint32
+}
+
+func (e *Engine) newScanner(s store.Scope, expr store.Expr, w match.Window) (*scanner, error) {
+	if err := checkTenant(s.Tenant); err != nil {
+		return nil, err
+	}
+	prog, err := match.Compile(s.MustMatch, expr)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, errClosed()
+	}
+	all := e.snapshot()
+	return &scanner{chunks: all.chunks(), window: w, prog: prog}, nil
+}
+
+// match lists the living rows of a chunk that meet window and program; valid until the next call.
+func (sc *scanner) match(c *chunk) []uint32 {
+	if sc.bound == nil {
+		sc.bound = sc.prog.Bind(&c.batch)
+	} else {
+		sc.bound.Rebind(&c.batch)
+	}
+	dead := c.dead.bits.Load()
+	sc.rows = sc.rows[:0]
+	for row := range c.batch.Len() {
+		if !dead.has(row) && sc.window.Row(&c.batch, row) && sc.bound.Row(row) {
+			sc.rows = append(sc.rows, uint32(row))
+		}
+	}
+	return sc.rows
+}
+
+// whole reports whether every row of a chunk is an answer, so that what is known of the chunk can be used.
+func (sc *scanner) whole(c *chunk) bool {
+	return sc.prog.Always() && sc.window.Mode == store.Start && sc.window.Covers(c.minStart, c.maxStart) && c.dead.bits.Load() == nil
+}
+
+// each calls fn with the matching rows of every chunk that has any and says how far it came. It ends early when fn
+// answers with a reason.
+func (sc *scanner) each(ctx context.Context, fn func(c *chunk, rows []uint32) (stop string)) store.Done {
+	done := store.Done{Complete: true, Read: store.Read{Of: int64(len(sc.chunks))}}
+	for _, c := range sc.chunks {
+		if err := ctx.Err(); err != nil {
+			done.Complete, done.Reason = false, reason(err)
+			return done
+		}
+		if !sc.window.Block(c.minStart, c.maxStart, c.maxEnd) {
+			continue
+		}
+		done.Read.Blocks++
+		done.Read.Bytes += c.bytes
+		if rows := sc.match(c); len(rows) > 0 {
+			if stop := fn(c, rows); stop != "" {
+				done.Complete, done.Reason = false, stop
+				return done
+			}
+		}
+	}
+	return done
+}

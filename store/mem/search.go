@@ -1,0 +1,214 @@
+package mem
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/match"
+)
+
+// rank is a trace's place in the list: newest matching start first, then trace id.
+type rank struct {
+	start int64
+	id    span.TraceID
+}
+
+func (r rank) compare(o rank) int {
+	return cmp.Or(cmp.Compare(o.start, r.start), bytes.Compare(r.id[:], o.id[:]))
+}
+
+// Search walks the chunks by their newest start, newest first, and ends when no chunk left has a start as new as the last
+// trace of the page. In each chunk the matching rows name candidates; a candidate's rank, summary and counts come from all
+// its rows wherever they are, once. Cost: the rows of the chunks walked, plus the rows of the candidates that could make
+// the page.
+func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*store.Page, error) {
+	if err := checkTenant(s.Tenant); err != nil {
+		return nil, err
+	}
+	if q.Limit <= 0 {
+		return nil, &problem.Problem{Kind: problem.Invalid, Field: "limit", Message: "a search needs a positive limit", Hint: "ask for 20"}
+	}
+	prog, err := match.Compile(s.MustMatch, q.Match)
+	if err != nil {
+		return nil, err
+	}
+	plan := e.planHash(s, q)
+	now := e.now().UnixNano()
+	e.mu.Lock()
+	closed, all := e.closed, e.snapshot()
+	e.mu.Unlock()
+	if closed {
+		return nil, errClosed()
+	}
+	sr := searcher{
+		engine: e, query: q, window: match.Window{TimeRange: q.Range, Mode: q.Mode}, prog: prog,
+		end: all.end(), base: all.base, page: newTop(q.Limit + 1),
+		resolver: newResolver(e, prog),
+	}
+	if q.Page != "" {
+		t, err := e.parseToken(q.Page, plan)
+		if err != nil {
+			return nil, err
+		}
+		sr.end, sr.base, sr.after, sr.paged = min(sr.end, t.end), t.base, t.after, true
+	}
+	done := sr.run(ctx, &all)
+	page := &store.Page{Done: done}
+	if all.base != sr.base && done.Complete {
+		page.Complete, page.Reason = false, "the oldest traces were evicted since the first page"
+	}
+	found := sr.page.sorted()
+	if len(found) > q.Limit {
+		found = found[:q.Limit]
+		if done.Complete {
+			last := found[q.Limit-1]
+			page.Next = token{instance: e.instance, plan: plan, issued: now, end: sr.end, base: sr.base, after: last.rank}.String()
+		}
+	}
+	page.Traces = make([]store.Summary, len(found))
+	for i, f := range found {
+		page.Traces[i] = f.summary
+	}
+	return page, nil
+}
+
+// searcher is one search on its way.
+type searcher struct {
+	engine *Engine
+	query  *store.Search
+	window match.Window
+	prog   *match.Program
+	end    ref    // rows from here on came after the first page
+	base   uint32 // oldest chunk at the first page
+	paged  bool   // only traces behind after are wanted
+	after  rank
+	page   *top
+
+	resolver *resolver
+	bound    *match.Bound
+	index    map[span.TraceID]int // of cands
+	cands    []rank               // of one chunk: newest matching start in that chunk, trace
+	ids      []span.TraceID
+	refs     []ref
+	seen     map[span.TraceID]struct{} // resolved
+}
+
+// resolveAtOnce is how many candidates are looked up under one lock.
+const resolveAtOnce = 64
+
+func (sr *searcher) run(ctx context.Context, all *snapshot) store.Done {
+	chunks := all.chunks()
+	done := store.Done{Complete: true, Read: store.Read{Of: int64(len(chunks))}}
+	// By newest start: the first chunk is then the maximum of all that follow.
+	slices.SortStableFunc(chunks, func(a, b *chunk) int { return cmp.Compare(b.maxStart, a.maxStart) })
+	sr.index = make(map[span.TraceID]int)
+	sr.seen = make(map[span.TraceID]struct{})
+	for _, c := range chunks {
+		if !sr.page.wants(rank{start: c.maxStart}) {
+			break
+		}
+		if !sr.window.Block(c.minStart, c.maxStart, c.maxEnd) || sr.paged && c.minStart > sr.after.start || makeRef(c.number, 0) >= sr.end {
+			continue
+		}
+		done.Read.Blocks++
+		done.Read.Bytes += c.bytes
+		err := sr.candidates(ctx, c)
+		if err == nil {
+			err = sr.resolve(ctx)
+		}
+		if err != nil {
+			done.Complete, done.Reason = false, reason(err)
+			break
+		}
+	}
+	return done
+}
+
+// reason says in words why an answer is not complete.
+func reason(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "out of time"
+	}
+	return "cancelled"
+}
+
+// candidates collects the traces that have matching rows in a chunk, newest first. A row's start is an upper bound of the
+// rank that this chunk can give its trace: rows that cannot make the page are passed over before their columns are
+// looked at.
+func (sr *searcher) candidates(ctx context.Context, c *chunk) error {
+	clear(sr.index)
+	sr.cands = sr.cands[:0]
+	if sr.bound == nil {
+		sr.bound = sr.prog.Bind(&c.batch)
+	} else {
+		sr.bound.Rebind(&c.batch)
+	}
+	dead := c.dead.bits.Load()
+	rows := c.batch.Len()
+	if sr.end.chunk() == c.number {
+		rows = min(rows, sr.end.row())
+	}
+	for row := range rows {
+		if row&1023 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		r := rank{c.batch.Time[row], c.batch.TraceID[row]}
+		if !sr.page.wants(rank{start: r.start}) || sr.paged && r.start > sr.after.start || dead.has(row) {
+			continue
+		}
+		if !sr.window.Row(&c.batch, row) || !sr.bound.Row(row) {
+			continue
+		}
+		if i, ok := sr.index[r.id]; ok {
+			sr.cands[i].start = max(sr.cands[i].start, r.start)
+			continue
+		}
+		sr.index[r.id] = len(sr.cands)
+		sr.cands = append(sr.cands, r)
+	}
+	slices.SortFunc(sr.cands, rank.compare)
+	return nil
+}
+
+// resolve finds out the true ranks of the candidates and puts them on the page.
+func (sr *searcher) resolve(ctx context.Context) error {
+	next := 0
+	for next < len(sr.cands) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		sr.ids = sr.ids[:0]
+		for ; next < len(sr.cands) && len(sr.ids) < resolveAtOnce; next++ {
+			c := sr.cands[next]
+			if !sr.page.wants(rank{start: c.start}) {
+				next = len(sr.cands) // so are all that follow
+				break
+			}
+			if _, ok := sr.seen[c.id]; ok {
+				continue
+			}
+			sr.seen[c.id] = struct{}{}
+			sr.ids = append(sr.ids, c.id)
+		}
+		var now snapshot
+		sr.refs, now = sr.engine.heads(sr.refs, sr.ids)
+		for i, last := range sr.refs {
+			if i&7 == 7 && ctx.Err() != nil {
+				return ctx.Err()
+			}
+			sr.resolver.load(&now, last, sr.end)
+			r, ok := sr.resolver.rank(sr.ids[i], sr.window, sr.query)
+			if !ok || sr.paged && sr.after.compare(r) >= 0 || !sr.page.wants(r) {
+				continue
+			}
+			sr.page.add(found{r, sr.resolver.summary(r)})
+		}
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package mem
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/match"
+)
+
+// batchRows is how many rows Trace yields at once.
+const batchRows = 4096
+
+// twinDistance is how far apart a 64-bit id and its 128-bit twin may start and still be one request's.
+const twinDistance = int64(time.Hour)
+
+// Trace yields a trace and its twins. hint is ignored: the look-up costs nothing that it could save.
+// Cost: one look-up and a copy of the trace's rows.
+func (e *Engine) Trace(ctx context.Context, s store.Scope, id span.TraceID, _ store.TimeRange) iter.Seq2[*span.Batch, error] {
+	return func(yield func(*span.Batch, error) bool) {
+		rows, err := e.traceRows(s, id)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		prog, err := match.Compile(s.MustMatch)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for len(rows) > 0 {
+			if err := ctx.Err(); err != nil {
+				yield(nil, err)
+				return
+			}
+			n := min(len(rows), batchRows)
+			if b := copyRows(rows[:n], prog); b.Len() > 0 && !yield(b, nil) {
+				return
+			}
+			rows = rows[n:]
+		}
+	}
+}
+
+// traceRows finds the rows of a trace and of its twins within an hour of it.
+func (e *Engine) traceRows(s store.Scope, id span.TraceID) ([]location, error) {
+	if err := checkTenant(s.Tenant); err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil, errClosed()
+	}
+	ids := e.traces.twins([]span.TraceID{id}, id)
+	var refs []ref
+	for _, id := range ids {
+		refs = append(refs, e.traces.heads[id].last)
+	}
+	all := e.snapshot()
+	e.mu.Unlock()
+
+	rows := all.rows(nil, refs[0], all.end())
+	found := len(rows) > 0
+	start := firstStart(rows)
+	var newest []location // of the twins, where the id itself is unknown
+	twins := make([][]location, 0, len(refs))
+	for _, last := range refs[1:] {
+		twin := all.rows(nil, last, all.end())
+		twins = append(twins, twin)
+		if !found && (newest == nil || firstStart(twin) > start) {
+			newest, start = twin, firstStart(twin)
+		}
+	}
+	for _, twin := range twins {
+		if d := firstStart(twin) - start; d <= twinDistance && d >= -twinDistance {
+			rows = append(rows, twin...)
+		}
+	}
+	return rows, nil
+}
+
+// firstStart is the earliest start of rows; 0 if there are none.
+func firstStart(rows []location) (first int64) {
+	for i, l := range rows {
+		if t := l.chunk.batch.Time[l.row]; i == 0 || t < first {
+			first = t
+		}
+	}
+	return first
+}
+
+// copyRows makes a batch of the rows that a program holds for.
+func copyRows(rows []location, prog *match.Program) *span.Batch {
+	out := &span.Batch{Tenant: store.DefaultTenant}
+	copier := span.NewCopier(out)
+	var from *chunk
+	var bound *match.Bound
+	for _, l := range rows {
+		if l.chunk != from {
+			from = l.chunk
+			copier.Begin(&from.batch)
+			if !prog.Always() {
+				bound = prog.Bind(&from.batch)
+			}
+		}
+		if bound != nil && !bound.Row(l.row) {
+			continue
+		}
+		copier.Row(l.row)
+		out.Received = max(out.Received, from.received(l.row))
+	}
+	return out
+}
