@@ -1,0 +1,545 @@
+package query
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write what the tests got into testdata")
+
+// batches is a reader of one trace that yields what it holds.
+type batches struct {
+	store.Reader
+	list []*span.Batch
+	err  error
+}
+
+func (r batches) Trace(context.Context, store.Scope, span.TraceID, store.TimeRange) iter.Seq2[*span.Batch, error] {
+	return func(yield func(*span.Batch, error) bool) {
+		for _, b := range r.list {
+			if !yield(b.Clone(), nil) {
+				return
+			}
+		}
+		if r.err != nil {
+			yield(nil, r.err)
+		}
+	}
+}
+
+const epoch = 1_700_000_000_000_000_000
+
+var testClock = func() time.Time { return time.Unix(0, epoch).Add(time.Hour) }
+
+var testTrace = span.TraceIDFromUint64s(0xa, 1)
+
+// readSpans reads spans in the form of testdata/assemble: one a line,
+//
+//	id parent kind service "name" start+duration [word or key=value ...]
+//
+// ids are hexadecimal, - is none; times are after the epoch. Words: proxy shared derived cut timeless error ok.
+// Keys with a meaning: trace, group, ns, status; all others are attributes. A line --- starts the next batch.
+func readSpans(t testing.TB, text string) []*span.Batch {
+	t.Helper()
+	var out []*span.Batch
+	newBatch := func() *span.Batch {
+		b := &span.Batch{Tenant: store.DefaultTenant, Received: epoch + int64(time.Second)}
+		b.Resources = append(b.Resources, span.Resource{})
+		b.Scopes = append(b.Scopes, span.Scope{})
+		out = append(out, b)
+		return b
+	}
+	b := newBatch()
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "" || line[0] == '#':
+		case line == "---":
+			b = newBatch()
+		default:
+			if err := readSpan(b, line); err != nil {
+				t.Fatalf("%q: %v", line, err)
+			}
+		}
+	}
+	return out
+}
+
+func readSpan(b *span.Batch, line string) error {
+	words, err := splitWords(line)
+	if err != nil || len(words) < 6 {
+		return fmt.Errorf("want id parent kind service name start+duration: %v", err)
+	}
+	row := b.AddRow()
+	b.TraceID[row] = testTrace
+	if b.SpanID[row], err = span.ParseSpanID(words[0]); err != nil {
+		return err
+	}
+	if words[1] != "-" {
+		if b.Parent[row], err = span.ParseSpanID(words[1]); err != nil {
+			return err
+		}
+	}
+	for k := span.KindUnspecified; k <= span.KindConsumer; k++ {
+		if k.String() == words[2] {
+			b.Kind[row] = k
+		}
+	}
+	b.Service[row], b.Group[row], b.Name[row] = b.AddText(words[3]), b.AddText(words[3]), b.AddText(words[4])
+	from, long, _ := strings.Cut(words[5], "+")
+	start, err1 := time.ParseDuration(from)
+	duration, err2 := time.ParseDuration(long)
+	if err1 != nil || err2 != nil {
+		return fmt.Errorf("bad time %q", words[5])
+	}
+	b.Time[row] = epoch + int64(start)
+	b.Start[row] = uint64(b.Time[row])
+	b.End[row] = b.Start[row] + uint64(duration)
+	mark := b.AttrMark()
+	for _, w := range words[6:] {
+		key, value, isAttr := strings.Cut(w, "=")
+		switch {
+		case w == "proxy":
+			b.Mark[row] |= span.MarkProxy
+		case w == "shared":
+			b.Mark[row] |= span.MarkShared
+		case w == "derived":
+			b.Mark[row] |= span.MarkServiceDerived
+		case w == "cut":
+			b.Mark[row] |= span.MarkCut
+		case w == "timeless":
+			b.Mark[row] |= span.MarkTimeReplaced
+		case w == "error":
+			b.Status[row] = span.StatusError
+		case w == "ok":
+			b.Status[row] = span.StatusOK
+		case key == "trace":
+			if b.TraceID[row], err = span.ParseTraceID(value); err != nil {
+				return err
+			}
+		case key == "group":
+			b.Group[row] = b.AddText(value)
+		case key == "ns":
+			b.Namespace[row] = b.AddText(value)
+		case isAttr:
+			b.AddTextAttr(key, value)
+		default:
+			return fmt.Errorf("unknown word %q", w)
+		}
+	}
+	b.SpanAttrs[row] = b.AttrsSince(mark)
+	return nil
+}
+
+func splitWords(line string) (words []string, err error) {
+	for line = strings.TrimLeft(line, " "); line != ""; line = strings.TrimLeft(line, " ") {
+		if line[0] == '"' {
+			q, err := strconv.QuotedPrefix(line)
+			if err != nil {
+				return nil, err
+			}
+			w, _ := strconv.Unquote(q)
+			words, line = append(words, w), line[len(q):]
+			continue
+		}
+		w, rest, _ := strings.Cut(line, " ")
+		words, line = append(words, w), rest
+	}
+	return words, nil
+}
+
+var flagWords = []string{"error", "proxy", "placeholder", "shared", "duplicates", "outside", "timeless", "service-derived", "name-derived", "cut", "twin", "ok"}
+
+// writeTrace is the canonical text of an assembled trace.
+func writeTrace(t *Trace) string {
+	var w strings.Builder
+	fmt.Fprintf(&w, "trace %s %s+%s spans=%d errors=%d depth=%d\n", t.ID, time.Duration(t.Start-epoch), time.Duration(t.End-t.Start), t.Spans, t.Errors, t.Depth)
+	for i := range t.Rows {
+		r := &t.Rows[i]
+		s := t.Services[r.Service]
+		fmt.Fprintf(&w, "%2d %s%x %s %s", i, strings.Repeat("  ", int(r.Depth)), r.ID.Uint64(), r.Kind, s.Name)
+		if s.Namespace != "" {
+			fmt.Fprintf(&w, " (%s in %s)", s.Group, s.Namespace)
+		}
+		fmt.Fprintf(&w, " %q %s+%s", t.Names[r.Name], time.Duration(r.Start-epoch), time.Duration(r.Duration))
+		if r.Hop >= 0 {
+			fmt.Fprintf(&w, " hop=%d", r.Hop)
+		}
+		for bit, word := range flagWords {
+			if r.Flags&(1<<bit) != 0 {
+				w.WriteString(" " + word)
+			}
+		}
+		w.WriteString("\n")
+	}
+	for _, x := range t.Warnings {
+		fmt.Fprintf(&w, "! %s %v: %s\n", x.Kind, x.Rows, x.Message)
+	}
+	return w.String()
+}
+
+func TestAssemble(t *testing.T) {
+	files, err := filepath.Glob("testdata/assemble/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			given, want, ok := strings.Cut(string(text), "-- want --\n")
+			if !ok {
+				t.Fatal("no line -- want --")
+			}
+			list := readSpans(t, given)
+			got := assembled(t, list)
+			if *rewrite {
+				if err := os.WriteFile(file, []byte(given+"-- want --\n"+got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			} else if got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+			if strings.Contains(given, "in order") { // which copy was received last matters
+				return
+			}
+			rnd := rand.New(rand.NewPCG(1, 2))
+			for range 10 {
+				if again := assembled(t, shuffled(list, rnd)); again != got {
+					t.Fatalf("in another order of receipt\n%s\nwant\n%s", again, got)
+				}
+			}
+		})
+	}
+}
+
+func assembled(t *testing.T, list []*span.Batch) string {
+	t.Helper()
+	tr, err := New(Options{Reader: batches{list: list}, Now: testClock}).Trace(t.Context(), store.Scope{}, testTrace, store.TimeRange{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, tr)
+	return writeTrace(tr)
+}
+
+// shuffled is the same spans in another order and in other batches.
+func shuffled(list []*span.Batch, rnd *rand.Rand) []*span.Batch {
+	type at struct{ batch, row int }
+	var rows []at
+	for i, b := range list {
+		for row := range b.Len() {
+			rows = append(rows, at{i, row})
+		}
+	}
+	rnd.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+	var out []*span.Batch
+	for len(rows) > 0 {
+		b := &span.Batch{Received: list[0].Received}
+		c := span.NewCopier(b)
+		n := 1 + rnd.IntN(len(rows))
+		for _, r := range rows[:n] {
+			c.Begin(list[r.batch])
+			c.Row(r.row)
+		}
+		out, rows = append(out, b), rows[n:]
+	}
+	return out
+}
+
+// check asserts what holds for every trace, whatever came in.
+func check(t testing.TB, tr *Trace) {
+	t.Helper()
+	seen := make(map[int32]bool)
+	path := []int32{}
+	for i := range tr.Rows {
+		r := &tr.Rows[i]
+		if r.Parent >= int32(i) || r.Parent < -1 {
+			t.Fatalf("row %d has parent %d", i, r.Parent)
+		}
+		path = path[:min(len(path), int(r.Depth))]
+		if len(path) != int(r.Depth) || r.Depth > 0 && path[r.Depth-1] != r.Parent {
+			t.Fatalf("row %d is not below its parent %d in tree order", i, r.Parent)
+		}
+		path = append(path, int32(i))
+		if (r.Span < 0) != (r.Flags&FlagPlaceholder != 0) || r.Span >= 0 && seen[r.Span] {
+			t.Fatalf("row %d has span %d", i, r.Span)
+		}
+		if r.Span >= 0 {
+			seen[r.Span] = true
+		}
+		if r.Start < tr.Start || r.Duration < 0 || tr.Names[r.Name] == "" {
+			t.Fatalf("row %d: %+v", i, r)
+		}
+	}
+	if len(seen) != tr.Spans {
+		t.Fatalf("%d spans in %d rows", tr.Spans, len(seen))
+	}
+}
+
+func TestTraceNotFound(t *testing.T) {
+	_, err := New(Options{Reader: batches{}, Now: testClock}).Trace(t.Context(), store.Scope{}, testTrace, store.TimeRange{})
+	if p := problem.Of(err); p.Kind != problem.NotFound {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestTraceLimits(t *testing.T) {
+	list := []*span.Batch{chain(50, 0), chain(50, 50)}
+	for name, limits := range map[string]Limits{"spans": {TraceSpans: 60}, "bytes": {TraceBytes: 10_000}} {
+		t.Run(name, func(t *testing.T) {
+			tr, err := New(Options{Reader: batches{list: list}, Now: testClock, Limits: limits}).Trace(t.Context(), store.Scope{}, testTrace, store.TimeRange{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(t, tr)
+			if tr.Complete || tr.Reason == "" || tr.Spans >= 100 || tr.Spans == 0 || tr.Warnings[len(tr.Warnings)-1].Kind != WarnTooManySpans {
+				t.Errorf("complete=%v reason=%q spans=%d", tr.Complete, tr.Reason, tr.Spans)
+			}
+		})
+	}
+}
+
+func TestMaybeIncomplete(t *testing.T) {
+	for _, c := range []struct {
+		age  time.Duration
+		want bool
+	}{{0, true}, {29 * time.Second, true}, {30 * time.Second, false}, {-time.Second, true}} {
+		b := chain(1, 0)
+		b.Received = testClock().Add(-c.age).UnixNano()
+		tr, err := New(Options{Reader: batches{list: []*span.Batch{b}}, Now: testClock}).Trace(t.Context(), store.Scope{}, testTrace, store.TimeRange{})
+		if err != nil || tr.MaybeIncomplete != c.want {
+			t.Errorf("received %s ago: maybe incomplete %v, %v", c.age, tr.MaybeIncomplete, err)
+		}
+	}
+}
+
+// chain is n spans, each the child of the one before; the first has the parent before it if from is not 0.
+func chain(n, from int) *span.Batch {
+	b := &span.Batch{Received: epoch}
+	b.Resources = append(b.Resources, span.Resource{})
+	b.Scopes = append(b.Scopes, span.Scope{})
+	for i := range n {
+		row := b.AddRow()
+		b.TraceID[row] = testTrace
+		b.SpanID[row] = span.SpanIDFromUint64(uint64(from + i + 1))
+		b.Parent[row] = span.SpanIDFromUint64(uint64(from + i))
+		b.Time[row] = epoch + int64(from+i)*1000
+		b.Start[row], b.End[row] = uint64(b.Time[row]), uint64(b.Time[row]+1_000_000)
+		b.Service[row], b.Name[row] = b.AddText("deep"), b.AddText("step")
+	}
+	return b
+}
+
+// TestHostileShapes assembles shapes in which an algorithm of a higher order or one that recurses would not come back.
+func TestHostileShapes(t *testing.T) {
+	const n = 200_000
+	shapes := map[string]func(b *span.Batch, row int){
+		"chain":   func(*span.Batch, int) {},
+		"one id":  func(b *span.Batch, row int) { b.SpanID[row] = span.SpanIDFromUint64(7) },
+		"copies":  func(b *span.Batch, row int) { b.SpanID[row], b.Start[row] = span.SpanIDFromUint64(7), epoch },
+		"orphans": func(b *span.Batch, row int) { b.Parent[row] = span.SpanIDFromUint64(uint64(n + 1 + row)) },
+		"ring": func(b *span.Batch, row int) {
+			if row == 0 {
+				b.Parent[row] = span.SpanIDFromUint64(n)
+			}
+		},
+		"self": func(b *span.Batch, row int) { b.Parent[row] = b.SpanID[row] },
+		"fan":  func(b *span.Batch, row int) { b.Parent[row] = span.SpanIDFromUint64(1) },
+		"halves": func(b *span.Batch, row int) {
+			b.SpanID[row], b.Kind[row] = span.SpanIDFromUint64(7), []span.Kind{span.KindClient, span.KindServer}[row%2]
+		},
+	}
+	for name, shape := range shapes {
+		t.Run(name, func(t *testing.T) {
+			b := chain(n, 0)
+			for row := range n {
+				shape(b, row)
+			}
+			tr, err := New(Options{Reader: batches{list: []*span.Batch{b}}, Now: testClock}).Trace(t.Context(), store.Scope{}, testTrace, store.TimeRange{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(t, tr)
+		})
+	}
+}
+
+func FuzzAssemble(f *testing.F) {
+	f.Add([]byte("\x01\x00\x12\x02\x01\x13\x01\x01\x22"))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		b := chain(min(len(p)/3, 300), 0)
+		for row := range b.Len() {
+			x := p[3*row:]
+			b.SpanID[row] = span.SpanIDFromUint64(uint64(x[0]%16) + 1)
+			b.Parent[row] = span.SpanIDFromUint64(uint64(x[1] % 17))
+			b.Kind[row], b.Mark[row] = span.Kind(x[2]&7), span.Mark(x[2]>>3)
+			b.Start[row] = epoch + uint64(x[1]>>4)*500
+			b.Time[row] = int64(b.Start[row])
+			if x[0]&0x80 != 0 {
+				b.TraceID[row] = span.TraceIDFromUint64s(uint64(x[0]>>5&1)*5, 1)
+			}
+		}
+		if b.Len() == 0 {
+			return
+		}
+		tr, err := New(Options{Reader: batches{list: []*span.Batch{b}}, Now: testClock}).Trace(t.Context(), store.Scope{}, testTrace, store.TimeRange{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, tr)
+	})
+}
+
+func TestDeriveName(t *testing.T) {
+	for _, c := range []struct{ line, want string }{
+		{`1 - server reviews "" 0s+1s`, "server reviews"},
+		{`1 - unspecified reviews "" 0s+1s`, "span reviews"},
+		{`1 - server reviews "" 0s+1s http.method=GET http.url=http://reviews:9080/reviews/17?x=1`, "GET /reviews/{id}"},
+		{`1 - server reviews "" 0s+1s http.method=GET http.url=http://reviews:9080`, "GET /"},
+		{`1 - server reviews "" 0s+1s http.request.method=PUT url.path=/a/2b0e4a6e-7b1d-4c1e-9d0e-2f6a8a0c1d3e/beef`, "PUT /a/{id}/beef"},
+		{`1 - server reviews "" 0s+1s http.request.method=PUT http.route=/a/{x} url.path=/a/1`, "PUT /a/{x}"},
+		{`1 - client reviews "" 0s+1s rpc.service=pkg.Ratings rpc.method=Get http.method=POST`, "pkg.Ratings/Get"},
+		{`1 - client reviews "" 0s+1s grpc.path=/pkg.Ratings/Get`, "pkg.Ratings/Get"},
+		{`1 - client reviews "" 0s+1s db.operation=SELECT db.sql.table=orders`, "SELECT orders"},
+		{`1 - producer reviews "" 0s+1s messaging.operation=publish messaging.destination.name=orders`, "publish orders"},
+	} {
+		b := readSpans(t, c.line)[0]
+		if got := DeriveName(b, 0); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.line, got, c.want)
+		}
+	}
+}
+
+func benchmarkBatches(n int) []*span.Batch {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	keys := []string{"component", "node_id", "guid:x-request-id", "http.url", "http.method", "downstream_cluster", "user_agent", "http.protocol",
+		"peer.address", "request_size", "response_size", "http.status_code", "response_flags", "upstream_cluster", "upstream_cluster.name", "zone",
+		"istio.canonical_service", "istio.canonical_revision", "istio.mesh_id", "istio.namespace", "istio.cluster_id"}
+	var list []*span.Batch
+	var b *span.Batch
+	for i := range n {
+		if i%5000 == 0 {
+			b = &span.Batch{Received: epoch}
+			for range 36 {
+				b.Resources = append(b.Resources, span.Resource{})
+			}
+			b.Scopes = append(b.Scopes, span.Scope{})
+			list = append(list, b)
+		}
+		row := b.AddRow()
+		b.TraceID[row] = testTrace
+		b.SpanID[row] = span.SpanIDFromUint64(uint64(i)*0x9e3779b97f4a7c15 + 1)
+		if i > 0 {
+			b.Parent[row] = span.SpanIDFromUint64(uint64(max(0, i-1-rnd.IntN(20)))*0x9e3779b97f4a7c15 + 1)
+		}
+		b.Kind[row] = span.KindServer + span.Kind(i%2)
+		b.Mark[row] = span.MarkProxy
+		b.Time[row] = epoch + int64(i)*1000 + rnd.Int64N(100_000)
+		b.Start[row], b.End[row] = uint64(b.Time[row]), uint64(b.Time[row]+rnd.Int64N(1e9))
+		service := "service-" + strconv.Itoa(i%12)
+		b.Service[row], b.Group[row], b.Namespace[row] = b.AddText(service+".shop"), b.AddText(service), b.AddText("shop")
+		b.Name[row] = b.AddText(service + ".shop.svc.cluster.local:8080/*")
+		mark := b.AttrMark()
+		for k, key := range keys {
+			value := key + " of " + service + " and its pod 7d9f8c6b5-x2x4z"
+			if k == 2 || k == 3 {
+				value = fmt.Sprintf("%s/%016x%016x", key, rnd.Uint64(), rnd.Uint64())
+			}
+			b.AddTextAttr(key, value)
+		}
+		b.SpanAttrs[row] = b.AttrsSince(mark)
+	}
+	for _, b := range list { // as they come: by sender and flush, not by start
+		rnd.Shuffle(b.Len(), func(i, j int) {
+			b.SpanID[i], b.SpanID[j] = b.SpanID[j], b.SpanID[i]
+			b.Parent[i], b.Parent[j] = b.Parent[j], b.Parent[i]
+			b.Time[i], b.Time[j] = b.Time[j], b.Time[i]
+			b.Start[i], b.Start[j] = b.Start[j], b.Start[i]
+			b.End[i], b.End[j] = b.End[j], b.End[i]
+		})
+	}
+	return list
+}
+
+// lent yields batches without cloning them, as an engine does.
+type lent struct {
+	store.Reader
+	list []*span.Batch
+}
+
+func (r lent) Trace(context.Context, store.Scope, span.TraceID, store.TimeRange) iter.Seq2[*span.Batch, error] {
+	return func(yield func(*span.Batch, error) bool) {
+		for _, b := range r.list {
+			if !yield(b, nil) {
+				return
+			}
+		}
+	}
+}
+
+func BenchmarkTrace(b *testing.B) {
+	for _, n := range []int{20, 5_000, 50_000, 200_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			q := New(Options{Reader: lent{list: benchmarkBatches(n)}, Now: testClock})
+			b.ReportAllocs()
+			for b.Loop() {
+				tr, err := q.Trace(b.Context(), store.Scope{}, testTrace, store.TimeRange{})
+				if err != nil || tr.Spans != n {
+					b.Fatal(err, tr.Spans)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/span")
+		})
+	}
+}
+
+// BenchmarkAssemble leaves the copying out.
+func BenchmarkAssemble(b *testing.B) {
+	for _, n := range []int{50_000, 200_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			q := New(Options{Reader: lent{list: benchmarkBatches(n)}, Now: testClock})
+			batch, _, err := q.Spans(b.Context(), store.Scope{}, testTrace, store.TimeRange{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				assemble(batch, testTrace)
+			}
+		})
+	}
+}
+
+func TestInterner(t *testing.T) {
+	b := &span.Batch{}
+	in := newInterner(b, New(Options{}).seed)
+	var runs []span.Str
+	for i := range 5000 {
+		runs = append(runs, in.add([]byte(strconv.Itoa(i))))
+	}
+	for i, s := range runs {
+		if got := in.add([]byte(strconv.Itoa(i))); got != s || !bytes.Equal(b.Bytes(s), []byte(strconv.Itoa(i))) {
+			t.Fatalf("%d is at %v and %v", i, s, got)
+		}
+	}
+	if slices.Contains(runs, span.Str{}) {
+		t.Fatal("an empty run")
+	}
+}
