@@ -4,10 +4,11 @@ import type { Attribute } from "../api/types";
  * Response flags of Envoy's access log that stand in span attributes. The texts for people are in
  * the dictionaries under these codes.
  */
+// biome-ignore format: a table
 export const responseFlags = [
   "UH", "UF", "UO", "NR", "URX", "NC", "DT", "DC", "LH", "UT", "LR", "UR", "UC", "DI", "FI", "RL",
   "UAEX", "RLSE", "IH", "SI", "DPE", "UPE", "UMSDR", "OM", "DF", "RFCF", "NFCF", "DO", "DR", "UDO",
-] as const; // biome-ignore format: a table
+] as const;
 export type ResponseFlag = (typeof responseFlags)[number];
 
 export function isResponseFlag(text: string): text is ResponseFlag {

@@ -1,0 +1,64 @@
+import { Link } from "wouter";
+import { useI18n } from "../i18n";
+import { type Filter, formatFilter, formatFilters } from "../model/filters";
+import type { SearchView } from "../model/searchUrl";
+import { instantMs, wider } from "../model/time";
+import { controls } from "../shell/controls";
+import { useNow } from "../shell/now";
+import { useStatus } from "../shell/queries";
+import { rangeText } from "../shell/RangePicker";
+import { Empty } from "../shell/states";
+
+/** Why there is nothing: nothing ever came, nothing in this range, or the filters; each with the next step. */
+export function NoTraces(p: {
+  view: SearchView;
+  filters: Filter[];
+  change: (part: Partial<SearchView>) => void;
+}) {
+  const i18n = useI18n();
+  const { t, f } = i18n;
+  const status = useStatus();
+  const now = useNow();
+  const last = Math.max(
+    ...(status.data?.receivers ?? []).map((r) => instantMs(r.lastTime)).filter(Number.isFinite),
+  );
+  const next = wider(p.view.range, now);
+  const widen = next ? (
+    <button type="button" className={controls["button"]} onClick={() => p.change({ range: next })}>
+      {t.search.emptyWiden(rangeText(next, i18n))}
+    </button>
+  ) : null;
+  const age = Number.isFinite(last) ? <p>{t.search.emptyLast(f.ago(last, now))}</p> : null;
+
+  if (status.data && !Number.isFinite(last) && (status.data.store.spans ?? 0) === 0) {
+    return (
+      <Empty title={t.search.emptyNothing}>
+        <Link href="/">{t.search.emptyNothingLink}</Link>
+      </Empty>
+    );
+  }
+  if (p.filters.length === 0) {
+    return (
+      <Empty title={t.search.emptyRange}>
+        {age}
+        {widen}
+      </Empty>
+    );
+  }
+  return (
+    <Empty title={t.search.emptyFiltered}>
+      {age}
+      {p.filters.map((filter) => (
+        <button
+          key={formatFilter(filter)}
+          type="button"
+          className={controls["button"]}
+          onClick={() => p.change({ query: formatFilters(p.filters.filter((x) => x !== filter)) })}
+        >
+          {t.search.emptyDrop(formatFilter(filter))}
+        </button>
+      ))}
+      {widen}
+    </Empty>
+  );
+}

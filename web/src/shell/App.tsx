@@ -1,0 +1,89 @@
+import { QueryClientProvider } from "@tanstack/react-query";
+import { lazy, Suspense, useEffect, useRef, useState } from "react";
+import { Redirect, Route, Router, Switch, useLocation, useSearch } from "wouter";
+import { basePath } from "../api/client";
+import { useI18n } from "../i18n";
+import { Overview } from "../overview/Overview";
+import { Search } from "../search/Search";
+import { TracePage } from "../trace/TracePage";
+import { Header } from "./Header";
+import { KeyHelp } from "./KeyHelp";
+import { useShortcuts } from "./keys";
+import { NotFound } from "./NotFound";
+import { Palette } from "./Palette";
+import { makeQueryClient } from "./queries";
+import { shareableUrl } from "./share";
+import { Loading, PanelBoundary } from "./states";
+import { ToastRegion, useCopy } from "./toast";
+
+const StatusPage = lazy(() => import("../status/StatusPage"));
+
+export function App() {
+  const [client] = useState(makeQueryClient);
+  return (
+    <QueryClientProvider client={client}>
+      <Router base={basePath()}>
+        <Frame />
+      </Router>
+    </QueryClientProvider>
+  );
+}
+
+function Frame() {
+  const { t } = useI18n();
+  const [path, navigate] = useLocation();
+  const query = useSearch();
+  const copy = useCopy();
+  const [open, setOpen] = useState<"help" | "palette">();
+  // Kiali and Grafana show us in frames and bring a header of their own.
+  const embedded = useRef(false);
+  if (new URLSearchParams(query).has("uiEmbed")) embedded.current = true;
+
+  useShortcuts({
+    palette: () => setOpen("palette"),
+    focusSearch: () => setOpen("palette"),
+    help: () => setOpen("help"),
+    goOverview: () => navigate("/"),
+    goSearch: () => navigate("/search"),
+    goStatus: () => navigate("/status"),
+    copyLink: () => copy(shareableUrl(path, Date.now()), t.app.linkCopied),
+  });
+  useFocusOnNavigation(path);
+
+  return (
+    <>
+      {embedded.current ? null : (
+        <Header onHelp={() => setOpen("help")} onPalette={() => setOpen("palette")} />
+      )}
+      <PanelBoundary key={path}>
+        <Suspense fallback={<Loading />}>
+          <Switch>
+            <Route path="/" component={Overview} />
+            <Route path="/search" component={Search} />
+            <Route path="/trace/:id">{(p) => <TracePage id={p.id} />}</Route>
+            <Route path="/status" component={StatusPage} />
+            <Route path="/monitor">
+              <Redirect to="/" replace />
+            </Route>
+            <Route component={NotFound} />
+          </Switch>
+        </Suspense>
+      </PanelBoundary>
+      <ToastRegion />
+      {open === "help" ? <KeyHelp onClose={() => setOpen(undefined)} /> : null}
+      {open === "palette" ? <Palette onClose={() => setOpen(undefined)} /> : null}
+    </>
+  );
+}
+
+/** A new page starts at its top, for the eye and for the screen reader; the first load is left alone. */
+function useFocusOnNavigation(path: string) {
+  const before = useRef(path);
+  useEffect(() => {
+    if (before.current === path) return;
+    before.current = path;
+    const focused = document.activeElement;
+    if (focused && focused !== document.body && document.getElementById("main")?.contains(focused)) return;
+    document.getElementById("main")?.focus({ preventScroll: true });
+  }, [path]);
+}

@@ -1,0 +1,87 @@
+import { keepPreviousData, QueryClient, useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { ApiError, api } from "../api/client";
+import { apiFilter, type Filter } from "../model/filters";
+import { lastMs, type Range, rangeWindow } from "../model/time";
+
+export function makeQueryClient(): QueryClient {
+  return new QueryClient({
+    defaultOptions: {
+      queries: {
+        refetchOnWindowFocus: false,
+        staleTime: 10_000,
+        // Once more for what may pass; never for what the server understood and refused.
+        retry: (count, error) =>
+          count < 1 && error instanceof ApiError && (error.kind === "overloaded" || error.status === 0),
+        retryDelay: 800,
+      },
+    },
+  });
+}
+
+export function useStatus(refreshMs = 5000) {
+  return useQuery({
+    queryKey: ["status"],
+    queryFn: ({ signal }) => api.status({ signal }),
+    refetchInterval: refreshMs,
+    staleTime: refreshMs,
+  });
+}
+
+export function useReceipts() {
+  return useQuery({
+    queryKey: ["receipts"],
+    queryFn: ({ signal }) => api.receipts({ start: "1h" }, { signal }),
+    refetchInterval: 15_000,
+  });
+}
+
+export function useServices(range: Range) {
+  return useQuery({
+    queryKey: ["services", range],
+    queryFn: ({ signal }) => api.services(rangeWindow(range), true, { signal }),
+    // A range that ends now is worth asking again; the longer it is, the less often.
+    refetchInterval:
+      range.kind === "last" ? Math.min(60_000, Math.max(10_000, lastMs(range.last) / 240)) : false,
+    placeholderData: keepPreviousData,
+  });
+}
+
+export function useTraceSearch(filters: Filter[] | undefined, range: Range, limit: number) {
+  const filter = filters?.map(apiFilter);
+  return useInfiniteQuery({
+    queryKey: ["search", filter, range, limit],
+    enabled: filter !== undefined,
+    initialPageParam: undefined as string | undefined,
+    queryFn: ({ signal, pageParam }) =>
+      api.search({ filter: filter ?? [], limit, page: pageParam, ...rangeWindow(range) }, { signal }),
+    getNextPageParam: (page) => page.next || undefined,
+    placeholderData: keepPreviousData,
+    staleTime: 30_000,
+  });
+}
+
+/** Traces do not change once they are whole; a young one is asked again until it is. */
+export function useSkeleton(traceId: string) {
+  const [bytes, setBytes] = useState(0);
+  const query = useQuery({
+    queryKey: ["trace", traceId],
+    queryFn: ({ signal }) => api.skeleton(traceId, { signal, onProgress: setBytes }),
+    staleTime: Number.POSITIVE_INFINITY,
+    gcTime: 5 * 60_000,
+    // Columns of 50,000 rows: comparing the old answer with the new costs more than using the new.
+    structuralSharing: false,
+    refetchInterval: (q) => (q.state.data?.maybeIncomplete && q.state.data.spanCount < 5000 ? 5000 : false),
+  });
+  return { ...query, bytes };
+}
+
+export function useSpans(traceId: string, ids: string[]) {
+  return useQuery({
+    queryKey: ["spans", traceId, ids],
+    enabled: ids.length > 0,
+    queryFn: ({ signal }) => api.spans(traceId, ids, { signal }),
+    staleTime: Number.POSITIVE_INFINITY,
+    placeholderData: keepPreviousData,
+  });
+}

@@ -1,0 +1,28 @@
+import { useCallback, useMemo } from "react";
+import { useLocation, useSearch } from "wouter";
+
+export interface Codec<T> {
+  parse(query: string): T;
+  format(view: T): string;
+}
+
+/** Selection and the like replace the entry of the history, going elsewhere adds one. */
+export type Step = "replace" | "push";
+
+/** useUrlState keeps what a page shows in the query of its URL. */
+export function useUrlState<T>(codec: Codec<T>): [T, (change: (view: T) => T, step?: Step) => void] {
+  const query = useSearch();
+  const [path, navigate] = useLocation();
+  const view = useMemo(() => codec.parse(query), [codec, query]);
+  const set = useCallback(
+    (change: (view: T) => T, step: Step = "replace") => {
+      // What stands in the address bar now, not at the last render: two changes may follow at once.
+      const now = codec.parse(location.search.slice(1));
+      const text = codec.format(change(now));
+      if (text === location.search.slice(1)) return;
+      navigate(text ? `${path}?${text}` : path, { replace: step === "replace" });
+    },
+    [codec, navigate, path],
+  );
+  return [view, set];
+}

@@ -1,0 +1,3 @@
+export function TracePage(_: { id: string }) {
+  return null;
+}
