@@ -206,6 +206,9 @@ var typeWords = map[span.Type]string{span.TypeString: "a string", span.TypeInt: 
 
 // readLoose finds out as what a loose operand's text can be read.
 func (c *cond) readLoose() {
+	if c.re != nil {
+		return
+	}
 	duration := c.field.In == store.Intrinsic && c.intrinsic == inDuration
 	if duration {
 		c.num, c.numeric = parseDuration(c.text)

@@ -31,12 +31,16 @@ func numberOf(v span.Value) (number, bool) {
 // parseNumber reads decimal text: an int64 where it is one, else a double. Hexadecimal, infinities, NaN and Go's digit
 // separators are not what people write into a search field and stay text.
 func parseNumber[T string | []byte](text T) (number, bool) {
-	dots := 0
+	dots, float := 0, false
 	for i := 0; i < len(text); i++ {
 		c := text[i]
-		if c == '.' {
+		switch {
+		case c == '.':
 			dots++
-		} else if (c < '0' || c > '9') && c != '-' && c != '+' && c != 'e' && c != 'E' {
+			float = true
+		case c == 'e' || c == 'E':
+			float = true
+		case (c < '0' || c > '9') && c != '-' && c != '+':
 			return number{}, false
 		}
 	}
@@ -44,8 +48,10 @@ func parseNumber[T string | []byte](text T) (number, bool) {
 		return number{}, false
 	}
 	s := string(text)
-	if i, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return number{i: i}, true
+	if !float {
+		if i, err := strconv.ParseInt(s, 10, 64); err == nil {
+			return number{i: i}, true
+		}
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil {
