@@ -9,7 +9,6 @@
 package zipkin
 
 import (
-	"bytes"
 	"fmt"
 	"strconv"
 	"unicode/utf8"
@@ -80,22 +79,10 @@ func (d *Decoder) Decode(b *span.Batch, body []byte, announced Format) (Report, 
 	d.extra = d.extra[:0]
 	d.m.begin()
 	body = trimBOM(body)
-	format := detect(body, announced)
-	if d.Strict && announced != FormatUnknown && family(format) != family(announced) && len(body) > 0 {
-		d.malformed(mismatch(announced, format), "send what path and Content-Type announce")
-	} else {
-		switch format {
-		case JSONv1, JSONv2:
-			d.decodeJSON(body)
-		case Proto3:
-			d.decodeProto(body)
-		case Thrift:
-			d.decodeThrift(body)
-		default:
-			if len(bytes.TrimSpace(body)) > 0 {
-				d.malformed(unreadable(body), "send Zipkin spans as JSON, protobuf or thrift")
-			}
-		}
+	format := announced
+	if !isBlank(body) {
+		format = detect(body, announced)
+		d.decode(body, format)
 	}
 	switch {
 	case d.format != FormatUnknown:
@@ -119,6 +106,23 @@ func (d *Decoder) Decode(b *span.Batch, body []byte, announced Format) (Report, 
 		return rep, d.first
 	}
 	return rep, nil
+}
+
+func (d *Decoder) decode(body []byte, format Format) {
+	if d.Strict && d.announced != FormatUnknown && family(format) != family(d.announced) {
+		d.malformed(mismatch(d.announced, format), "send what path and Content-Type announce")
+		return
+	}
+	switch format {
+	case JSONv1, JSONv2:
+		d.decodeJSON(body)
+	case Proto3:
+		d.decodeProto(body)
+	case Thrift:
+		d.decodeThrift(body)
+	default:
+		d.malformed(unreadable(body), "send Zipkin spans as JSON, protobuf or thrift")
+	}
 }
 
 func mismatch(announced, got Format) string {

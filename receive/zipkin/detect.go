@@ -12,7 +12,12 @@ func family(f Format) Format {
 
 func trimBOM(body []byte) []byte { return bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")) }
 
-// detect tells the encoding by a body's first bytes. JSON gets the announced version, else 2.
+const whiteSpace = " \t\r\n"
+
+// isBlank reports a body with nothing in it, which is a list of no spans in every format.
+func isBlank(body []byte) bool { return len(bytes.TrimLeft(body, whiteSpace)) == 0 }
+
+// detect tells the encoding by a body's first bytes; it is not blank. JSON gets the announced version, else 2.
 //
 //	[ or {, after any white space   JSON
 //	0x0a, then a length             protobuf: field 1 of ListOfSpans. A line feed before JSON starts alike; then the
@@ -20,18 +25,12 @@ func trimBOM(body []byte) []byte { return bytes.TrimPrefix(body, []byte("\xef\xb
 //	0x0c, then a count              thrift, a list of structs
 //	a field type, then 0x00         thrift, a single struct
 func detect(body []byte, announced Format) Format {
-	if len(body) == 0 {
-		return announced
-	}
 	json := JSONv2
 	if announced == JSONv1 {
 		json = JSONv1
 	}
-	text := bytes.TrimLeft(body, " \t\r\n")
+	text := bytes.TrimLeft(body, whiteSpace)
 	isText := len(text) > 0 && (text[0] == '[' || text[0] == '{')
-	if len(text) == 0 {
-		return FormatUnknown // white space only
-	}
 	second := byte(0xff)
 	if len(body) > 1 {
 		second = body[1]

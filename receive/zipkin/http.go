@@ -2,6 +2,7 @@ package zipkin
 
 import (
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,11 +143,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, version Format, o
 			h.refuse(w, r, status, reason, body.Wire, head[:n], pr)
 			return
 		}
-		sender := h.in.Sender(r)
-		for _, x := range b.Refused {
-			h.in.Ledger.Refused(receive.Rejection{Protocol: span.ProtocolZipkin, Sender: sender, Reason: receive.Reason(x.Reason),
-				Spans: x.Spans, Bytes: body.Wire, Head: head[:n], Message: pr.Error()})
-		}
+		countRefused(h.in, b, h.in.Sender(r), body.Wire, head[:n], pr)
 		writeProblem(w, status, pr)
 		return
 	}
@@ -159,13 +156,25 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, version Format, o
 	if odd {
 		h.in.Ledger.Misused(span.ProtocolZipkin, sender, receive.MisusePath, r.URL.Path)
 	}
-	if report.Format != announced && len(body.Bytes) > 0 {
+	if report.Format != announced {
 		h.in.Ledger.Misused(span.ProtocolZipkin, sender, receive.MisuseFormat, report.Format.String()+" sent as "+announced.String())
 	}
 	if report.UpperCaseID {
 		h.in.Ledger.Misused(span.ProtocolZipkin, sender, receive.MisuseUpperCaseID, "")
 	}
 	w.WriteHeader(http.StatusAccepted)
+}
+
+// countRefused writes the refusals of a batch that is not handed on: what was malformed has no known number of spans.
+func countRefused(in *receive.Intake, b *span.Batch, sender netip.Addr, size int, head []byte, pr *problem.Problem) {
+	for _, x := range b.Refused {
+		r := receive.Rejection{Protocol: span.ProtocolZipkin, Sender: sender, Reason: receive.Reason(x.Reason), Spans: x.Spans,
+			Bytes: size, Head: head, Message: pr.Error()}
+		if r.Reason == receive.Malformed {
+			r.Spans = 0
+		}
+		in.Ledger.Refused(r)
+	}
 }
 
 // unfit is the reason of a body in which nothing could be told apart; empty if spans were seen.
