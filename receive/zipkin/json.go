@@ -347,10 +347,10 @@ func (d *Decoder) jsonEndpoint(s *scanner, r *rawSpan, field string, e *endpoint
 		}
 		switch string(name) {
 		case "serviceName":
-			ok = d.text(s, r, field+".serviceName", &e.service)
+			ok = d.text(s, r, field, &e.service)
 		case "ipv4", "ipv6":
 			var text []byte
-			ok = d.text(s, r, field+".ipv4", &text)
+			ok = d.text(s, r, field, &text)
 			e.setIP(text)
 		case "port":
 			var text []byte

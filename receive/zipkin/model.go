@@ -3,6 +3,7 @@ package zipkin
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"hash/maphash"
 	"math"
 	"slices"
@@ -12,9 +13,10 @@ import (
 
 // mapper writes spans into a batch in OpenTelemetry's model. Its tables belong to one batch: begin empties them.
 type mapper struct {
-	keys      []keyState // by key index of the batch
-	epoch     uint32     // number of the span at work, from 1
-	mark      uint32     // where its attributes begin
+	keys      []keyState  // by key index of the batch
+	recent    [256]uint32 // a few bytes of a key -> its index + 1; a guess that is checked
+	epoch     uint32      // number of the span at work, from 1
+	mark      uint32      // where its attributes begin
 	special   [numClasses][]byte
 	resTags   []resTag
 	links     []tag
@@ -41,6 +43,7 @@ type resTag struct {
 
 func (m *mapper) begin() {
 	m.keys = m.keys[:0]
+	clear(m.recent[:])
 	m.epoch = 0
 	if m.resources == nil {
 		m.resources, m.scopes = make(map[uint64]uint32), make(map[uint64]uint32)
@@ -52,13 +55,35 @@ func (m *mapper) begin() {
 	m.plainScope = 0
 }
 
-// key interns a key and shows what is known of it.
+// key interns a key and shows what is known of it. The keys of one body repeat from span to span: a small table of
+// guesses spares most of them the hash.
 func (m *mapper) key(b *span.Batch, name []byte) (uint32, *keyState) {
+	slot := &m.recent[keySlot(name)]
+	if k := *slot; k != 0 {
+		if known := b.Keys[k-1]; string(b.Arena[known.Off:known.Off+known.Len]) == string(name) {
+			return k - 1, &m.keys[k-1]
+		}
+	}
 	k := b.InternKey(name)
 	for int(k) >= len(m.keys) {
 		m.keys = append(m.keys, keyState{class: classify(b.Bytes(b.Keys[len(m.keys)]))})
 	}
+	*slot = k + 1
 	return k, &m.keys[k]
+}
+
+// keySlot mixes length and last bytes of a key, which differ more than its first.
+func keySlot(name []byte) uint8 {
+	n := len(name)
+	if n >= 8 {
+		w := binary.LittleEndian.Uint64(name[n-8:])
+		return uint8((w ^ uint64(name[0])<<20 ^ uint64(n)) * 0x9e3779b97f4a7c15 >> 56)
+	}
+	w := uint64(n)
+	for _, c := range name {
+		w = w<<8 | uint64(c)
+	}
+	return uint8(w * 0x9e3779b97f4a7c15 >> 56)
 }
 
 // add appends a span as a row.

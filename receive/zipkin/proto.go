@@ -256,6 +256,10 @@ func (d *Decoder) protoAnnotation(r *rawSpan, p []byte) {
 }
 
 func (d *Decoder) protoTag(r *rawSpan, p []byte) {
+	if t, ok := shortTag(p); ok {
+		r.tags = append(r.tags, t)
+		return
+	}
 	t := tag{value: []byte{}}
 	m := protoMessage{p: p}
 	for m.next() {
@@ -270,4 +274,28 @@ func (d *Decoder) protoTag(r *rawSpan, p []byte) {
 		r.bad(receive.BadSpan, "tags", nil, "breaks off", protoFix)
 	}
 	r.tags = append(r.tags, t)
+}
+
+// shortTag reads the entry that nearly all tags are: key, then value, both shorter than 128 bytes and plain ASCII.
+func shortTag(p []byte) (t tag, ok bool) {
+	if len(p) < 4 || p[0] != 1<<3|wireBytes || !isASCII(p) {
+		return t, false
+	}
+	value := 2 + int(p[1]) // where the value's field begins
+	if value+2 > len(p) || p[value] != 2<<3|wireBytes || value+2+int(p[value+1]) != len(p) {
+		return t, false
+	}
+	return tag{p[2:value:value], p[value+2:]}, true
+}
+
+func isASCII(p []byte) bool {
+	var or uint64
+	for len(p) >= 8 {
+		or |= binary.LittleEndian.Uint64(p)
+		p = p[8:]
+	}
+	for _, c := range p {
+		or |= uint64(c)
+	}
+	return or&highs == 0
 }
