@@ -22,7 +22,7 @@ import (
 type Limits struct {
 	TraceSpans int           // rows of an assembled trace; 1,000,000
 	TraceBytes int64         // bytes of its batch; 512 MiB, at most 2 GiB (offsets in an arena have 32 bits)
-	ScanRows   int64         // rows a scan looks at, matching or not known; 50,000,000
+	ScanRows   int64         // matching rows of a scan; 50,000,000
 	ScanTime   time.Duration // wall time of a scan; 20 s
 }
 
@@ -47,6 +47,7 @@ func (l Limits) withDefaults() Limits {
 type Options struct {
 	Reader store.Reader
 	Keeper store.Keeper // nil: Keep is unsupported
+	Meta   store.Meta   // nil: colours live as long as the process
 	Now    func() time.Time
 	Log    *slog.Logger
 	Limits Limits
@@ -59,7 +60,10 @@ type Query struct {
 	now    func() time.Time
 	log    *slog.Logger
 	limits Limits
-	seed   maphash.Seed
+	seed   maphash.Seed // of interners
+
+	colours *colours
+	recent  *recentServices
 }
 
 // New makes a Query. Reader is required; Now and Log default to the wall clock and silence.
@@ -72,7 +76,9 @@ func New(o Options) *Query {
 	}
 	return &Query{
 		store: o.Reader, keeper: o.Keeper, now: o.Now, log: o.Log, limits: o.Limits.withDefaults(),
-		seed: maphash.MakeSeed(),
+		seed:    maphash.MakeSeed(),
+		colours: newColours(o.Meta, o.Reader, o.Now, o.Log),
+		recent:  &recentServices{},
 	}
 }
 

@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spanloom/spanloom/internal/problem"
@@ -129,6 +130,13 @@ read:
 			if int64(b.Size()) > q.limits.TraceBytes {
 				done = store.Done{Reason: fmt.Sprintf("the trace is larger than %d MiB; %d spans were read", q.limits.TraceBytes>>20, b.Len())}
 				break read
+			}
+			// append grows large slices by a quarter, which would copy these two five times over.
+			if n := int(from.SpanAttrs[i].Len); cap(b.Attrs)-len(b.Attrs) < n {
+				b.Attrs = slices.Grow(b.Attrs, max(n, len(b.Attrs)))
+			}
+			if n := 32 * int(from.SpanAttrs[i].Len); cap(b.Arena)-len(b.Arena) < n {
+				b.Arena = slices.Grow(b.Arena, max(n, len(b.Arena)))
 			}
 			copier.Row(i)
 		}
