@@ -34,8 +34,8 @@ type FS interface {
 	SyncDir(name string) error
 	// Lock takes the lock that a file stands for, or answers a *LockedError at once. The lock ends with Close or the process.
 	Lock(name string) (io.Closer, error)
-	// Free is the number of bytes that can still be written in the file system of a folder.
-	Free(name string) (int64, error)
+	// Space is the number of bytes that can still be written in the file system of a folder, and of all it has.
+	Space(name string) (free, total int64, err error)
 }
 
 // File is an open file. Write appends at the position after what was written or read last; at the start for Edit.

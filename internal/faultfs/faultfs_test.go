@@ -74,8 +74,8 @@ func TestSameAnswers(t *testing.T) {
 			}
 			check("remove", fsys.Remove(at("a", "b", "g")), nil)
 			check("remove again", fsys.Remove(at("a", "b", "g")), fs.ErrNotExist)
-			if n, err := fsys.Free(at("a")); err != nil || n <= 0 {
-				t.Errorf("free: %d, %v", n, err)
+			if free, total, err := fsys.Space(at("a")); err != nil || free <= 0 || total < free {
+				t.Errorf("space: %d of %d, %v", free, total, err)
 			}
 			l, err := fsys.Lock(at("lock"))
 			check("lock", err, nil)
@@ -221,13 +221,13 @@ func TestFullDisk(t *testing.T) {
 	if n, err := f.Write([]byte("9abc")); n != 2 || !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("wrote %d, %v", n, err)
 	}
-	if n, _ := m.Free("/"); n != 0 {
+	if n, _, _ := m.Space("/"); n != 0 {
 		t.Errorf("free %d", n)
 	}
 	if err := m.Remove("/f"); err != nil {
 		t.Fatal(err)
 	}
-	if n, _ := m.Free("/"); n != 10 {
+	if n, _, _ := m.Space("/"); n != 10 {
 		t.Errorf("free after remove %d", n)
 	}
 }

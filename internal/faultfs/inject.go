@@ -23,7 +23,7 @@ const (
 	OpStat     Op = "stat"
 	OpSyncDir  Op = "syncdir"
 	OpLock     Op = "lock"
-	OpFree     Op = "free"
+	OpSpace    Op = "space"
 	OpRead     Op = "read"
 	OpWrite    Op = "write"
 	OpTruncate Op = "truncate"
@@ -191,10 +191,10 @@ func (x *Injected) Lock(name string) (c io.Closer, err error) {
 	return c, err
 }
 
-// Free implements FS.
-func (x *Injected) Free(name string) (n int64, err error) {
-	err = x.do(OpFree, name, func() error { n, err = x.fs.Free(name); return err })
-	return n, err
+// Space implements FS.
+func (x *Injected) Space(name string) (free, total int64, err error) {
+	err = x.do(OpSpace, name, func() error { free, total, err = x.fs.Space(name); return err })
+	return free, total, err
 }
 
 type injectedFile struct {

@@ -362,15 +362,16 @@ func (l memLock) Close() error {
 	return nil
 }
 
-// Free implements FS.
-func (m *Mem) Free(name string) (n int64, err error) {
-	err = m.locked("free", name, func(string) error {
-		if n = 1 << 50; m.capacity > 0 {
-			n = max(0, m.capacity-m.bytes())
+// Space implements FS.
+func (m *Mem) Space(name string) (free, total int64, err error) {
+	err = m.locked("space", name, func(string) error {
+		free, total = 1<<50, 1<<50
+		if m.capacity > 0 {
+			free, total = max(0, m.capacity-m.bytes()), m.capacity
 		}
 		return nil
 	})
-	return n, err
+	return free, total, err
 }
 
 // Flip inverts one bit of a file, as rot on a disk does.

@@ -64,8 +64,8 @@ func (OS) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
 // SyncDir implements FS.
 func (OS) SyncDir(name string) error { return syncDir(name) }
 
-// Free implements FS.
-func (OS) Free(name string) (int64, error) { return free(name) }
+// Space implements FS.
+func (OS) Space(name string) (free, total int64, err error) { return space(name) }
 
 // Lock implements FS. The file is left behind on Close: removing it would let two processes lock two files of one name.
 func (OS) Lock(name string) (io.Closer, error) {

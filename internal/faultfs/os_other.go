@@ -13,4 +13,4 @@ func lock(*os.File) error { return errors.ErrUnsupported }
 
 func syncDir(string) error { return errors.ErrUnsupported }
 
-func free(string) (int64, error) { return 0, errors.ErrUnsupported }
+func space(string) (free, total int64, err error) { return 0, 0, errors.ErrUnsupported }

@@ -31,10 +31,10 @@ func syncDir(name string) error {
 	return errors.Join(err, d.Close())
 }
 
-func free(name string) (int64, error) {
+func space(name string) (free, total int64, err error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(name, &s); err != nil {
-		return 0, &os.PathError{Op: "statfs", Path: name, Err: err}
+		return 0, 0, &os.PathError{Op: "statfs", Path: name, Err: err}
 	}
-	return int64(s.Bavail) * int64(s.Bsize), nil
+	return int64(s.Bavail) * int64(s.Bsize), int64(s.Blocks) * int64(s.Bsize), nil
 }

@@ -22,14 +22,14 @@ func lock(f *os.File) error {
 // syncDir does nothing: NTFS keeps names in its journal, and a folder cannot be synced.
 func syncDir(string) error { return nil }
 
-func free(name string) (int64, error) {
+func space(name string) (free, total int64, err error) {
 	p, err := windows.UTF16PtrFromString(name)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	var bytes uint64
-	if err := windows.GetDiskFreeSpaceEx(p, &bytes, nil, nil); err != nil {
-		return 0, &os.PathError{Op: "free space", Path: name, Err: err}
+	var left, all uint64
+	if err := windows.GetDiskFreeSpaceEx(p, &left, &all, nil); err != nil {
+		return 0, 0, &os.PathError{Op: "free space", Path: name, Err: err}
 	}
-	return int64(min(bytes, 1<<62)), nil
+	return int64(min(left, 1<<62)), int64(min(all, 1<<62)), nil
 }
