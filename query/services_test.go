@@ -45,7 +45,7 @@ const redSpans = `
 8  - client lone "call" 3s+4ms
 9  8 consumer lone "take" 3s+2ms
 a  - internal other "long ago" -2h+1s
-b  - client silent "not a server" 59s+1s
+b  - client caller "serves nobody" 59s+1s
 `
 
 func window(from, to time.Duration) store.TimeRange {
