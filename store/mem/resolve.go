@@ -16,13 +16,19 @@ const matchedSpans = 3
 
 // resolver looks at all spans of one trace after the other. It keeps its memory from trace to trace.
 type resolver struct {
-	engine  *Engine
-	prog    *match.Program
-	bounds  map[uint32]chunkBound // by chunk number
-	rows    []location            // of the trace: each span once
-	matched []location            // those of rows that match
-	bySpan  map[identity]int32    // index in rows
-	byName  map[string]int        // service -> index in services
+	seed    maphash.Seed
+	must    evaluator // spans that may be seen at all
+	want    evaluator // spans that match
+	rows    []location
+	matched []location         // those of rows that match
+	bySpan  map[identity]int32 // index in rows
+	byName  map[string]int     // service -> index in services
+}
+
+// evaluator is a program for rows of many chunks.
+type evaluator struct {
+	prog   *match.Program
+	bounds map[uint32]chunkBound // by chunk number
 }
 
 type chunkBound struct {
@@ -38,14 +44,23 @@ type identity struct {
 	service uint64
 }
 
-func newResolver(e *Engine, prog *match.Program) *resolver {
-	return &resolver{engine: e, prog: prog, bounds: make(map[uint32]chunkBound),
-		bySpan: make(map[identity]int32), byName: make(map[string]int)}
+func newResolver(seed maphash.Seed, must, want *match.Program) *resolver {
+	return &resolver{
+		seed:   seed,
+		must:   evaluator{must, make(map[uint32]chunkBound)},
+		want:   evaluator{want, make(map[uint32]chunkBound)},
+		bySpan: make(map[identity]int32),
+		byName: make(map[string]int),
+	}
 }
 
-// load takes a trace's rows before end and drops duplicates: the latest-ending stays, then the last received.
+// load takes the visible rows of a trace before end and drops duplicates: the latest-ending stays, then the last received.
 func (r *resolver) load(s *snapshot, last, end ref) {
-	r.rows = distinct(s.rows(r.rows[:0], last, end), r.bySpan, r.engine.seed)
+	r.rows = s.rows(r.rows[:0], last, end)
+	if !r.must.prog.Always() {
+		r.rows = slices.DeleteFunc(r.rows, func(l location) bool { return !r.must.holds(l) })
+	}
+	r.rows = distinct(r.rows, r.bySpan, r.seed)
 }
 
 // distinct drops duplicates in place. Small traces are compared pair by pair, which is faster than a map; seen is
@@ -102,7 +117,7 @@ func (r *resolver) rank(id span.TraceID, w match.Window, q *store.Search) (rank,
 	var newest int64
 	for _, l := range r.rows {
 		b := &l.chunk.batch
-		if !w.Row(b, l.row) || !r.holds(l) {
+		if !w.Row(b, l.row) || !r.want.holds(l) {
 			continue
 		}
 		if len(r.matched) == 0 || b.Time[l.row] > newest {
@@ -113,19 +128,19 @@ func (r *resolver) rank(id span.TraceID, w match.Window, q *store.Search) (rank,
 	return rank{newest, id}, len(r.matched) > 0
 }
 
-func (r *resolver) holds(l location) bool {
-	if r.prog.Always() {
+func (e *evaluator) holds(l location) bool {
+	if e.prog.Always() {
 		return true
 	}
-	cb := r.bounds[l.chunk.number]
+	cb := e.bounds[l.chunk.number]
 	if cb.chunk != l.chunk { // the open chunk has a new view after each change
 		if cb.bound == nil {
-			cb.bound = r.prog.Bind(&l.chunk.batch)
+			cb.bound = e.prog.Bind(&l.chunk.batch)
 		} else {
 			cb.bound.Rebind(&l.chunk.batch)
 		}
 		cb.chunk = l.chunk
-		r.bounds[l.chunk.number] = cb
+		e.bounds[l.chunk.number] = cb
 	}
 	return cb.bound.Row(l.row)
 }

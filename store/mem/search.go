@@ -34,7 +34,15 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	if q.Limit <= 0 {
 		return nil, &problem.Problem{Kind: problem.Invalid, Field: "limit", Message: "a search needs a positive limit", Hint: "ask for 20"}
 	}
-	prog, err := match.Compile(s.MustMatch, q.Match)
+	must, err := match.Compile(s.MustMatch)
+	if err != nil {
+		return nil, err
+	}
+	want, err := match.Compile(q.Match)
+	if err != nil {
+		return nil, err
+	}
+	both, err := match.Compile(s.MustMatch, q.Match)
 	if err != nil {
 		return nil, err
 	}
@@ -47,9 +55,9 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 		return nil, errClosed()
 	}
 	sr := searcher{
-		engine: e, query: q, window: match.Window{TimeRange: q.Range, Mode: q.Mode}, prog: prog,
+		engine: e, query: q, window: match.Window{TimeRange: q.Range, Mode: q.Mode}, prog: both,
 		end: all.end(), base: all.base, page: newTop(q.Limit + 1),
-		resolver: newResolver(e, prog),
+		resolver: newResolver(e.seed, must, want),
 	}
 	if q.Page != "" {
 		t, err := e.parseToken(q.Page, plan)

@@ -1,0 +1,207 @@
+// Package storetest is the one conformance suite of all engines, and the text form in which tests write and read spans.
+//
+// An engine is done when Run passes. The suite compares with a model that keeps slices and looks at every row, so a case here is
+// mostly data; what an engine does beyond the contract (eviction, files) it tests itself.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
+)
+
+// Open makes an empty engine with room for 200,000 spans. The engine must take its time from now.
+type Open func(t *testing.T, now func() time.Time) store.Engine
+
+// Run runs the suite. Every case opens an engine of its own, closes it and expects that to work.
+func Run(t *testing.T, open Open) {
+	for _, c := range []struct {
+		name string
+		run  func(*testing.T, *suite)
+	}{
+		{"fields come back as they were sent", fidelity},
+		{"a batch is borrowed until Accept returns", borrowed},
+		{"empty questions", empty},
+		{"conditions", conditions},
+		{"order and paging", paging},
+		{"page tokens", tokens},
+		{"time modes", timeModes},
+		{"trace duration", traceDuration},
+		{"duplicates", duplicates},
+		{"shared spans", sharedSpans},
+		{"twins of 64 and 128 bits", twins},
+		{"absent and impossible times", oddTimes},
+		{"scopes of calls", mustMatch},
+		{"lists", lists},
+		{"plans that make no sense", nonsense},
+		{"documents", documents},
+		{"keep", keeping},
+		{"cancel", cancelling},
+		{"random spans against the model", random},
+		{"readers and writers at once", concurrent},
+		{"a trace of 200,000 spans", hugeTrace},
+		{"100,000 attribute keys", manyKeys},
+		{"closed", closed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := &suite{}
+			s.clock.Store(At(DefaultReceived))
+			s.engine = open(t, func() time.Time { return time.Unix(0, s.clock.Load()) })
+			c.run(t, s)
+			if err := s.engine.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		})
+	}
+}
+
+// suite is one case: an engine with its clock and the model of what it was given.
+type suite struct {
+	clock  atomic.Int64
+	engine store.Engine
+	model  model
+}
+
+var scope = store.Scope{Tenant: store.DefaultTenant}
+
+func (s *suite) accept(t *testing.T, text string) {
+	t.Helper()
+	s.acceptBatch(t, Batch(t, text))
+}
+
+func (s *suite) acceptBatch(t *testing.T, b *span.Batch) {
+	t.Helper()
+	if err := b.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.engine.Accept(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	s.model.accept(b)
+}
+
+// trace reads a trace as text, a span a block, sorted.
+func (s *suite) trace(t *testing.T, sc store.Scope, id span.TraceID) string {
+	t.Helper()
+	var text []string
+	for b, err := range s.engine.Trace(t.Context(), sc, id, store.TimeRange{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Check(); err != nil {
+			t.Fatal(err)
+		}
+		for row := range b.Len() {
+			text = append(text, printRow(b, row))
+		}
+	}
+	slices.Sort(text)
+	return strings.Join(text, "")
+}
+
+// checkTrace compares a trace with the model's, where an engine may have dropped duplicates already.
+func (s *suite) checkTrace(t *testing.T, sc store.Scope, id span.TraceID) {
+	t.Helper()
+	if got, want := s.trace(t, sc, id), s.model.trace(sc, id); got != want {
+		t.Errorf("trace %s:\n%swant:\n%s", id, got, want)
+	}
+}
+
+// search answers all pages of a search.
+func (s *suite) search(t *testing.T, q store.Search) []store.Summary {
+	t.Helper()
+	var all []store.Summary
+	for pages := 0; ; pages++ {
+		page, err := s.engine.Search(t.Context(), scope, &q)
+		if err != nil {
+			t.Fatalf("%#v: %v", q, err)
+		}
+		if !page.Complete || page.Reason != "" {
+			t.Fatalf("%#v: not complete: %q", q, page.Reason)
+		}
+		if len(page.Traces) > q.Limit || page.Next != "" && len(page.Traces) < q.Limit {
+			t.Fatalf("%#v: %d traces on a page of %d, next %q", q, len(page.Traces), q.Limit, page.Next)
+		}
+		all = append(all, page.Traces...)
+		if page.Next == "" {
+			return all
+		}
+		q.Page = page.Next
+	}
+}
+
+// checkSearch compares a search with the model's answer, in pages of the plan's limit.
+func (s *suite) checkSearch(t *testing.T, q store.Search) {
+	t.Helper()
+	got, want := s.search(t, q), s.model.search(scope, &q)
+	if !slices.EqualFunc(got, want, sameSummary) {
+		t.Errorf("%#v\ngot:\n%swant:\n%s", q, Summaries(got), Summaries(want))
+	}
+}
+
+func sameSummary(a, b store.Summary) bool {
+	return Summaries([]store.Summary{a}) == Summaries([]store.Summary{b}) && a.Received == b.Received
+}
+
+// wantKind checks that an error is a problem of a kind.
+func wantKind(t *testing.T, what string, err error, want problem.Kind) {
+	t.Helper()
+	var p *problem.Problem
+	if !errors.As(err, &p) || p.Kind != want {
+		t.Errorf("%s: got %v, want a problem of kind %s", what, err, want)
+	}
+}
+
+func traceID(t testing.TB, text string) span.TraceID {
+	t.Helper()
+	id, err := span.ParseTraceID(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// attribute and intrinsic fields, for short conditions.
+func in(scope store.FieldScope, key string) store.Field { return store.Field{In: scope, Key: key} }
+
+func cond(f store.Field, op store.Op, v store.Operand) store.Cond {
+	return store.Cond{Field: f, Op: op, Value: v}
+}
+
+// seeds are those of the random cases: eight fixed ones and one that differs from run to run, or only SPANLOOM_SEED.
+func seeds(t *testing.T) []uint64 {
+	if text := os.Getenv("SPANLOOM_SEED"); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []uint64{seed}
+	}
+	list := []uint64{1, 2, 3, 4, 5, 6, 7, 8}
+	return append(list, uint64(time.Now().UnixNano()))
+}
+
+func cancelled() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+func describe[T any](list []T) string {
+	var w strings.Builder
+	for _, v := range list {
+		fmt.Fprintf(&w, "%+v\n", v)
+	}
+	return w.String()
+}
