@@ -77,7 +77,7 @@ type scanned struct {
 }
 
 // Scanning holds a window of the file; a frame longer than it makes it grow for as long as the frame is in it.
-const windowSize = 1 << 20
+const windowSize = 256 << 10
 
 // scanner walks over the frames of one file.
 type scanner struct {
