@@ -45,6 +45,9 @@ func detect(body []byte, announced Format) Format {
 	case isThriftField(body[0]) && second == 0:
 		return Thrift
 	}
+	if announced == Proto3 || announced == Thrift {
+		return announced // fields of the future may come first
+	}
 	return FormatUnknown
 }
 

@@ -110,7 +110,7 @@ func runCase(t *testing.T, c section) string {
 	return got
 }
 
-func fromHex(t *testing.T, text string) []byte {
+func fromHex(t testing.TB, text string) []byte {
 	var digits strings.Builder
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, "#")

@@ -114,9 +114,13 @@ func (s *scanner) str() ([]byte, bool) {
 		q, e := w^quotes, w^escapes
 		hit := ((q-ones)&^q | (e-ones)&^e) & highs
 		if hit != 0 {
-			n := bits.TrailingZeros64(hit) &^ 7
+			n := bits.TrailingZeros64(hit) & 56
 			high |= w & (1<<n - 1)
 			i += n >> 3
+			if high&highs == 0 && uint(i) < uint(len(p)) && p[i] == '"' {
+				s.at = i + 1
+				return p[start:i:i], true
+			}
 			return s.endStr(start, i, high)
 		}
 		high |= w
