@@ -48,7 +48,7 @@ var one = [PodsEach]string{"v1", "v1", "v1"}
 func services() []service {
 	return []service{
 		{"istio-ingressgateway", "istio-system", 8080, "", 90, one, []int{1}, nil},
-		{"storefront", "shop", 8080, "node-fetch/1.0 (+https://github.com/bitinn/node-fetch)", 1400, one, []int{2, 3, 4, 5, 6, 9, 10}, []route{
+		{"storefront", "shop", 8080, "node", 1400, one, []int{2, 3, 4, 5, 6, 9, 10}, []route{
 			{"GET", "/", "/product/", 0, 18200}, {"GET", "/cart", "/cart/", 0, 6100}, {"POST", "/checkout", "/checkout/", 840, 1500}}},
 		{"catalog", "shop", 9080, "Go-http-client/1.1", 700, one, []int{3, 4, 10}, []route{
 			{"GET", "/", "/api/v1/products/", 0, 2400}, {"GET", "/api/v1/categories", "/api/v1/categories/", 0, 5200}}},
@@ -61,7 +61,7 @@ func services() []service {
 		{"payment", "orders", 5051, "axios/1.7.9", 3200, [PodsEach]string{"v1", "v1", "v2"}, []int{9}, []route{{"POST", "/", "/charges/", 530, 410}}},
 		{"shipping", "orders", 5052, "Java/21.0.5", 1100, one, []int{9, 11}, []route{
 			{"GET", "/", "/quotes/", 0, 380}, {"POST", "/shipments", "/shipments/", 700, 330}}},
-		{"accounts", "platform", 8443, "Apache-HttpClient/5.4.1 (Java/21.0.5)", 600, one, []int{11}, []route{
+		{"accounts", "platform", 8443, "okhttp/5.0.0", 600, one, []int{11}, []route{
 			{"GET", "/", "/v2/accounts/", 0, 1250}, {"GET", "/v2/sessions", "/v2/sessions/", 0, 420}}},
 		{"recommendations", "platform", 8090, "python-httpx/0.28.1", 4100, one, []int{2, 9}, []route{{"GET", "/", "/recommend/", 0, 1700}}},
 		{"notifications", "platform", 8070, "Go-http-client/1.1", 500, one, []int{9}, []route{{"POST", "/", "/messages/", 620, 90}}},
@@ -158,7 +158,7 @@ func newPod(i, j int, s service) pod {
 		id:       fmt.Sprintf("%s-%s-%s", s.name, podHash(uint64(i), 9), podHash(uint64(100+3*i+j), 5)),
 		zone:     [PodsEach]string{"", "eu-central-1a", "eu-central-1b"}[j],
 		revision: s.versions[j],
-		extraTag: s.namespace == "shop" || s.namespace == "platform",
+		extraTag: s.namespace == "platform",
 	}
 	p.nodeID = fmt.Sprintf("%s~%s~%s.%s~%s.svc.cluster.local", kind, p.ip, p.id, s.namespace, s.namespace)
 	return p

@@ -80,6 +80,7 @@ type Trace struct {
 	RequestID string
 	Spans     []Span
 	Bits      float64 // information in the trace's random choices; see draw
+	Repeated  float64 // information that stands on both sides of a call (sizes, path, outcome) and is in Bits once
 
 	client string // address of the client outside
 	draw   *draw
@@ -91,7 +92,7 @@ func (d *Data) Trace(no uint64, t *Trace) {
 		t.draw = newDraw()
 	}
 	g := grower{d.mesh, t.draw, t}
-	t.No, t.Spans = no, t.Spans[:0]
+	t.No, t.Repeated, t.Spans = no, 0, t.Spans[:0]
 	t.draw.seed(d.Seed, no)
 	t.ID = span.TraceIDFromUint64s(t.draw.word(), t.draw.word())
 	t.RequestID = uuid4(t.draw)
@@ -168,7 +169,7 @@ func clientAddress(n int) string {
 	return string(appendInt(p, int64(n&0xff)))
 }
 
-// request draws what a call carries.
+// request draws what a call carries. Both sides of the call report it.
 func (g grower) request(routes []route, s Span) Span {
 	s.route = g.d.intn(len(routes))
 	r := routes[s.route]
@@ -224,7 +225,9 @@ func (g grower) call(parent, caller, budget int, at int64) int64 {
 		client.route, client.number, client.request, client.response = from.route, from.number, from.request, from.response
 		client.code, client.flags = "200", "-"
 	} else {
+		before := g.d.bits
 		client = g.request(g.m.services[callee].routes, client)
+		g.t.Repeated += g.d.bits - before
 	}
 	row := g.add(client)
 
