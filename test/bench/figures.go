@@ -18,17 +18,17 @@ func figures(quick bool) []figure {
 	}
 	return []figure{
 		// One room each, by its Go benchmarks on the traffic of spanloom load.
-		ofBenchmark("OTLP decode", "<= 1.0 µs/span", "µs/span", "test/bench", "BenchmarkOTLPDecode/collector", "ns/span", 1e-3),
+		ofBenchmark("OTLP decode", "<= 1.0 µs/span", "µs/span", "test/bench", "BenchmarkOTLPDecode/collector", "cpu-ns/span", 1e-3),
 		ofBenchmark("OTLP decode, allocations", "0 a span", "a span", "test/bench", "BenchmarkOTLPDecode/collector", "allocs/span", 1),
-		ofBenchmark("OTLP decode, 5 a request", "reported", "µs/span", "test/bench", "BenchmarkOTLPDecode/sidecar", "ns/span", 1e-3),
-		ofBenchmark("Zipkin JSON decode, 5 a request", "<= 2.0 µs/span", "µs/span", "test/bench", "BenchmarkZipkinDecode/json", "ns/span", 1e-3),
-		ofBenchmark("Zipkin proto decode, 5 a request", "reported", "µs/span", "test/bench", "BenchmarkZipkinDecode/proto", "ns/span", 1e-3),
-		ofBenchmark("process, default steps", "reported", "µs/span", "test/bench", "BenchmarkProcess", "ns/span", 1e-3),
-		ofBenchmark("batch to log form", "reported", "µs/span", "test/bench", "BenchmarkEncodeBatch", "ns/span", 1e-3),
-		ofBenchmark("log form to batch", "<= 2.0 µs/span", "µs/span", "test/bench", "BenchmarkDecodeBatch", "ns/span", 1e-3),
+		ofBenchmark("OTLP decode, 5 a request", "reported", "µs/span", "test/bench", "BenchmarkOTLPDecode/sidecar", "cpu-ns/span", 1e-3),
+		ofBenchmark("Zipkin JSON decode, 5 a request", "<= 2.0 µs/span", "µs/span", "test/bench", "BenchmarkZipkinDecode/json", "cpu-ns/span", 1e-3),
+		ofBenchmark("Zipkin proto decode, 5 a request", "reported", "µs/span", "test/bench", "BenchmarkZipkinDecode/proto", "cpu-ns/span", 1e-3),
+		ofBenchmark("process, default steps", "reported", "µs/span", "test/bench", "BenchmarkProcess", "cpu-ns/span", 1e-3),
+		ofBenchmark("batch to log form", "reported", "µs/span", "test/bench", "BenchmarkEncodeBatch", "cpu-ns/span", 1e-3),
+		ofBenchmark("log form to batch", "<= 2.0 µs/span", "µs/span", "test/bench", "BenchmarkDecodeBatch", "cpu-ns/span", 1e-3),
 		ofBenchmark("log form, before compression", "reported", "B/span", "test/bench", "BenchmarkEncodeBatch", "B/span", 1),
 
-		ofBenchmark("engine in memory, accept and evict", "reported", "µs/span", "test/bench", "BenchmarkMemAccept", "ns/span", 1e-3),
+		ofBenchmark("engine in memory, accept and evict", "reported", "µs/span", "test/bench", "BenchmarkMemAccept", "cpu-ns/span", 1e-3),
 
 		// The whole server: CPU of its process a span, closed loop.
 		ofServer("OTLP gRPC, 512 a request", "<= 5.1 µs/span", load.SendOptions{Protocol: load.OTLPGRPC, Spans: spans, SpansPerRequest: 512}),
@@ -56,7 +56,7 @@ func only(name string) string { return fmt.Sprintf("go run ./test/bench -only '%
 
 func ofBenchmark(name, target, unit, pkg, benchmark, metric string, scale float64) figure {
 	command, run := goBenchmark(pkg, benchmark, metric, scale)
-	return figure{name: name, target: target, unit: unit, timed: metric == "ns/span", command: command, run: run}
+	return figure{name: name, target: target, unit: unit, timed: metric == "cpu-ns/span", command: command, run: run}
 }
 
 // ofServer is the server's CPU time a span while it is sent to.
