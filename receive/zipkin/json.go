@@ -214,7 +214,7 @@ func isZeroHex(text []byte) bool {
 			return false
 		}
 	}
-	return len(text) <= 16
+	return len(text) > 0 && len(text) <= 16
 }
 
 // text reads a string; null leaves dst alone.
