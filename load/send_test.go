@@ -265,7 +265,7 @@ func TestCancelledSendEnds(t *testing.T) {
 		return 0, nil, nil
 	}
 	manifest := filepath.Join(t.TempDir(), "sent.json")
-	_, err := Send(ctx, SendOptions{Protocol: Zipkin, Target: s.serve(t, Zipkin), Spans: 100_000, SpansPerRequest: 10, Manifest: manifest}, io.Discard)
+	_, err := Send(ctx, SendOptions{Protocol: Zipkin, Target: s.serve(t, Zipkin), Spans: 20_000, SpansPerRequest: 10, Manifest: manifest}, io.Discard)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
