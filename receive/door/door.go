@@ -1,0 +1,254 @@
+// Package door is the servers behind Spanloom's ports: net/http with HTTP/1.1 and HTTP/2 (with and without TLS), and one port that
+// speaks native gRPC and HTTP/1.1, told apart by the first bytes of a connection. It knows no spans.
+package door
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+)
+
+// Limits of a connection. A sender that is slower is cut off: it holds memory of everyone.
+const (
+	headerTimeout = 10 * time.Second // for the head of a request, the TLS handshake and the first bytes of a connection
+	bodyTimeout   = 60 * time.Second // for a whole request
+	idleTimeout   = 5 * time.Minute  // between requests
+	maxHeader     = 64 << 10
+)
+
+// HTTP is a server for one port. Over HTTP/2, requests of content type application/grpc go to GRPC if it is set.
+type HTTP struct {
+	server *http.Server
+	tls    bool
+}
+
+// NewHTTP makes a server. conf may be nil for plaintext, grpcServer nil for none.
+func NewHTTP(h http.Handler, grpcServer http.Handler, conf *tls.Config, log *slog.Logger) *HTTP {
+	if grpcServer != nil {
+		h = dispatch(h, grpcServer)
+	}
+	var p http.Protocols
+	p.SetHTTP1(true)
+	p.SetHTTP2(conf != nil)
+	p.SetUnencryptedHTTP2(conf == nil)
+	return &HTTP{tls: conf != nil, server: &http.Server{
+		Handler: h, TLSConfig: conf, Protocols: &p, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 128, MaxReceiveBufferPerStream: 1 << 20, MaxReceiveBufferPerConnection: 16 << 20},
+	}}
+}
+
+// dispatch sends gRPC over HTTP/2 to its own handler.
+func dispatch(h, grpcServer http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+			grpcServer.ServeHTTP(w, r)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// Serve answers until Shutdown; then it returns nil.
+func (s *HTTP) Serve(l net.Listener) error {
+	var err error
+	if s.tls {
+		err = s.server.ServeTLS(l, "", "")
+	} else {
+		err = s.server.Serve(l)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown takes no new connections, says GOAWAY, and waits for requests in flight until ctx ends; what is left is cut off.
+func (s *HTTP) Shutdown(ctx context.Context) error {
+	if err := s.server.Shutdown(ctx); err != nil {
+		return errors.Join(err, s.server.Close())
+	}
+	return nil
+}
+
+// GRPC is a port for native gRPC that also answers HTTP/1.x. Native gRPC stays with grpc-go, which costs a third of gRPC over
+// net/http's HTTP/2; the preface of HTTP/2 is enough to hand a connection over, because a gRPC client waits for SETTINGS
+// before it sends its first request.
+type GRPC struct {
+	native *grpc.Server
+	http   *HTTP
+	conf   *tls.Config
+	log    *slog.Logger
+
+	mu       sync.Mutex
+	listener net.Listener
+	closed   bool
+}
+
+// NewGRPC makes the server. native must have been made without transport credentials: TLS ends here.
+func NewGRPC(native *grpc.Server, h http.Handler, conf *tls.Config, log *slog.Logger) *GRPC {
+	return &GRPC{native: native, http: NewHTTP(h, nil, nil, log), conf: conf, log: log}
+}
+
+// Serve answers until Shutdown; then it returns nil.
+func (s *GRPC) Serve(l net.Listener) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return l.Close()
+	}
+	s.listener = l
+	s.mu.Unlock()
+
+	toGRPC, toHTTP := newHandover(l.Addr()), newHandover(l.Addr())
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = s.native.Serve(toGRPC) }) // ends when the handover closes
+	serving.Go(func() { _ = s.http.Serve(toHTTP) })
+	defer serving.Wait()
+	defer toGRPC.Close()
+	defer toHTTP.Close()
+	var sorting sync.WaitGroup
+	defer sorting.Wait()
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			s.mu.Lock()
+			closed := s.closed
+			s.mu.Unlock()
+			if closed || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			if temporary(err) {
+				time.Sleep(5 * time.Millisecond) // out of file descriptors: others are about to be closed
+				continue
+			}
+			return err
+		}
+		sorting.Go(func() {
+			if err := s.sort(c, toGRPC, toHTTP); err != nil {
+				s.log.Debug("connection closed before its first request", "peer", c.RemoteAddr().String(), "error", err)
+				_ = c.Close()
+			}
+		})
+	}
+}
+
+// temporary: accept failed for want of a resource, not because the listener broke.
+func temporary(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary()
+}
+
+// sort ends TLS, reads the first bytes and hands the connection over.
+func (s *GRPC) sort(c net.Conn, toGRPC, toHTTP *handover) error {
+	if err := c.SetDeadline(time.Now().Add(headerTimeout)); err != nil {
+		return err
+	}
+	if s.conf != nil {
+		t := tls.Server(c, s.conf)
+		if err := t.Handshake(); err != nil {
+			return err
+		}
+		c = t
+	}
+	first := make([]byte, 4)
+	if _, err := io.ReadFull(c, first); err != nil {
+		return err
+	}
+	if err := c.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	to := toHTTP
+	if string(first) == "PRI " { // of "PRI * HTTP/2.0": no HTTP/1 method begins so
+		to = toGRPC
+	}
+	return to.give(&begunConn{Conn: c, first: first})
+}
+
+// Shutdown says GOAWAY, waits for calls in flight until ctx ends, then cuts off what is left.
+func (s *GRPC) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	if s.listener != nil {
+		_ = s.listener.Close()
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		s.native.GracefulStop()
+		close(done)
+	}()
+	err := s.http.Shutdown(ctx)
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.native.Stop()
+		<-done
+		err = errors.Join(err, ctx.Err())
+	}
+	return err
+}
+
+// begunConn is a connection whose first bytes were read already.
+type begunConn struct {
+	net.Conn
+	first []byte
+}
+
+func (c *begunConn) Read(p []byte) (int, error) {
+	if len(c.first) > 0 {
+		n := copy(p, c.first)
+		c.first = c.first[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// handover is a listener whose connections are given to it.
+type handover struct {
+	addr  net.Addr
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newHandover(addr net.Addr) *handover {
+	return &handover{addr: addr, conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (h *handover) give(c net.Conn) error {
+	select {
+	case h.conns <- c:
+		return nil
+	case <-h.done:
+		return net.ErrClosed
+	}
+}
+
+// Accept implements net.Listener.
+func (h *handover) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (h *handover) Close() error {
+	h.once.Do(func() { close(h.done) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (h *handover) Addr() net.Addr { return h.addr }
