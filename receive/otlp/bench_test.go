@@ -117,16 +117,19 @@ func (w *viewWalk) request(m []byte) {
 func (w *viewWalk) span(m []byte) {
 	w.spans++
 	for i := 0; i < len(m); {
+		if m[i] == 9<<3|bytes_ {
+			n, at := size(m, i+1)
+			i = at + n
+			kv := m[at:i]
+			keyEnd, at := stringAttr(kv)
+			w.attrs = append(w.attrs, [2][]byte{kv[2:keyEnd], kv[at:]})
+			continue
+		}
 		f, next, bad := nextField(m, i)
 		if bad != nil {
 			panic(bad.what)
 		}
-		if f.tag == 9<<3|bytes_ {
-			key, _, _ := nextField(f.body, 0)
-			value, _, _ := nextField(f.body, key.at+len(key.body))
-			any, _, _ := nextField(value.body, 0)
-			w.attrs = append(w.attrs, [2][]byte{key.body, any.body})
-		} else if f.tag>>3 < uint64(len(w.fields)) {
+		if f.tag>>3 < uint64(len(w.fields)) {
 			w.fields[f.tag>>3] = f
 		}
 		i = next

@@ -2,7 +2,6 @@ package otlp
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 	"unicode/utf8"
 
@@ -30,22 +29,45 @@ func (d *Decoder) attr(m []byte) *fault {
 	if len(b.Attrs) >= d.attrs && d.full() {
 		return noRoom
 	}
-	// The shape of nearly every attribute: a key, then a value that is one string, and nothing else.
-	if len(m) >= 6 && m[0] == 1<<3|bytes_ && m[1] < 0x80 {
-		keyEnd := 2 + int(m[1])
-		if keyEnd+4 <= len(m) && m[keyEnd] == 2<<3|bytes_ {
-			if n, at := size(m, keyEnd+1); at > 0 && at+n == len(m) && n >= 2 && m[at] == anyString<<3|bytes_ {
-				if n, at := size(m, at+1); at > 0 && at+n == len(m) {
-					key := d.key(m[2:keyEnd])
-					off := len(b.Arena)
-					b.Arena = append(b.Arena, m[at:]...)
-					b.Attrs = append(b.Attrs, span.Attr{Key: key, Type: span.TypeString, Bits: uint64(off)<<32 | uint64(n)})
-					return nil
-				}
-			}
-		}
+	if keyEnd, at := stringAttr(m); at > 0 {
+		key := d.key(m[2:keyEnd])
+		off := len(b.Arena)
+		b.Arena = append(b.Arena, m[at:]...)
+		b.Attrs = append(b.Attrs, span.Attr{Key: key, Type: span.TypeString, Bits: uint64(off)<<32 | uint64(len(m)-at)})
+		return nil
 	}
 	return d.attrInFull(m)
+}
+
+// stringAttr takes apart the shape of nearly every attribute: a short key at m[2:keyEnd], then a value that is one string,
+// m[at:], and nothing else. at is 0 for any other shape, right or wrong.
+func stringAttr(m []byte) (keyEnd, at int) {
+	if len(m) < 6 || m[0] != 1<<3|bytes_ || m[1] >= 0x80 {
+		return 0, 0
+	}
+	keyEnd = 2 + int(m[1])
+	if keyEnd+4 > len(m) || m[keyEnd] != 2<<3|bytes_ {
+		return 0, 0
+	}
+	i := keyEnd + 2
+	n := int(m[i-1])
+	if n >= 0x80 {
+		n = n&0x7f | int(m[i])<<7
+		i++
+	}
+	if m[i-1] >= 0x80 || n < 2 || i+n != len(m) || m[i] != anyString<<3|bytes_ {
+		return 0, 0
+	}
+	i += 2
+	n = int(m[i-1])
+	if n >= 0x80 && i < len(m) {
+		n = n&0x7f | int(m[i])<<7
+		i++
+	}
+	if m[i-1] >= 0x80 || i+n != len(m) {
+		return 0, 0
+	}
+	return keyEnd, i
 }
 
 func (d *Decoder) attrInFull(m []byte) *fault {
@@ -349,68 +371,3 @@ func (d *Decoder) notice(i uint32, key []byte) {
 		d.sdkName = i
 	}
 }
-
-// appendText appends text and repairs what is not UTF-8 in it.
-func (d *Decoder) appendText(dst, p []byte) []byte {
-	if utf8.Valid(p) {
-		return append(dst, p...)
-	}
-	d.mark |= span.MarkCut
-	wrong := false
-	for len(p) > 0 {
-		r, n := utf8.DecodeRune(p)
-		if r == utf8.RuneError && n == 1 {
-			if !wrong {
-				dst = append(dst, "\uFFFD"...)
-			}
-			wrong = true
-		} else {
-			dst = append(dst, p[:n]...)
-			wrong = false
-		}
-		p = p[n:]
-	}
-	return dst
-}
-
-// mend repairs a string in place in the batch; the repaired text is a new run of the arena.
-func (d *Decoder) mend(s *span.Str) {
-	b := d.b
-	if p := b.Bytes(*s); !utf8.Valid(p) {
-		off := len(b.Arena)
-		b.Arena = d.appendText(b.Arena, p)
-		*s = span.Str{Off: uint32(off), Len: uint32(len(b.Arena) - off)}
-	}
-}
-
-func (d *Decoder) mendAttrs(r span.Range) {
-	attrs := d.b.Attrs
-	for i := r.Off; i < r.End(); i++ {
-		if attrs[i].Type == span.TypeString {
-			s := attrs[i].Value().Str()
-			d.mend(&s)
-			attrs[i].Bits = span.StrValue(span.TypeString, s).Bits
-		}
-	}
-}
-
-// mendRow repairs all text of a row. It is called only for rows that hold a byte beyond ASCII.
-func (d *Decoder) mendRow(row int) {
-	b := d.b
-	d.mend(&b.Name[row])
-	d.mend(&b.StatusMessage[row])
-	d.mend(&b.TraceState[row])
-	d.mendAttrs(b.SpanAttrs[row])
-	events := b.EventsOf(row)
-	for i := range events {
-		d.mend(&events[i].Name)
-		d.mendAttrs(events[i].Attrs)
-	}
-	links := b.LinksOf(row)
-	for i := range links {
-		d.mend(&links[i].TraceState)
-		d.mendAttrs(links[i].Attrs)
-	}
-}
-
-func lengthText(got, want int) string { return fmt.Sprintf("is %d bytes long, must be %d", got, want) }

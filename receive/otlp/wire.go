@@ -55,6 +55,11 @@ type field struct {
 
 // nextField reads the field at i and returns where the next one begins. Groups are passed over: their field has no body.
 func nextField(m []byte, i int) (f field, next int, bad *fault) {
+	if t := m[i]; t&0x87 == bytes_ && t != bytes_ { // the usual field: a number up to 15, length-delimited
+		if n, at := size(m, i+1); at > 0 {
+			return field{tag: uint64(t), body: m[at : at+n], at: at}, at + n, nil
+		}
+	}
 	tag, at := uvarint(m, i)
 	if at < 0 || tag>>3 == 0 || tag > 1<<32-1 {
 		return f, 0, badTag(m, i, at)
@@ -148,6 +153,21 @@ func longUvarint(m []byte, i int) (uint64, int) {
 
 // size reads the length at i of something that must lie in what is left of m; at is -1 if it does not.
 func size(m []byte, i int) (n, at int) {
+	if i+1 < len(m) {
+		if n = int(m[i]); n < 0x80 {
+			if n < len(m)-i {
+				return n, i + 1
+			}
+		} else if m[i+1] < 0x80 {
+			if n = n&0x7f | int(m[i+1])<<7; n < len(m)-i-1 {
+				return n, i + 2
+			}
+		}
+	}
+	return longSize(m, i)
+}
+
+func longSize(m []byte, i int) (n, at int) {
 	v, at := uvarint(m, i)
 	if at < 0 || v > uint64(len(m)-at) {
 		return 0, -1
