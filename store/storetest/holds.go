@@ -243,8 +243,10 @@ func numeral(v any) *big.Float {
 	return nil
 }
 
+var decimal = regexp.MustCompile(`^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$`)
+
 func readNumber(s string, duration bool) (*big.Float, bool) {
-	if decimal := regexp.MustCompile(`^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$`); decimal.MatchString(s) {
+	if decimal.MatchString(s) {
 		if i, err := strconv.ParseInt(s, 10, 64); err == nil {
 			return numeral(i), true
 		}

@@ -14,28 +14,30 @@ import (
 // random gives an engine and the model the same spans and asks both the same questions in between.
 func random(t *testing.T, s *suite) {
 	for _, seed := range seeds(t) {
-		r := rand.New(rand.NewPCG(seed, 7))
 		ok := t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-			for range 6 {
-				// Traces of all seeds share the engine: ids overlap by half from seed to seed.
-				s.accept(t, RandomText(r, 1+r.IntN(80), 15, r.IntN(60)))
-				for range 6 {
-					q := store.Search{Match: RandomExpr(r, 2), Limit: 1 + r.IntN(12), Mode: store.TimeMode(r.IntN(2)), Range: randomRange(r)}
-					if s.engine.Can().TraceDuration && r.IntN(3) == 0 {
-						q.TraceDuration.Min = int64(r.IntN(1500)) * 1e6
-						q.TraceDuration.Max = q.TraceDuration.Min * int64(r.IntN(3))
-					}
-					s.checkSearch(t, q)
-					s.checkScan(t, store.Scan{Match: q.Match, Mode: q.Mode, Range: q.Range})
-				}
-				s.checkTrace(t, scope, span.TraceIDFromUint64s(0, 1+r.Uint64N(75)))
-			}
-			s.checkLists(t, randomRange(r))
+			start(t, s.open, func(t *testing.T, s *suite) { randomOf(t, s, rand.New(rand.NewPCG(seed, 7))) })
 		})
 		if !ok {
 			t.Fatalf("replay with SPANLOOM_SEED=%d", seed)
 		}
 	}
+}
+
+func randomOf(t *testing.T, s *suite, r *rand.Rand) {
+	for range 10 {
+		s.accept(t, RandomText(r, 1+r.IntN(60), 15, r.IntN(30)))
+		for range 5 {
+			q := store.Search{Match: RandomExpr(r, 2), Limit: 1 + r.IntN(12), Mode: store.TimeMode(r.IntN(2)), Range: randomRange(r)}
+			if s.engine.Can().TraceDuration && r.IntN(3) == 0 {
+				q.TraceDuration.Min = int64(r.IntN(1500)) * 1e6
+				q.TraceDuration.Max = q.TraceDuration.Min * int64(r.IntN(3))
+			}
+			s.checkSearch(t, q)
+			s.checkScan(t, store.Scan{Match: q.Match, Mode: q.Mode, Range: q.Range})
+		}
+		s.checkTrace(t, scope, span.TraceIDFromUint64s(0, 1+r.Uint64N(45)))
+	}
+	s.checkLists(t, randomRange(r))
 }
 
 func randomRange(r *rand.Rand) (tr store.TimeRange) {

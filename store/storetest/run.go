@@ -55,19 +55,25 @@ func Run(t *testing.T, open Open) {
 		{"closed", closed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := &suite{}
-			s.clock.Store(At(DefaultReceived))
-			s.engine = open(t, func() time.Time { return time.Unix(0, s.clock.Load()) })
-			c.run(t, s)
-			if err := s.engine.Close(); err != nil {
-				t.Errorf("close: %v", err)
-			}
+			start(t, open, c.run)
 		})
+	}
+}
+
+// start runs a case on an engine of its own.
+func start(t *testing.T, open Open, run func(*testing.T, *suite)) {
+	s := &suite{open: open}
+	s.clock.Store(At(DefaultReceived))
+	s.engine = open(t, func() time.Time { return time.Unix(0, s.clock.Load()) })
+	run(t, s)
+	if err := s.engine.Close(); err != nil {
+		t.Errorf("close: %v", err)
 	}
 }
 
 // suite is one case: an engine with its clock and the model of what it was given.
 type suite struct {
+	open   Open
 	clock  atomic.Int64
 	engine store.Engine
 	model  model
@@ -179,7 +185,7 @@ func cond(f store.Field, op store.Op, v store.Operand) store.Cond {
 	return store.Cond{Field: f, Op: op, Value: v}
 }
 
-// seeds are those of the random cases: eight fixed ones and one that differs from run to run, or only SPANLOOM_SEED.
+// seeds are those of the random cases: eight fixed ones (-short: two) and one that differs from run to run, or only SPANLOOM_SEED.
 func seeds(t *testing.T) []uint64 {
 	if text := os.Getenv("SPANLOOM_SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
@@ -189,6 +195,9 @@ func seeds(t *testing.T) []uint64 {
 		return []uint64{seed}
 	}
 	list := []uint64{1, 2, 3, 4, 5, 6, 7, 8}
+	if testing.Short() {
+		list = list[:2]
+	}
 	return append(list, uint64(time.Now().UnixNano()))
 }
 
