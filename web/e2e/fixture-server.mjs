@@ -9,7 +9,12 @@ import { fileURLToPath } from "node:url";
 import { makeTrace, mesh, random, services, summaryOf } from "./generate.mjs";
 
 const dist = fileURLToPath(new URL("../dist", import.meta.url));
-const types = { ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml", ".html": "text/html; charset=utf-8" };
+const types = {
+  ".js": "text/javascript; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".svg": "image/svg+xml",
+  ".html": "text/html; charset=utf-8",
+};
 
 /** The id of the 50,000-span trace, which no search lists. */
 export const bigTraceId = "b16b00b5".padStart(32, "0");
@@ -19,7 +24,14 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
   const nowMs = Date.now();
   const traces = empty
     ? []
-    : Array.from({ length: 260 }, (_, i) => makeTrace({ seed: i + 1, spans: 12 + ((i * 7) % 60), startMs: nowMs - 4000 - i * 11_000, entry: i % 4 === 3 ? 4 : 0 }));
+    : Array.from({ length: 260 }, (_, i) =>
+        makeTrace({
+          seed: i + 1,
+          spans: 12 + ((i * 7) % 60),
+          startMs: nowMs - 4000 - i * 11_000,
+          entry: i % 4 === 3 ? 4 : 0,
+        }),
+      );
   if (!empty) traces[0].skeleton.maybeIncomplete = false;
   const byId = new Map(traces.map((t) => [t.skeleton.traceId, t]));
   let big;
@@ -47,24 +59,55 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
     res.writeHead(status, { "content-type": "application/json", "x-request-id": "fixture-1" });
     res.end(JSON.stringify(body));
   };
-  const fail = (res, status, kind, message, more = {}) => json(res, { error: { kind, message, ...more } }, status);
+  const fail = (res, status, kind, message, more = {}) =>
+    json(res, { error: { kind, message, ...more } }, status);
 
   function api(path, q, res) {
     if (path === "status") return json(res, status(nowMs, empty));
     if (path === "receipts") return json(res, receipts(empty));
-    if (path === "services") return json(res, { items: empty ? [] : serviceList(q.get("red") === "true", nowMs), complete: true });
+    if (path === "services")
+      return json(res, { items: empty ? [] : serviceList(q.get("red") === "true", nowMs), complete: true });
     if (path === "operations") {
       const m = mesh.find((x) => x.app === q.get("service"));
-      return json(res, { items: m ? [{ name: `GET ${m.path}`, kind: "server", n: 812 }, { name: `POST ${m.path}`, kind: "server", n: 203 }] : [], complete: true });
+      return json(res, {
+        items: m
+          ? [
+              { name: `GET ${m.path}`, kind: "server", n: 812 },
+              { name: `POST ${m.path}`, kind: "server", n: 203 },
+            ]
+          : [],
+        complete: true,
+      });
     }
     if (path === "attributes/keys") {
-      const keys = ["http.method", "http.status_code", "http.url", "response_flags", "node_id", "istio.canonical_service", "upstream_cluster.name", "user_agent"];
+      const keys = [
+        "http.method",
+        "http.status_code",
+        "http.url",
+        "response_flags",
+        "node_id",
+        "istio.canonical_service",
+        "upstream_cluster.name",
+        "user_agent",
+      ];
       const prefix = q.get("prefix") ?? "";
-      return json(res, { items: keys.filter((k) => k.startsWith(prefix)).map((key, i) => ({ key, scope: "span", type: "string", n: 9000 - i * 700 })), complete: true });
+      return json(res, {
+        items: keys
+          .filter((k) => k.startsWith(prefix))
+          .map((key, i) => ({ key, scope: "span", type: "string", n: 9000 - i * 700 })),
+        complete: true,
+      });
     }
     if (path === "attributes/values") {
-      const values = { "http.method": ["GET", "POST"], "http.status_code": ["200", "503", "404"], response_flags: ["-", "UF,URX", "DC"] }[q.get("key")] ?? ["one", "two"];
-      return json(res, { items: values.map((value, i) => ({ value, type: "string", n: 800 - i * 100 })), complete: true });
+      const values = {
+        "http.method": ["GET", "POST"],
+        "http.status_code": ["200", "503", "404"],
+        response_flags: ["-", "UF,URX", "DC"],
+      }[q.get("key")] ?? ["one", "two"];
+      return json(res, {
+        items: values.map((value, i) => ({ value, type: "string", n: 800 - i * 100 })),
+        complete: true,
+      });
     }
     if (path === "search") return search(q, res);
     const m = /^traces\/([^/]+)(?:\/(spans|otlp))?$/.exec(path);
@@ -73,7 +116,9 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
     if (!trace) return fail(res, 404, "notFound", `trace ${m[1]} was not found`);
     if (m[2] === "spans") {
       const ids = q.get("ids")?.split(",");
-      const rows = trace.skeleton.spans.id.flatMap((id, r) => (!ids || ids.includes(id) ? [r] : [])).slice(0, 500);
+      const rows = trace.skeleton.spans.id
+        .flatMap((id, r) => (!ids || ids.includes(id) ? [r] : []))
+        .slice(0, 500);
       return json(res, { items: rows.map((r) => trace.details(r)) });
     }
     if (m[2] === "otlp") return json(res, { resourceSpans: [] });
@@ -82,17 +127,24 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
 
   function search(q, res) {
     const filters = q.getAll("filter");
-    if (filters.some((f) => f.startsWith("kind="))) return fail(res, 501, "unsupported", "this engine has no kinds", { field: "filter", hint: "drop kind" });
+    if (filters.some((f) => f.startsWith("kind=")))
+      return fail(res, 501, "unsupported", "this engine has no kinds", {
+        field: "filter",
+        hint: "drop kind",
+      });
     if (filters.some((f) => f === ".boom=1")) return fail(res, 500, "internal", "boom");
     const limit = Number(q.get("limit") ?? 20);
     const from = Number(q.get("page") ?? 0);
     let found = traces.map(summaryOf);
     for (const f of filters) {
       const [, field, op, value] = /^([^=!<>]+)(=~|!=|>=|<=|=|>|<)(.*)$/.exec(f) ?? [];
-      if (field === "service" && op === "=") found = found.filter((t) => t.services.some((s) => s.name === value));
+      if (field === "service" && op === "=")
+        found = found.filter((t) => t.services.some((s) => s.name === value));
       else if (field === "status" && value === "error") found = found.filter((t) => t.errors > 0);
-      else if (/^(trace)?[dD]uration$/.test(field)) found = found.filter((t) => t.duration > Number.parseFloat(value) * 1e6);
-      else if (field === "operation") found = found.filter((t) => new RegExp(`^(?:${value})$`).test(t.rootOperation));
+      else if (/^(trace)?[dD]uration$/.test(field))
+        found = found.filter((t) => t.duration > Number.parseFloat(value) * 1e6);
+      else if (field === "operation")
+        found = found.filter((t) => new RegExp(`^(?:${value})$`).test(t.rootOperation));
       else if (value === "nothing") found = [];
     }
     const items = found.slice(from, from + limit);
@@ -107,14 +159,18 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
 
   function asset(path, res) {
     const headers = {
-      "content-security-policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'",
+      "content-security-policy":
+        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'",
       "x-content-type-options": "nosniff",
     };
     const file = normalize(join(dist, path));
     if (path && file.startsWith(dist)) {
       try {
         const body = readFileSync(file);
-        res.writeHead(200, { ...headers, "content-type": types[extname(file)] ?? "application/octet-stream" });
+        res.writeHead(200, {
+          ...headers,
+          "content-type": types[extname(file)] ?? "application/octet-stream",
+        });
         return res.end(body);
       } catch {
         if (path.startsWith("assets/")) {
@@ -123,7 +179,10 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
         }
       }
     }
-    const page = readFileSync(join(dist, "index.html"), "utf8").replace('<base href="/">', `<base href="${base}">`);
+    const page = readFileSync(join(dist, "index.html"), "utf8").replace(
+      '<base href="/">',
+      `<base href="${base}">`,
+    );
     res.writeHead(200, { ...headers, "content-type": types[".html"] });
     res.end(page);
   }
@@ -133,7 +192,11 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
     url: `http://127.0.0.1:${server.address().port}${base}`,
     requests,
     traces,
-    stop: () => new Promise((resolve) => (server.close(resolve), server.closeAllConnections())),
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(resolve);
+        server.closeAllConnections();
+      }),
   };
 }
 
@@ -147,11 +210,44 @@ function status(nowMs, empty) {
     uptime: 93_784e9,
     now: ns(now),
     receivers: [
-      { protocol: "zipkin", address: "127.0.0.1:9411", spansPerSecond: empty ? 0 : 1182.4, spans: empty ? 0 : 8_412_331, ...(empty ? {} : { lastTime: ns(now - 800) }), refused: {}, misuses: empty ? {} : { wrong_path: 17 } },
-      { protocol: "otlp_grpc", address: "127.0.0.1:4317", spansPerSecond: empty ? 0 : 403.2, spans: empty ? 0 : 2_019_004, ...(empty ? {} : { lastTime: ns(now - 2100) }), refused: empty ? {} : { bad_id: 3, too_large: 1 }, misuses: {} },
-      { protocol: "otlp_http", address: "127.0.0.1:4318", spansPerSecond: 0, spans: 0, refused: {}, misuses: {} },
+      {
+        protocol: "zipkin",
+        address: "127.0.0.1:9411",
+        spansPerSecond: empty ? 0 : 1182.4,
+        spans: empty ? 0 : 8_412_331,
+        ...(empty ? {} : { lastTime: ns(now - 800) }),
+        refused: {},
+        misuses: empty ? {} : { wrong_path: 17 },
+      },
+      {
+        protocol: "otlp_grpc",
+        address: "127.0.0.1:4317",
+        spansPerSecond: empty ? 0 : 403.2,
+        spans: empty ? 0 : 2_019_004,
+        ...(empty ? {} : { lastTime: ns(now - 2100) }),
+        refused: empty ? {} : { bad_id: 3, too_large: 1 },
+        misuses: {},
+      },
+      {
+        protocol: "otlp_http",
+        address: "127.0.0.1:4318",
+        spansPerSecond: 0,
+        spans: 0,
+        refused: {},
+        misuses: {},
+      },
     ],
-    store: { kind: "local", spans: empty ? 0 : 10_431_335, traces: empty ? 0 : 412_009, bytes: empty ? 0 : 612e6, limitBytes: 1 << 30, diskBytes: empty ? 0 : 1.3e9, evictedTraces: empty ? 0 : 1204, ...(empty ? {} : { oldest: ns(nowMs - 5 * 3600e3) }), damaged: [] },
+    store: {
+      kind: "local",
+      spans: empty ? 0 : 10_431_335,
+      traces: empty ? 0 : 412_009,
+      bytes: empty ? 0 : 612e6,
+      limitBytes: 1 << 30,
+      diskBytes: empty ? 0 : 1.3e9,
+      evictedTraces: empty ? 0 : 1204,
+      ...(empty ? {} : { oldest: ns(nowMs - 5 * 3600e3) }),
+      damaged: [],
+    },
     listeners: [
       { name: "http", address: "127.0.0.1:16686", tls: false, authenticated: false },
       { name: "zipkin", address: "0.0.0.0:9411", tls: false, authenticated: false },
@@ -176,7 +272,17 @@ function receipts(empty) {
       refused: i === 3 ? { bad_id: 3 } : {},
       misuses: i === 1 ? { wrong_path: 17 } : {},
     })),
-    rejects: [{ time: ns(now - 90_000), sender: "10.244.1.44", protocol: "otlp_grpc", reason: "too_large", message: "request of 20971520 bytes is over the limit of 16777216", bytes: 20_971_520, head: "0a91cd010a4d0a21" }],
+    rejects: [
+      {
+        time: ns(now - 90_000),
+        sender: "10.244.1.44",
+        protocol: "otlp_grpc",
+        reason: "too_large",
+        message: "request of 20971520 bytes is over the limit of 16777216",
+        bytes: 20_971_520,
+        head: "0a91cd010a4d0a21",
+      },
+    ],
   };
 }
 
@@ -187,12 +293,34 @@ function serviceList(red, nowMs) {
     const rate = 0.4 + rnd() * 140;
     const errorRate = i % 4 === 2 ? rnd() * 0.06 : 0;
     const p50 = Math.round((3 + rnd() * 40) * 1e6);
-    const one = (f) => ({ n: proxyOnly && i % 5 === 0 ? 0 : Math.round(rate * 3600 * f), weight: rate * 3600 * f, errors: Math.round(errorRate * rate * 3600 * f), rate: rate * f, errorRate, p50, p95: Math.round(p50 * 3.1 * f), p99: Math.round(p50 * 6.4), estimated: i === 5 });
+    const one = (f) => ({
+      n: proxyOnly && i % 5 === 0 ? 0 : Math.round(rate * 3600 * f),
+      weight: rate * 3600 * f,
+      errors: Math.round(errorRate * rate * 3600 * f),
+      rate: rate * f,
+      errorRate,
+      p50,
+      p95: Math.round(p50 * 3.1 * f),
+      p99: Math.round(p50 * 6.4),
+      estimated: i === 5,
+    });
     return {
       ...s,
       spans: Math.round(rate * 3600 * 1.4),
       lastTime: ns(nowMs - i * 700),
-      ...(red ? { red: one(1), before: one(0.8 + rnd() * 0.35), spark: Array.from({ length: 30 }, (_, k) => rate * (0.8 + 0.25 * Math.sin(k / 3 + i) + rnd() * 0.1)), sparkErrors: Array.from({ length: 30 }, () => (errorRate > 0 && rnd() < 0.25 ? rate * errorRate * rnd() : 0)) } : {}),
+      ...(red
+        ? {
+            red: one(1),
+            before: one(0.8 + rnd() * 0.35),
+            spark: Array.from(
+              { length: 30 },
+              (_, k) => rate * (0.8 + 0.25 * Math.sin(k / 3 + i) + rnd() * 0.1),
+            ),
+            sparkErrors: Array.from({ length: 30 }, () =>
+              errorRate > 0 && rnd() < 0.25 ? rate * errorRate * rnd() : 0,
+            ),
+          }
+        : {}),
     };
   });
 }
@@ -202,6 +330,10 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     const at = process.argv.indexOf(`--${name}`);
     return at > 0 ? process.argv[at + 1] : otherwise;
   };
-  const f = await startFixture({ port: Number(arg("port", "0")), base: arg("base", "/"), empty: process.argv.includes("--empty") });
+  const f = await startFixture({
+    port: Number(arg("port", "0")),
+    base: arg("base", "/"),
+    empty: process.argv.includes("--empty"),
+  });
   console.log(`fixture server on ${f.url}`);
 }

@@ -199,7 +199,6 @@ export const en = {
     servicesLabel: (list: string) => `Services: ${list}`,
     serviceTick: (name: string, spans: string, errors: number) =>
       `${name}: ${spans} spans${errors ? `, ${errors} error${s(errors)}` : ""}`,
-    moreServices: (n: number) => `and ${n} more`,
     emptyNothing: "No span has arrived yet, so there is nothing to find.",
     emptyNothingLink: "See where to send spans",
     emptyRange: "No trace in this time range.",
@@ -568,7 +567,7 @@ export const en = {
     backToRow: "Back to the row",
     copyLink: "Copy a link to this view",
     or: "or",
-    then: "then",
+    afterwards: "then",
   },
 };
 

@@ -93,8 +93,8 @@ export function makeFormat(language: string): Format {
       const s = (ms - nowMs) / 1000;
       const abs = Math.abs(s);
       if (abs < 5) return relative.format(0, "second");
-      if (abs < 90) return relative.format(Math.round(s), "second");
-      if (abs < 90 * 60) return relative.format(Math.round(s / 60), "minute");
+      if (abs < 60) return relative.format(Math.round(s), "second");
+      if (abs < 60 * 60) return relative.format(Math.round(s / 60), "minute");
       if (abs < 36 * 3600) return relative.format(Math.round(s / 3600), "hour");
       return relative.format(Math.round(s / 86400), "day");
     },

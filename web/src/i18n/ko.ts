@@ -195,7 +195,6 @@ export const ko: Dict = {
       `${root}, ${duration}, 스팬 ${spans}개, 오류 ${errors}개, ${start}`,
     servicesLabel: (list) => `서비스: ${list}`,
     serviceTick: (name, spans, errors) => `${name}: 스팬 ${spans}개${errors ? `, 오류 ${errors}개` : ""}`,
-    moreServices: (n) => `외 ${n}개`,
     emptyNothing: "아직 도착한 스팬이 없어 찾을 것이 없습니다.",
     emptyNothingLink: "스팬을 보낼 주소 보기",
     emptyRange: "이 시간 범위에 트레이스가 없습니다.",
@@ -559,6 +558,6 @@ export const ko: Dict = {
     backToRow: "행으로 돌아가기",
     copyLink: "이 화면의 링크 복사",
     or: "또는",
-    then: "다음",
+    afterwards: "다음",
   },
 };

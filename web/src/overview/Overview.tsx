@@ -49,6 +49,12 @@ export function Overview() {
   );
 }
 
+function headClass(c: Column): string | undefined {
+  if (c === "name") return undefined;
+  const delta = c === "rate" || c === "errors" || c === "p95";
+  return delta ? `${controls["number"]} ${css["withDelta"]}` : controls["number"];
+}
+
 type SetView = (change: (view: OverviewView) => OverviewView, step?: "push" | "replace") => void;
 
 function Services({ view, setView }: { view: OverviewView; setView: SetView }) {
@@ -193,7 +199,7 @@ function Table(p: { services: Service[]; view: OverviewView; setView: SetView; b
                 <th
                   key={column}
                   aria-sort={here ? (p.view.descending ? "descending" : "ascending") : "none"}
-                  className={column === "name" ? undefined : controls["number"]}
+                  className={headClass(column)}
                 >
                   <button type="button" className={css["sort"]} onClick={() => sort(column)}>
                     {text}
@@ -235,10 +241,12 @@ function Row({ service: s, range }: { service: Service; range: Range }) {
   return (
     <tr>
       <td className={css["name"]}>
-        <Link href={traces} data-row-link="" title={t.overview.openTraces(s.name)}>
-          <ServiceTag name={s.name} slot={s.slot} />
-        </Link>
-        <span className={css["namespace"]}>{s.namespace}</span>
+        <div>
+          <Link href={traces} data-row-link="" title={t.overview.openTraces(s.name)}>
+            <ServiceTag name={s.name} slot={s.slot} />
+          </Link>
+          <span className={css["namespace"]}>{s.namespace}</span>
+        </div>
       </td>
       {red ? (
         <>

@@ -2,7 +2,6 @@ import { Link } from "wouter";
 import type { Receiver, Status } from "../api/types";
 import { useI18n } from "../i18n";
 import { instantMs } from "../model/time";
-import { controls } from "../shell/controls";
 import { Icon } from "../shell/Icon";
 import { useStatus } from "../shell/queries";
 import { ErrorNotice, Loading } from "../shell/states";
@@ -36,7 +35,7 @@ function Cells({ status }: { status: Status }) {
           {f.integer(store.spans ?? 0)} <span className={css["unit"]}>{t.overview.colSpans}</span>
         </div>
         {store.refusing ? (
-          <Link href="/status" className={`${css["note"]} ${controls["error"]}`} title={store.refusing}>
+          <Link href="/status" className={`${css["note"]} ${css["bad"]}`} title={store.refusing}>
             <Icon name="warning" size={14} />
             {t.overview.storeFull}
           </Link>
@@ -75,7 +74,7 @@ function Cell({ receiver: r, now }: { receiver: Receiver; now: number }) {
       {refused > 0 ? (
         <Link
           href="/status"
-          className={`${css["note"]} ${controls["error"]}`}
+          className={`${css["note"]} ${css["bad"]}`}
           title={reasons(r.refused, t.status.reason, f.integer)}
         >
           <Icon name="warning" size={14} />
@@ -84,7 +83,7 @@ function Cell({ receiver: r, now }: { receiver: Receiver; now: number }) {
       ) : misused > 0 ? (
         <Link
           href="/status"
-          className={`${css["note"]} ${controls["warn"]}`}
+          className={`${css["note"]} ${css["odd"]}`}
           title={reasons(r.misuses ?? {}, t.status.reason, f.integer)}
         >
           {t.overview.misused(f.integer(misused))}

@@ -249,7 +249,6 @@ function FilterInput(p: {
       >
         {items.map((s, i) => (
           // biome-ignore lint/a11y/useKeyWithClickEvents: the input above has the keys
-          // biome-ignore lint/a11y/useFocusableInteractive: aria-activedescendant
           <div
             // biome-ignore lint/suspicious/noArrayIndexKey: the list is made anew with every letter
             key={i}

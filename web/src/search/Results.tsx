@@ -28,7 +28,6 @@ export function Results(p: { traces: readonly TraceSummary[]; busy: boolean; foo
   });
   return (
     <div className={css["scroll"]} ref={scroll} aria-busy={p.busy}>
-      {/* biome-ignore lint/a11y/useSemanticElements: rows that are not in the document cannot stand in a <table> */}
       <div
         role="table"
         aria-label={t.search.results}
@@ -132,7 +131,7 @@ const Row = memo(function Row(p: { trace: TraceSummary; index: number; top: numb
   );
 });
 
-const most = 16;
+const most = 14;
 
 /** One tick a service, as high as its share of the spans is large; a failed one stands on a mark. */
 function Ticks({ services }: { services: readonly TraceService[] }) {
@@ -156,7 +155,7 @@ function Ticks({ services }: { services: readonly TraceService[] }) {
         </span>
       ))}
       <span className={css["more"]}>
-        {services.length > most ? t.search.moreServices(services.length - most) : f.integer(services.length)}
+        {services.length > most ? `+${f.integer(services.length - most)}` : f.integer(services.length)}
       </span>
     </span>
   );

@@ -16,9 +16,9 @@ export function Header(p: { onHelp: () => void; onPalette: () => void }) {
   ];
   return (
     <header className={css["header"]}>
-      <a className={css["skip"]} href="#main" onClick={skipTo}>
+      <button type="button" className={css["skip"]} onClick={() => document.getElementById("main")?.focus()}>
         {t.app.skip}
-      </a>
+      </button>
       <Link href="/" className={css["brand"]} aria-label={t.app.title}>
         <Logo />
         <span>{t.app.title}</span>
@@ -61,12 +61,6 @@ export function Header(p: { onHelp: () => void; onPalette: () => void }) {
       </Popover>
     </header>
   );
-}
-
-/** The page keeps its URL: a fragment would be lost by the next change of the query anyway. */
-function skipTo(e: React.MouseEvent) {
-  e.preventDefault();
-  document.getElementById("main")?.focus();
 }
 
 export function isMac(): boolean {

@@ -53,7 +53,7 @@ function Combos({ combos, mac }: { combos: readonly string[]; mac: boolean }) {
       {i > 0 ? <span className={css["or"]}>{combos.length > 2 ? "…" : t.keys.or}</span> : null}
       {combo.split(" ").map((part, j) => (
         <span key={part}>
-          {j > 0 ? <span className={css["or"]}>{t.keys.then}</span> : null}
+          {j > 0 ? <span className={css["or"]}>{t.keys.afterwards}</span> : null}
           {comboKeys(part, mac).map((k) => (
             <kbd key={k} className={controls["kbd"]}>
               {k}

@@ -31,13 +31,13 @@ export function Palette({ onClose }: { onClose: () => void }) {
     queryFn: ({ signal }) => api.services({ start: "24h" }, false, { signal }),
   });
 
-  const go = (to: string) => () => {
-    onClose();
-    navigate(to);
-  };
   const entries = useMemo(() => {
     const wanted = text.trim().toLowerCase();
     const out: Entry[] = [];
+    const go = (to: string) => () => {
+      onClose();
+      navigate(to);
+    };
     const pasted = readPasted(text);
     if (pasted?.kind === "trace") {
       const span = pasted.spanId ? `?span=${pasted.spanId}` : "";
@@ -91,8 +91,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
       });
     }
     return out;
-    // biome-ignore lint/correctness/useExhaustiveDependencies: go only closes and navigates
-  }, [text, t, services.data]);
+  }, [text, t, services.data, onClose, navigate]);
 
   const chosen = Math.min(active, entries.length - 1);
   return (
@@ -122,14 +121,16 @@ export function Palette({ onClose }: { onClose: () => void }) {
             e.preventDefault();
             const entry = entries[chosen];
             if (entry) entry.run();
-            else if (text.trim()) go(`/search?${searchFor([guessFilter(text)], defaultRange)}`)();
+            else if (text.trim()) {
+              onClose();
+              navigate(`/search?${searchFor([guessFilter(text)], defaultRange)}`);
+            }
           }
         }}
       />
       <div role="listbox" id={`${id}list`} aria-label={t.palette.label} className={css["list"]}>
         {entries.map((e, i) => (
           // biome-ignore lint/a11y/useKeyWithClickEvents: the input above has the keys
-          // biome-ignore lint/a11y/useFocusableInteractive: aria-activedescendant
           <div
             key={e.key}
             id={`${id}${i}`}

@@ -1,3 +1,167 @@
-export function TracePage(_: { id: string }) {
-  return null;
+import { useQueryClient } from "@tanstack/react-query";
+import { useMemo } from "react";
+import { Link, Redirect, useSearch } from "wouter";
+import { ApiError } from "../api/client";
+import { useI18n } from "../i18n";
+import { canonicalId } from "../model/ids";
+import { instantMs } from "../model/time";
+import { traceOf } from "../model/trace";
+import { formatTrace, fromJaegerTrace } from "../model/traceUrl";
+import { lastSearchKey } from "../search/Search";
+import { controls } from "../shell/controls";
+import { Icon } from "../shell/Icon";
+import { useNow } from "../shell/now";
+import { useSkeleton, useStatus } from "../shell/queries";
+import { Empty, ErrorNotice, Loading } from "../shell/states";
+import { useTitle } from "../shell/title";
+import css from "./TracePage.module.css";
+import { TraceScreen } from "./TraceScreen";
+
+/** Where did the time go, what failed? Links that were made for Jaeger's trace page land here too. */
+export function TracePage({ id }: { id: string }) {
+  const query = useSearch();
+  const jaeger = useMemo(() => fromJaegerTrace(query), [query]);
+  const pair = id.split("...");
+  if (pair.length === 2) return <Pair ids={pair} />;
+  const traceId = canonicalId(id, 32);
+  if (!traceId) return <BadId />;
+  if (jaeger) {
+    const text = formatTrace(jaeger);
+    return <Redirect to={`/trace/${traceId}${text ? `?${text}` : ""}`} replace />;
+  }
+  return <Load key={traceId} traceId={traceId} />;
+}
+
+function Load({ traceId }: { traceId: string }) {
+  const { t } = useI18n();
+  const client = useQueryClient();
+  const skeleton = useSkeleton(traceId);
+  const { data } = skeleton;
+  const trace = useMemo(() => (data ? traceOf(data) : undefined), [data]);
+  useTitle(trace ? rootTitle(trace) : t.trace.title);
+
+  if (trace && trace.n > 0) {
+    return (
+      <TraceScreen
+        trace={trace}
+        onReload={() => skeleton.refetch()}
+        staleError={skeleton.error ?? undefined}
+      />
+    );
+  }
+  const missing = skeleton.error instanceof ApiError && skeleton.error.kind === "notFound";
+  return (
+    <main id="main" tabIndex={-1} className={css["page"]}>
+      <div className={css["head"]}>
+        <BackLink />
+        <h1>{t.trace.title}</h1>
+        <code className={controls["muted"]}>{traceId}</code>
+      </div>
+      {missing || (trace && trace.n === 0) ? (
+        <Missing onRetry={() => skeleton.refetch()} />
+      ) : skeleton.error ? (
+        <ErrorNotice error={skeleton.error} onRetry={() => skeleton.refetch()} />
+      ) : skeleton.fetchStatus === "idle" ? (
+        <Empty title={t.state.cancelled}>
+          <button type="button" className={controls["button"]} onClick={() => skeleton.refetch()}>
+            {t.trace.reload}
+          </button>
+        </Empty>
+      ) : (
+        <Loading
+          rows={14}
+          bytes={skeleton.bytes}
+          onCancel={() => client.cancelQueries({ queryKey: ["trace", traceId] })}
+        />
+      )}
+    </main>
+  );
+}
+
+export function rootTitle(trace: ReturnType<typeof traceOf>): string {
+  // A root that never arrived has nothing to say; the first span that did names the trace.
+  let r = 0;
+  while (r < trace.n - 1 && trace.flags[r]! & 4) r++;
+  return `${trace.services[trace.service[r]!]?.name ?? ""} ${trace.names[trace.name[r]!] ?? ""}`.trim();
+}
+
+/** The way back: to the search this tab came from, with everything it showed. */
+export function BackLink() {
+  const { t } = useI18n();
+  let to = "/search";
+  try {
+    to = sessionStorage.getItem(lastSearchKey) ?? to;
+  } catch {
+    // Forbidden storage: the plain search it is.
+  }
+  return (
+    <Link href={to} className={controls["button"]} aria-label={t.trace.back} title={t.trace.back}>
+      <Icon name="arrowLeft" />
+      {t.app.search}
+    </Link>
+  );
+}
+
+function Missing({ onRetry }: { onRetry: () => void }) {
+  const { t, f } = useI18n();
+  const status = useStatus();
+  const now = useNow();
+  const oldest = instantMs(status.data?.store.oldest);
+  const last = Math.max(
+    ...(status.data?.receivers ?? []).map((r) => instantMs(r.lastTime)).filter(Number.isFinite),
+  );
+  return (
+    <Empty title={t.trace.notFoundTitle}>
+      <p>{t.trace.notFoundText}</p>
+      <ul className={css["reasons"]}>
+        {t.trace.notFoundReasons.map((reason) => (
+          <li key={reason}>{reason}</li>
+        ))}
+      </ul>
+      {Number.isFinite(oldest) ? <p>{t.trace.notFoundOldest(f.ago(oldest, now))}</p> : null}
+      {Number.isFinite(last) ? <p>{t.trace.notFoundLast(f.ago(last, now))}</p> : null}
+      <button type="button" className={controls["button"]} onClick={onRetry}>
+        <Icon name="refresh" />
+        {t.state.retry}
+      </button>
+    </Empty>
+  );
+}
+
+function BadId() {
+  const { t } = useI18n();
+  useTitle(t.trace.title);
+  return (
+    <main id="main" tabIndex={-1} className={css["page"]}>
+      <div className={css["head"]}>
+        <BackLink />
+        <h1>{t.trace.title}</h1>
+      </div>
+      <Empty title={t.trace.badId} />
+    </main>
+  );
+}
+
+/** Links that ask for a comparison, as Kiali makes them, lead to both traces. */
+function Pair({ ids }: { ids: string[] }) {
+  const { t } = useI18n();
+  useTitle(t.trace.title);
+  return (
+    <main id="main" tabIndex={-1} className={css["page"]}>
+      <div className={css["head"]}>
+        <BackLink />
+        <h1>{t.trace.title}</h1>
+      </div>
+      <Empty title={t.trace.compareTitle}>
+        <p>{t.trace.compareText}</p>
+        <ul>
+          {ids.map((id) => (
+            <li key={id}>
+              <Link href={`/trace/${id}`}>{t.trace.openTrace(id)}</Link>
+            </li>
+          ))}
+        </ul>
+      </Empty>
+    </main>
+  );
 }
