@@ -18,6 +18,7 @@ type Frame struct {
 	Spans    int
 	Tenant   string
 	packed   []byte
+	whole    []byte // header and payload: a view, valid while each runs
 }
 
 // Decode unpacks the frame into b. scratch is memory for the unpacked bytes, returned for reuse.
@@ -50,6 +51,7 @@ type Damage struct {
 	Sequence uint64 // 0 if not known
 	Spans    int    // lost; 0 if not known
 	Reason   string
+	Newer    bool // a newer version reads it
 }
 
 // String says it in one line, as Status and fsck show it.
@@ -198,7 +200,7 @@ func (s *scanner) frame(h frameHeader, each func(Frame) error) error {
 		s.got.last = h.sequence
 		s.got.newest = max(s.got.newest, h.received)
 		s.got.frames++
-		err := each(Frame{Sequence: h.sequence, Received: h.received, Spans: int(h.spans), Tenant: string(tenant), packed: payload})
+		err := each(Frame{Sequence: h.sequence, Received: h.received, Spans: int(h.spans), Tenant: string(tenant), packed: payload, whole: p})
 		if stop, ok := err.(errStop); ok {
 			return stop.error
 		}

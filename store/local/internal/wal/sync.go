@@ -185,6 +185,7 @@ func (l *Log) remove(f *file) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.full = nil // there may be room now
 	l.files = slices.DeleteFunc(l.files, func(o *file) bool { return o == f })
 	l.damage = slices.DeleteFunc(slices.Clone(l.damage), func(d Damage) bool { return d.File == f.name })
 	return nil

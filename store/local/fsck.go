@@ -1,0 +1,201 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/spanloom/spanloom/internal/faultfs"
+	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store/local/internal/wal"
+)
+
+// Report is what Fsck found. File names are relative to the data folder.
+type Report struct {
+	Dir      string        `json:"dir"`
+	Files    []CheckedFile `json:"files"`
+	Frames   int           `json:"frames"`
+	Spans    int           `json:"spans"`
+	Bytes    int64         `json:"bytes"`
+	Damage   []Damage      `json:"damage"`
+	Repaired bool          `json:"repaired"`
+}
+
+// CheckedFile is one file of ours.
+type CheckedFile struct {
+	Name   string `json:"name"`
+	Kind   string `json:"kind"` // log, kept, document
+	Bytes  int64  `json:"bytes"`
+	Frames int    `json:"frames,omitempty"`
+	Spans  int    `json:"spans,omitempty"`
+	// Torn is where the newest log file ends within a frame, 0 if it doesn't: what was being written when the process or the power
+	// went, or is being written now. It was never acknowledged; the next start cuts it off. It is no damage.
+	Torn  int64  `json:"torn,omitempty"`
+	Aside string `json:"aside,omitempty"` // what repair named it, or the copy of it
+}
+
+// Damage is a part that could not be read.
+type Damage struct {
+	File     string `json:"file"`
+	Offset   int64  `json:"offset"`
+	Bytes    int64  `json:"bytes"`
+	Sequence uint64 `json:"sequence,omitempty"` // of the frame; 0 if not known
+	Spans    int    `json:"spans,omitempty"`    // lost; 0 if not known
+	Reason   string `json:"reason"`
+	Newer    bool   `json:"newer,omitempty"` // a newer version wrote it; repair leaves it alone
+}
+
+// String says it in one line.
+func (d Damage) String() string { return wal.Damage(d).String() }
+
+// Clean reports whether everything could be read.
+func (r Report) Clean() bool { return len(r.Damage) == 0 }
+
+// Fsck reads every file of a data folder and names what is damaged, while a server runs on it or not. With repair it sets bad
+// things aside, nothing is deleted: of a log file with bad frames a copy, ending in .bad, of which a file with the good frames
+// takes the place; a bad document as a whole. Repair needs the folder for itself. A nil fsys is the operating system's.
+func Fsck(ctx context.Context, fsys faultfs.FS, dir string, repair bool) (r Report, err error) {
+	if fsys == nil {
+		fsys = faultfs.OS{}
+	}
+	r.Dir = dir
+	if _, err := fsys.ReadDir(dir); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return r, &problem.Problem{Kind: problem.NotFound, Field: "--data-dir", Message: dir + " does not exist", Hint: "give the folder that serve was started with"}
+		}
+		return r, folderProblem(dir, err)
+	}
+	if repair {
+		lock, err := lockFolder(ctx, fsys, dir, -1, nil)
+		if err != nil {
+			return r, err
+		}
+		defer func() { err = errors.Join(err, lock.Close()) }()
+		r.Repaired = true
+	}
+	for _, step := range []func(context.Context, faultfs.FS) error{r.checkLog, r.checkKept, r.checkDocuments} {
+		if err := step(ctx, fsys); err != nil && !errors.Is(err, fs.ErrNotExist) { // a folder that was never made
+			return r, folderProblem(dir, err)
+		}
+	}
+	return r, nil
+}
+
+func (r *Report) checkLog(ctx context.Context, fsys faultfs.FS) error {
+	checks, err := wal.CheckDir(ctx, fsys, filepath.Join(tenantDir(r.Dir), logDir))
+	for _, c := range checks {
+		if err := r.add(fsys, "log", c); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func (r *Report) checkKept(ctx context.Context, fsys faultfs.FS) error {
+	return r.each(ctx, fsys, keptDir, keptSuffix, func(name, path string) error {
+		if id, err := span.ParseTraceID(name); err != nil || id.String() != name {
+			return nil
+		}
+		c, err := wal.CheckFile(fsys, path, false)
+		if err != nil {
+			return err
+		}
+		return r.add(fsys, "kept", c)
+	})
+}
+
+func (r *Report) checkDocuments(ctx context.Context, fsys faultfs.FS) error {
+	return r.each(ctx, fsys, metaDir, docSuffix, func(name, path string) error {
+		if _, err := unescape(name); err != nil && name != versionsName {
+			return nil
+		}
+		info, err := fsys.Stat(path)
+		if err != nil {
+			return err
+		}
+		f := CheckedFile{Name: r.relative(path), Kind: "document", Bytes: info.Size()}
+		if _, err := readDocument(fsys, path); err != nil {
+			if isIO(err) {
+				return err
+			}
+			r.Damage = append(r.Damage, Damage{File: f.Name, Bytes: f.Bytes, Reason: err.Error()})
+			if r.Repaired && !errors.Is(err, wal.ErrNewer) {
+				if f.Aside, err = setAside(fsys, path); err != nil {
+					return err
+				}
+				f.Aside = r.relative(f.Aside)
+			}
+		}
+		r.Bytes += f.Bytes
+		r.Files = append(r.Files, f)
+		return nil
+	})
+}
+
+// isIO tells a failing disk from bad content.
+func isIO(err error) bool {
+	var p *fs.PathError
+	return errors.As(err, &p)
+}
+
+// each walks over the files with a suffix in one of the tenant's folders.
+func (r *Report) each(ctx context.Context, fsys faultfs.FS, sub, suffix string, do func(name, path string) error) error {
+	dir := filepath.Join(tenantDir(r.Dir), sub)
+	entries, err := fsys.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), suffix)
+		if !ok || e.IsDir() {
+			continue
+		}
+		if err := errors.Join(ctx.Err(), do(name, filepath.Join(dir, e.Name()))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add takes over what was found in one file of frames, and repairs it if that is wanted.
+func (r *Report) add(fsys faultfs.FS, kind string, c wal.Check) error {
+	f := CheckedFile{Name: r.relative(c.File), Kind: kind, Bytes: c.Bytes, Frames: c.Frames, Spans: c.Spans, Torn: c.Torn}
+	newer := false
+	for _, d := range c.Damage {
+		d.File = f.Name
+		r.Damage = append(r.Damage, Damage(d))
+		newer = newer || d.Newer
+	}
+	if len(c.Damage) > 0 && r.Repaired && !newer {
+		aside, err := wal.Repair(fsys, c.File)
+		if err != nil {
+			return fmt.Errorf("repair: %w", err)
+		}
+		f.Aside = r.relative(aside)
+	}
+	r.Frames += f.Frames
+	r.Spans += f.Spans
+	r.Bytes += f.Bytes
+	r.Files = append(r.Files, f)
+	return nil
+}
+
+func (r *Report) relative(path string) string {
+	if rel, err := filepath.Rel(r.Dir, path); err == nil {
+		return rel
+	}
+	return path
+}
+
+// setAside renames a file to a name nobody reads.
+func setAside(fsys faultfs.FS, path string) (string, error) {
+	aside := wal.AsideName(fsys, path)
+	if err := fsys.Rename(path, aside); err != nil {
+		return "", err
+	}
+	return aside, fsys.SyncDir(filepath.Dir(path))
+}
