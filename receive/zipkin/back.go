@@ -18,7 +18,9 @@ type Encoder struct {
 	raw  rawSpan
 	text []byte         // texts that stand in no arena; grows, so that views into it stay valid
 	tags map[uint32]int // key of the batch -> its place in raw.tags
-	buf  []byte         // nested protobuf messages
+
+	freeLink int    // the first number that no attribute named like a link has
+	buf      []byte // nested protobuf messages
 }
 
 // sourceKeys are the resource attributes that name a service where service.name does not, in their order.
@@ -32,7 +34,7 @@ var remoteRank = [...]string{"server.address", "net.peer.name", "network.peer.ad
 func (x *Encoder) restore(b *span.Batch, row int) *rawSpan {
 	r := &x.raw
 	r.reset()
-	x.text = x.text[:0]
+	x.text, x.freeLink = x.text[:0], 0
 	if x.tags == nil {
 		x.tags = make(map[uint32]int)
 	}
@@ -68,7 +70,8 @@ func (x *Encoder) restore(b *span.Batch, row int) *rawSpan {
 		x.extra(tagTraceState, b.Bytes(b.TraceState[row]))
 	}
 	for i, l := range b.LinksOf(row) {
-		x.extra(tagLink+strconv.Itoa(i), x.own(appendLink(nil, b, &l)))
+		key := append(x.own([]byte(tagLink)), strconv.Itoa(x.freeLink+i)...)
+		r.tags = append(r.tags, tag{key, x.own(appendLink(nil, b, &l))})
 	}
 	for _, e := range b.EventsOf(row) {
 		r.annotations = append(r.annotations, annotation{timestamp: e.Time / 1000, value: x.eventText(b, &e)})
@@ -113,6 +116,11 @@ func (x *Encoder) attr(b *span.Batch, a span.Attr) {
 	if at, ok := x.tags[a.Key]; ok {
 		x.raw.tags[at].value = value
 		return
+	}
+	if n, isLink := bytes.CutPrefix(b.Key(a), []byte(tagLink)); isLink && len(n) < 10 {
+		if v, err := strconv.Atoi(string(n)); err == nil {
+			x.freeLink = max(x.freeLink, v+1)
+		}
 	}
 	x.tags[a.Key] = len(x.raw.tags)
 	x.raw.tags = append(x.raw.tags, tag{b.Key(a), value})

@@ -63,9 +63,9 @@ type Decoder struct {
 	upperCase bool
 	met       int // spans met, good or bad
 	first     *problem.Problem
-	room      func(b *span.Batch) bool
-	full      bool
-	otlp      bool // a field named resourceSpans was there
+	room      func(b *span.Batch) bool // asked now and then whether the batch may grow on; nil is yes
+	full      bool                     // it may not
+	otlp      bool                     // a field named resourceSpans was there
 }
 
 // Decode appends the spans of a body to b, which must be empty. Spans that cannot be taken are left out and counted in

@@ -16,10 +16,12 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
 
 // TestGolden decodes the bodies of testdata/*.txt and compares the batches in canonical text. A file holds cases:
 //
-//	-- name [strict] [format announced] [hex] --
+//	-- name [strict] [format announced] [hex] [back] --
 //	body (hex: hexadecimal digits, white space and # comments between)
 //	-- want --
 //	canonical text, then the error if there is one
+//
+// With the word back the answer is the spans written as v2 JSON instead.
 //
 // A body's last line feed does not belong to it. Run with -rewrite to write the answers of the code at hand.
 func TestGolden(t *testing.T) {
@@ -72,7 +74,7 @@ func sections(text string) (list []section) {
 func runCase(t *testing.T, c section) string {
 	body := []byte(strings.TrimSuffix(c.body, "\n"))
 	d := new(Decoder)
-	announced := JSONv2
+	announced, writeBack := JSONv2, false
 	for _, word := range strings.Fields(c.head)[1:] {
 		switch word {
 		case "strict":
@@ -83,6 +85,8 @@ func runCase(t *testing.T, c section) string {
 			announced = Proto3
 		case "thrift":
 			announced = Thrift
+		case "back":
+			writeBack = true
 		case "hex":
 			body = fromHex(t, string(body))
 		default:
@@ -93,6 +97,13 @@ func runCase(t *testing.T, c section) string {
 	rep, err := d.Decode(b, bytes.Clone(body), announced)
 	if cerr := b.Check(); cerr != nil {
 		t.Fatal(cerr)
+	}
+	if writeBack {
+		var out strings.Builder
+		for i := range b.Len() {
+			out.Write(append(AppendJSONv2(nil, b, i), '\n'))
+		}
+		return out.String()
 	}
 	got := canonical(b)
 	if rep.Format != announced {

@@ -3,7 +3,6 @@ package zipkin
 import (
 	"context"
 	"net/netip"
-	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -31,8 +30,8 @@ func RegisterGRPC(s *grpc.Server, in *receive.Intake) {
 }
 
 type grpcService struct {
-	in       *receive.Intake
-	decoders sync.Pool
+	in      *receive.Intake
+	workers workerPool
 }
 
 // report takes the request as an empty message: all its fields are unknown then, and the message keeps them as the bytes
@@ -58,23 +57,17 @@ func (g *grpcService) take(ctx context.Context, request *emptypb.Empty) (any, er
 		return nil, g.refuse(sender, receive.TooBusy, body, receive.ErrBusy())
 	}
 	defer g.in.Budget.Give(int64(len(body)))
-	d, ok := g.decoders.Get().(*Decoder)
-	if !ok {
-		d = new(Decoder)
-	}
-	defer g.decoders.Put(d)
+	wk := g.workers.get(g.in, body)
+	defer g.workers.put(wk)
 	b := g.in.Batch()
 	defer g.in.Release(b)
-	room := reservation{budget: g.in.Budget, free: 4*int64(len(body)) + minFree}
-	defer room.give()
-	d.Strict, d.room = g.in.Strict, room.fits
 
-	if _, err := d.Decode(b, body, Proto3); err != nil {
+	if _, err := wk.Decode(b, body, Proto3); err != nil {
 		pr := problem.Of(err)
 		if pr.Kind == problem.Overloaded {
 			return nil, g.refuse(sender, receive.TooBusy, body, pr)
 		}
-		countRefused(g.in, b, sender, len(body), body[:min(len(body), 16)], pr)
+		countRefused(g.in, b, sender, len(body), wk.head(), pr)
 		return nil, grpcError(pr)
 	}
 	if err := g.in.Accept(ctx, b, span.ProtocolZipkin, sender, len(body)); err != nil {

@@ -2,11 +2,9 @@ package zipkin
 
 import (
 	"net/http"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spanloom/spanloom/internal/problem"
@@ -36,9 +34,9 @@ func Handler(in *receive.Intake, o Options) http.Handler {
 }
 
 type handler struct {
-	in       *receive.Intake
-	origins  []string
-	decoders sync.Pool
+	in      *receive.Intake
+	origins []string
+	workers workerPool
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -114,23 +112,14 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, version Format, o
 		return
 	}
 	defer body.Done()
-	var head [16]byte // decoding changes the body
-	n := copy(head[:], body.Bytes)
-
 	contentType := r.Header.Get("Content-Type")
 	announced, isKnown := announce(version, contentType)
-	d, ok := h.decoders.Get().(*Decoder)
-	if !ok {
-		d = new(Decoder)
-	}
-	defer h.decoders.Put(d)
+	wk := h.workers.get(h.in, body.Bytes)
+	defer h.workers.put(wk)
 	b := h.in.Batch()
 	defer h.in.Release(b)
-	room := reservation{budget: h.in.Budget, free: 4*int64(len(body.Bytes)) + minFree}
-	defer room.give()
-	d.Strict, d.room = h.in.Strict, room.fits
 
-	report, err := d.Decode(b, body.Bytes, announced)
+	report, err := wk.Decode(b, body.Bytes, announced)
 	if err != nil {
 		pr := problem.Of(err)
 		status := pr.Kind.HTTPStatus()
@@ -140,10 +129,10 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, version Format, o
 				pr = &problem.Problem{Kind: problem.Invalid, Field: "Content-Type", Message: strconv.Quote(contentType) + " is nothing that this port reads",
 					Hint: "send application/json, application/x-protobuf or application/x-thrift"}
 			}
-			h.refuse(w, r, status, reason, body.Wire, head[:n], pr)
+			h.refuse(w, r, status, reason, body.Wire, wk.head(), pr)
 			return
 		}
-		countRefused(h.in, b, h.in.Sender(r), body.Wire, head[:n], pr)
+		countRefused(h.in, b, h.in.Sender(r), body.Wire, wk.head(), pr)
 		writeProblem(w, status, pr)
 		return
 	}
@@ -163,18 +152,6 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, version Format, o
 		h.in.Ledger.Misused(span.ProtocolZipkin, sender, receive.MisuseUpperCaseID, "")
 	}
 	w.WriteHeader(http.StatusAccepted)
-}
-
-// countRefused writes the refusals of a batch that is not handed on: what was malformed has no known number of spans.
-func countRefused(in *receive.Intake, b *span.Batch, sender netip.Addr, size int, head []byte, pr *problem.Problem) {
-	for _, x := range b.Refused {
-		r := receive.Rejection{Protocol: span.ProtocolZipkin, Sender: sender, Reason: receive.Reason(x.Reason), Spans: x.Spans,
-			Bytes: size, Head: head, Message: pr.Error()}
-		if r.Reason == receive.Malformed {
-			r.Spans = 0
-		}
-		in.Ledger.Refused(r)
-	}
 }
 
 // unfit is the reason of a body in which nothing could be told apart; empty if spans were seen.
@@ -204,30 +181,6 @@ func announce(version Format, contentType string) (f Format, isKnown bool) {
 	}
 	return version, false
 }
-
-// reservation takes from the budget what a batch grows beyond the usual multiple of its body.
-type reservation struct {
-	budget      *receive.Budget
-	free, taken int64
-}
-
-// minFree is what every batch may hold without asking.
-const minFree = 1 << 20
-
-func (r *reservation) fits(b *span.Batch) bool {
-	need := int64(b.Size()) - r.free - r.taken
-	if need <= 0 {
-		return true
-	}
-	need += minFree
-	if !r.budget.Take(need) {
-		return false
-	}
-	r.taken += need
-	return true
-}
-
-func (r *reservation) give() { r.budget.Give(r.taken) }
 
 // cors answers browsers: any origin may post spans, without credentials.
 func (h *handler) cors(w http.ResponseWriter, r *http.Request) {

@@ -309,6 +309,35 @@ func TestBatchBudget(t *testing.T) {
 	}
 }
 
+// TestBigBodies takes what is big in one direction each.
+func TestBigBodies(t *testing.T) {
+	var keys, services, trace strings.Builder
+	keys.WriteString(`[{"traceId":"1","id":"1","tags":{"first":""`)
+	for i := range 100_000 {
+		fmt.Fprintf(&keys, `,"key-%d":"%d"`, i, i)
+	}
+	keys.WriteString("}}]")
+	for i := range 200_000 {
+		fmt.Fprintf(&trace, `{"traceId":"1","id":"%x","parentId":"%x"},`, i+1, i/2)
+	}
+	for i := range 50_000 {
+		fmt.Fprintf(&services, `{"traceId":"1","id":"1","localEndpoint":{"serviceName":"s%d"}},`, i)
+	}
+	b := decodeBody(t, []byte(keys.String()), JSONv2)
+	if b.Len() != 1 || b.SpanAttrs[0].Len != 100_002 {
+		t.Errorf("%d spans, %d attributes", b.Len(), b.SpanAttrs[0].Len)
+	}
+	if again := decodeBody(t, AppendRequestJSON(nil, b), JSONv2); again.SpanAttrs[0].Len != 100_002 {
+		t.Errorf("%d attributes come back", again.SpanAttrs[0].Len)
+	}
+	if b := decodeBody(t, []byte("["+strings.TrimSuffix(trace.String(), ",")+"]"), JSONv2); b.Len() != 200_000 {
+		t.Errorf("%d spans of one trace", b.Len())
+	}
+	if b := decodeBody(t, []byte("["+strings.TrimSuffix(services.String(), ",")+"]"), JSONv2); len(b.Resources) != 50_000 {
+		t.Errorf("%d resources", len(b.Resources))
+	}
+}
+
 func TestCORS(t *testing.T) {
 	tests := []struct {
 		name, method, path, origin string

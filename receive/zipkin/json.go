@@ -145,97 +145,6 @@ func (d *Decoder) spanField(s *scanner, r *rawSpan, name []byte) bool {
 	return true
 }
 
-// idText reads an id's text; empty for null and "".
-func (d *Decoder) idText(s *scanner, r *rawSpan, field string) ([]byte, bool) {
-	if s.next() == '"' {
-		return s.str()
-	}
-	if s.isNull() {
-		return nil, true
-	}
-	text, ok := s.skip()
-	if ok {
-		r.bad(receive.BadID, field, text, "is not a string", "send lower-case hexadecimal digits in quotes")
-	}
-	return nil, ok
-}
-
-// fastHex reads an id in its canonical form (all digits, lower case, not zero); anything else is left to the slow way.
-func fastHex(dst, text []byte) bool {
-	if len(text) != 2*len(dst) {
-		return false
-	}
-	var or byte
-	for i := range dst {
-		hi, lo := lowerHex[text[2*i]], lowerHex[text[2*i+1]]
-		if hi|lo > 15 {
-			clear(dst)
-			return false
-		}
-		dst[i] = hi<<4 | lo
-		or |= dst[i]
-	}
-	return or != 0
-}
-
-// lowerHex is the value of a lower-case hexadecimal digit, 0xff for anything else.
-var lowerHex = func() (t [256]byte) {
-	for i := range t {
-		t[i] = 0xff
-	}
-	for c := byte(0); c < 10; c++ {
-		t['0'+c] = c
-	}
-	for c := byte(0); c < 6; c++ {
-		t['a'+c] = 10 + c
-	}
-	return t
-}()
-
-// oddID notes capitals in an id; strictly taken, they and a leading 0x are refused.
-func (d *Decoder) oddID(text []byte) bool {
-	for _, c := range text {
-		if lowerHex[c] > 15 {
-			if 'A' <= c && c <= 'F' {
-				d.upperCase = true
-			}
-			if d.Strict {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-func isZeroHex(text []byte) bool {
-	text = bytes.TrimPrefix(text, []byte("0x"))
-	for _, c := range text {
-		if c != '0' {
-			return false
-		}
-	}
-	return len(text) > 0 && len(text) <= 16
-}
-
-// text reads a string; null leaves dst alone.
-func (d *Decoder) text(s *scanner, r *rawSpan, field string, dst *[]byte) bool {
-	if s.next() == '"' {
-		v, ok := s.str()
-		if ok {
-			*dst = v
-		}
-		return ok
-	}
-	if s.isNull() {
-		return true
-	}
-	text, ok := s.skip()
-	if ok {
-		r.bad(receive.BadSpan, field, text, "is not a string", "send it in quotes")
-	}
-	return ok
-}
-
 func (d *Decoder) jsonKind(s *scanner, r *rawSpan) bool {
 	var v []byte
 	if !d.text(s, r, "kind", &v) {
@@ -263,60 +172,7 @@ func (d *Decoder) jsonKind(s *scanner, r *rawSpan) bool {
 	return true
 }
 
-// numberText is the text of a number, in quotes or not; nil for null.
-func (d *Decoder) numberText(s *scanner) ([]byte, bool) {
-	switch s.next() {
-	case '"':
-		return s.str()
-	case '{', '[':
-		return s.skip()
-	case 'n':
-		if s.isNull() {
-			return nil, true
-		}
-	}
-	if text := s.literal(); len(text) > 0 {
-		return text, true
-	}
-	return nil, s.fail("expected a value")
-}
-
-// micros reads a time or a duration: an integer or a float such as 1.58e15, as old Envoys wrote. A time before 1970 is
-// unknown; a negative duration is nonsense.
-func (d *Decoder) micros(s *scanner, r *rawSpan, field string, dst *uint64) bool {
-	text, ok := d.numberText(s)
-	if !ok || text == nil {
-		return ok
-	}
-	v, neg, ok := number(text)
-	switch {
-	case !ok:
-		r.bad(receive.BadSpan, field, text, "is not a number", "send microseconds as an integer")
-	case neg && dst == &r.duration:
-		r.bad(receive.BadSpan, field, text, "is negative", "send microseconds of at least 1, or no duration")
-	default:
-		*dst = v
-	}
-	return true
-}
-
-func (d *Decoder) flag(s *scanner, r *rawSpan, field string, dst *bool) bool {
-	text, ok := d.numberText(s)
-	if !ok || text == nil {
-		return ok
-	}
-	switch string(text) {
-	case "true", "1":
-		*dst = true
-	case "false", "0", "":
-		*dst = false
-	default:
-		r.bad(receive.BadSpan, field, text, "is not a boolean", "send true or false")
-	}
-	return true
-}
-
-// object opens an object; null empties it, anything else is a fault of the span.
+// open steps into an object or a list; null is told apart, anything else is a fault of the span.
 func (d *Decoder) open(s *scanner, r *rawSpan, bracket byte, field, what, fix string) (isOpen, isNull, ok bool) {
 	if s.next() == bracket {
 		s.at++
@@ -366,56 +222,6 @@ func (d *Decoder) jsonEndpoint(s *scanner, r *rawSpan, field string, e *endpoint
 			return false
 		}
 	}
-}
-
-// setIP files an address under the family it has, whatever field it came in. What is no address is dropped, as Zipkin does.
-func (e *endpoint) setIP(text []byte) {
-	switch {
-	case isIPv4(text):
-		e.ipv4 = text
-	case isIPv6(text):
-		e.ipv6 = text
-	}
-}
-
-func isIPv4(text []byte) bool {
-	if len(text) > 15 {
-		return false
-	}
-	dots, digits, v := 0, 0, 0
-	for _, c := range text {
-		switch {
-		case c == '.':
-			if digits == 0 {
-				return false
-			}
-			dots++
-			digits, v = 0, 0
-		case '0' <= c && c <= '9':
-			digits++
-			if v = v*10 + int(c-'0'); v > 255 || digits > 3 {
-				return false
-			}
-		default:
-			return false
-		}
-	}
-	return dots == 3 && digits > 0
-}
-
-// isIPv6 looks at the alphabet and the colons only: the text is shown, never dialled.
-func isIPv6(text []byte) bool {
-	colons := 0
-	for _, c := range text {
-		switch {
-		case c == ':':
-			colons++
-		case c == '.', hexDigit(c) <= 15:
-		default:
-			return false
-		}
-	}
-	return colons >= 2 && colons <= 8 && len(text) <= 45
 }
 
 func (d *Decoder) jsonAnnotations(s *scanner, r *rawSpan) bool {
@@ -496,21 +302,6 @@ func (d *Decoder) jsonTags(s *scanner, r *rawSpan) bool {
 			r.tags = append(r.tags, tag{key, value})
 		}
 	}
-}
-
-// looseText is any value as text; nil for null.
-func (d *Decoder) looseText(s *scanner) ([]byte, bool) {
-	if s.next() == '"' {
-		return s.str()
-	}
-	if s.isNull() {
-		return nil, true
-	}
-	text, ok := s.skip()
-	if !ok {
-		return nil, false
-	}
-	return d.utf8(text), true
 }
 
 func (d *Decoder) jsonBinaryAnnotations(s *scanner, r *rawSpan) bool {
