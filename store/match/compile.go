@@ -62,7 +62,9 @@ type cond struct {
 	num       number // numeric operands; loose ones too where numeric
 	numeric   bool   // compare as numbers: the operand is one or is loose and reads as one
 	wantInt   bool   // loose Eq and Ne: text is the text form of num.i
-	re        *regexp.Regexp
+	// loose Eq: text may be the text form of a double or a bool
+	textOfScalar bool
+	re           *regexp.Regexp
 }
 
 // Compile checks a condition tree and makes it ready; nil compiles to a program that holds always. Errors are problems
@@ -218,6 +220,7 @@ func (c *cond) readLoose() {
 	if (c.op == store.Eq || c.op == store.Ne) && !duration {
 		// Text forms are compared; for ints that is the same as comparing numbers if the text is in canonical form.
 		c.wantInt = c.numeric && !c.num.float && strconv.FormatInt(c.num.i, 10) == c.text
+		c.textOfScalar = c.numeric || c.text == "true" || c.text == "false" || c.text == "NaN" || c.text == "+Inf" || c.text == "-Inf"
 		c.numeric = false
 	}
 }

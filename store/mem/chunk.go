@@ -33,6 +33,7 @@ type chunk struct {
 	lowest  uint64 // sequence of runs, 0 if none has one
 	dead    *deaths
 	bytes   int64 // in memory
+	texts   filter
 	summary atomic.Pointer[summary]
 }
 
@@ -81,14 +82,15 @@ type builder struct {
 }
 
 // newBuilder opens a chunk with room for what the one before it had.
-func newBuilder(number uint32, seed maphash.Seed, before *chunk) *builder {
+func newBuilder(number uint32, seed maphash.Seed, before *builder) *builder {
 	b := &builder{number: number, batch: new(span.Batch), bounds: noBounds(), dead: new(deaths)}
+	b.strings = interner{dst: b.batch, seed: seed}
 	if before != nil {
-		s := shapeOf(&before.batch)
+		s := shapeOf(before.batch).roomier()
 		s.resize(b.batch)
 		b.prev = make([]ref, 0, s.rows)
+		b.strings.slots = before.strings.emptied()
 	}
-	b.strings = interner{dst: b.batch, seed: seed}
 	b.copier = span.NewCopier(b.batch)
 	b.copier.Intern = b.strings.intern
 	return b
@@ -133,7 +135,9 @@ func (b *builder) seal() *chunk {
 	fit(&b.runs, len(b.runs))
 	b.last = nil
 	c := b.view()
-	c.bytes = batchBytes(b.batch) + int64(cap(b.prev))*8 + int64(cap(b.runs))*24 + int64(b.rows())*summaryShare + chunkOverhead
+	c.texts = b.strings.filter(b.batch)
+	c.bytes = batchBytes(b.batch) + int64(cap(b.prev))*8 + int64(cap(b.runs))*24 + int64(len(c.texts.bits))*8 +
+		int64(b.rows())*summaryShare + chunkOverhead
 	return c
 }
 

@@ -31,6 +31,13 @@ func shapeOf(b *span.Batch) shape {
 	return shape{b.Len(), len(b.Arena), len(b.Keys), len(b.Attrs), len(b.Resources), len(b.Scopes), len(b.Events), len(b.Links)}
 }
 
+// roomier is the shape with a sixteenth more: less than what fit lets pass, so that a chunk of the usual size neither
+// grows a table nor is copied when it is sealed.
+func (s shape) roomier() shape {
+	return shape{s.rows, s.arena + s.arena/16, s.keys + s.keys/16, s.attrs + s.attrs/16, s.resources + s.resources/16,
+		s.scopes + s.scopes/16, s.events + s.events/16, s.links + s.links/16}
+}
+
 // resize gives every table of a batch the capacity of a shape.
 func (s shape) resize(b *span.Batch) {
 	fit(&b.Arena, s.arena)

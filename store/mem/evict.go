@@ -75,6 +75,10 @@ func (s *snapshot) traceBytes(h head) (n int64) {
 // the newest chunk.
 func (e *Engine) makeRoom(need int64) {
 	last := e.open.number
+	if chunks := (e.open.batch.Size() + int(need)) / e.chunkBytes; chunks > 0 {
+		// A new chunk begins with the room that the one before it needed.
+		need += e.open.bytes() + int64(chunks)*chunkOverhead
+	}
 	for e.bytes()+need > e.maxBytes {
 		if len(e.sealed) == 0 {
 			if e.open.rows() == 0 || e.open.number > last {
@@ -128,15 +132,18 @@ func (e *Engine) evictOldest() {
 	e.readd(kept)
 }
 
-// dropFront takes the oldest chunk out of the list, and those behind it that are empty already.
+// dropFront takes the oldest chunk out of the list, and those behind it that are empty already. The list is copied: cutting
+// it would leave the chunk reachable.
 func (e *Engine) dropFront() {
-	for first := true; len(e.sealed) > 0 && (first || e.sealed[0] == nil); first = false {
-		if c := e.sealed[0]; c != nil {
-			e.held -= c.bytes
-		}
-		e.sealed = e.sealed[1:]
-		e.base++
+	if c := e.sealed[0]; c != nil {
+		e.held -= c.bytes
 	}
+	n := 1
+	for n < len(e.sealed) && e.sealed[n] == nil {
+		n++
+	}
+	e.sealed = slices.Clone(e.sealed[n:])
+	e.base += uint32(n)
 }
 
 func mark(marks map[uint32]*bitmap, c *chunk, row int) {

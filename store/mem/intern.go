@@ -64,4 +64,13 @@ func (t *interner) grow() {
 	}
 }
 
+// emptied is the table's memory for the next chunk; a smaller one where this chunk needed a quarter of it.
+func (t *interner) emptied() []internSlot {
+	if 8*t.n < len(t.slots) {
+		return make([]internSlot, max(minInternSlots, len(t.slots)/4))
+	}
+	clear(t.slots)
+	return t.slots
+}
+
 func (t *interner) bytes() int64 { return int64(cap(t.slots)) * 12 }

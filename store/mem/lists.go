@@ -76,7 +76,7 @@ func (e *Engine) groups(ctx context.Context, s store.Scope, r store.TimeRange, f
 			done.Complete, done.Reason = false, reason(err)
 			break
 		}
-		if !sc.window.Block(c.minStart, c.maxStart, c.maxEnd) {
+		if !sc.mayHave(c) {
 			continue
 		}
 		for _, g := range e.summaryOf(c, sc, &done).groups {

@@ -60,7 +60,7 @@ type Engine struct {
 	mu      sync.Mutex
 	closed  bool
 	base    uint32   // number of sealed[0]
-	sealed  []*chunk // oldest first; nil where all rows are dead. Shared with readers: appended to, cut at the front, never changed within
+	sealed  []*chunk // oldest first; nil where all rows are dead. Shared with readers: only appended to, otherwise replaced
 	open    *builder
 	traces  traceMap
 	kept    map[span.TraceID]keep
@@ -155,10 +155,11 @@ func (e *Engine) add(row int) {
 
 // seal closes the open chunk and opens the next one.
 func (e *Engine) seal() {
-	c := e.open.seal()
+	full := e.open
+	c := full.seal()
 	e.sealed = append(e.sealed, c)
 	e.held += c.bytes
-	e.open = newBuilder(e.open.number+1, e.seed, c)
+	e.open = newBuilder(full.number+1, e.seed, full)
 }
 
 // bytes is what the engine holds now.

@@ -26,7 +26,7 @@ func (e *Engine) Scan(ctx context.Context, s store.Scope, q *store.Scan) iter.Se
 				yield(store.Rows{}, err)
 				return
 			}
-			if !sc.window.Block(c.minStart, c.maxStart, c.maxEnd) {
+			if !sc.mayHave(c) {
 				continue
 			}
 			read.Blocks++
@@ -73,6 +73,11 @@ func (e *Engine) newScanner(s store.Scope, expr store.Expr, w match.Window) (*sc
 	return &scanner{chunks: all.chunks(), window: w, prog: prog}, nil
 }
 
+// mayHave reports whether a chunk may have an answer, by what is known of it without its rows.
+func (sc *scanner) mayHave(c *chunk) bool {
+	return sc.window.Block(c.minStart, c.maxStart, c.maxEnd) && sc.prog.Possible(c.texts.has)
+}
+
 // match lists the living rows of a chunk that meet window and program; valid until the next call.
 func (sc *scanner) match(c *chunk) []uint32 {
 	if sc.bound == nil {
@@ -104,7 +109,7 @@ func (sc *scanner) each(ctx context.Context, fn func(c *chunk, rows []uint32) (s
 			done.Complete, done.Reason = false, reason(err)
 			return done
 		}
-		if !sc.window.Block(c.minStart, c.maxStart, c.maxEnd) {
+		if !sc.mayHave(c) {
 			continue
 		}
 		done.Read.Blocks++

@@ -124,6 +124,9 @@ func (sr *searcher) run(ctx context.Context, all *snapshot) store.Done {
 		if !sr.window.Block(c.minStart, c.maxStart, c.maxEnd) || sr.paged && c.minStart > sr.after.start || makeRef(c.number, 0) >= sr.end {
 			continue
 		}
+		if !sr.prog.Possible(c.texts.has) {
+			continue
+		}
 		done.Read.Blocks++
 		done.Read.Bytes += c.bytes
 		err := sr.candidates(ctx, c)

@@ -95,6 +95,7 @@ func firstStart(rows []location) (first int64) {
 // copyRows makes a batch of the rows that a program holds for.
 func copyRows(rows []location, prog *match.Program) *span.Batch {
 	out := &span.Batch{Tenant: store.DefaultTenant}
+	shapeOfRows(rows).resize(out)
 	copier := span.NewCopier(out)
 	var from *chunk
 	var bound *match.Bound
@@ -113,4 +114,24 @@ func copyRows(rows []location, prog *match.Program) *span.Batch {
 		out.Received = max(out.Received, from.received(l.row))
 	}
 	return out
+}
+
+// shapeOfRows is about the room that a copy of rows needs. Keys, resources and the length of strings are guessed.
+func shapeOfRows(rows []location) shape {
+	s := shape{rows: len(rows), keys: 48, resources: min(len(rows), 32), scopes: 4}
+	for _, l := range rows {
+		b := &l.chunk.batch
+		s.attrs += int(b.SpanAttrs[l.row].Len)
+		s.events += int(b.SpanEvents[l.row].Len)
+		s.links += int(b.SpanLinks[l.row].Len)
+		for _, e := range b.EventsOf(l.row) {
+			s.attrs += int(e.Attrs.Len)
+		}
+		for _, k := range b.LinksOf(l.row) {
+			s.attrs += int(k.Attrs.Len)
+		}
+	}
+	s.attrs += 8 * s.resources
+	s.arena = 30 * (s.attrs + s.keys + 4*s.rows)
+	return s
 }
