@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
 	"github.com/spanloom/spanloom/span"
 )
 
@@ -134,6 +136,36 @@ func (w *viewWalk) span(m []byte) {
 		}
 		i = next
 	}
+}
+
+// BenchmarkDecodeJSON decodes the same spans in OTLP's JSON.
+func BenchmarkDecodeJSON(bm *testing.B) {
+	var bodies [][]byte
+	for _, p := range fiveSpans(bm) {
+		td, err := pdataDecode(p)
+		if err != nil {
+			bm.Fatal(err)
+		}
+		text, err := new(ptrace.JSONMarshaler).MarshalTraces(td)
+		if err != nil {
+			bm.Fatal(err)
+		}
+		bodies = append(bodies, text)
+	}
+	var d Decoder
+	b := new(span.Batch)
+	bm.ReportAllocs()
+	spans, size := 0, 0
+	cpu := cpuTime()
+	for i := 0; bm.Loop(); i++ {
+		b.Reset()
+		if err := d.JSON(b, bodies[i%len(bodies)]); err != nil {
+			bm.Fatal(err)
+		}
+		spans += b.Len()
+		size += len(bodies[i%len(bodies)])
+	}
+	perSpan(bm, cpu, spans, size)
 }
 
 // BenchmarkEncode writes requests back.

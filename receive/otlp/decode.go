@@ -26,10 +26,11 @@ type Decoder struct {
 
 	component, nodeID, sdkName uint32 // indexes in Batch.Keys; noKey until seen
 
-	whole int       // capacity of the body of the request
-	mark  span.Mark // of the row, resource or scope at hand
-	first *firstBad // why the first span was left out; nil if none was
-	proxy bool      // the resource at hand is an Envoy
+	whole int         // capacity of the body of the request
+	mark  span.Mark   // of the row, resource or scope at hand
+	first *firstBad   // why the first span was left out; nil if none was
+	proxy bool        // the resource at hand is an Envoy
+	json  *jsonReader // of the JSON form; nil until used
 }
 
 type firstBad struct {

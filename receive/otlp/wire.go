@@ -23,13 +23,15 @@ const maxGroups = 32
 // fault says what is wrong with the bytes, where, and inside which field. It is made on the error path only; each level
 // on the way up adds its offset and its name.
 type fault struct {
-	at   int
+	at   int // noOffset in JSON
 	path string
 	what string
 }
 
 func (f *fault) in(at int, name string) *fault {
-	f.at += at
+	if f.at != noOffset {
+		f.at += at
+	}
 	if f.path == "" {
 		f.path = name
 	} else {
@@ -38,11 +40,15 @@ func (f *fault) in(at int, name string) *fault {
 	return f
 }
 
+const noOffset = -1
+
 func (f *fault) problem() *problem.Problem {
-	return &problem.Problem{
-		Kind: problem.Invalid, Field: f.path, Message: fmt.Sprintf("byte %d: %s", f.at, f.what),
-		Hint: "send an ExportTraceServiceRequest; a cut or re-encoded body decodes so far only",
+	p := &problem.Problem{Kind: problem.Invalid, Field: f.path, Message: f.what, Hint: "see the JSON encoding of OTLP"}
+	if f.at != noOffset {
+		p.Message = fmt.Sprintf("byte %d: %s", f.at, f.what)
+		p.Hint = "send an ExportTraceServiceRequest, whole and as it was encoded"
 	}
+	return p
 }
 
 // field is one field of a message.
