@@ -1,0 +1,208 @@
+// Package uiapi serves the own API, docs/api/openapi.yaml, under /api/spanloom/v1/. It decodes requests, asks query and
+// encodes answers; a test checks it against that document.
+package uiapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spanloom/spanloom/internal/nearest"
+	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/query"
+	"github.com/spanloom/spanloom/query/sameorigin"
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
+)
+
+// Prefix is what every path begins with; a base path before it is cut off by the caller.
+const Prefix = "/api/spanloom/v1"
+
+// Receipts is what /receipts asks: the receipt ledger, adapted by app.
+type Receipts interface {
+	// Receipts sums what came in [from, to) by workload and protocol.
+	Receipts(ctx context.Context, from, to time.Time) ([]Receipt, error)
+	// Rejects are the newest rejected bodies, newest first, at most 100.
+	Rejects() []Reject
+}
+
+// Options are what the API stands on; Query, Receipts and Status are required.
+type Options struct {
+	Query    *query.Query
+	Receipts Receipts
+	Status   func(context.Context) Status             // answers at once, from memory
+	Scope    func(*http.Request) (store.Scope, error) // whose data a request sees; nil: the default tenant, everything
+	Log      *slog.Logger                             // internal errors; nil: silent
+}
+
+type api struct {
+	Options
+	seed   maphash.Seed // of ETags
+	traces *recentTraces
+}
+
+// New makes the handler.
+func New(o Options) http.Handler {
+	if o.Scope == nil {
+		o.Scope = func(*http.Request) (store.Scope, error) { return store.Scope{Tenant: store.DefaultTenant}, nil }
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &api{Options: o, seed: maphash.MakeSeed(), traces: &recentTraces{}}
+}
+
+// endpoint is one path of the document.
+type endpoint struct {
+	path   string // {traceId} stands for one segment
+	method string
+	params []string // of the query
+	serve  func(*api, *call) error
+}
+
+// endpoints are all paths of the document and their query parameters.
+func endpoints() []endpoint {
+	return []endpoint{
+		{"/services", "GET", []string{"start", "end", "red", "buckets"}, (*api).services},
+		{"/operations", "GET", []string{"service", "start", "end"}, (*api).operations},
+		{"/attributes/keys", "GET", []string{"scope", "prefix", "service", "limit", "start", "end"}, (*api).keys},
+		{"/attributes/values", "GET", []string{"key", "scope", "prefix", "service", "limit", "start", "end"}, (*api).values},
+		{"/search", "GET", []string{"filter", "start", "end", "limit", "page"}, (*api).search},
+		{"/traces/{traceId}", "GET", nil, (*api).skeleton},
+		{"/traces/{traceId}/spans", "GET", []string{"ids"}, (*api).spans},
+		{"/traces/{traceId}/otlp", "GET", nil, (*api).otlp},
+		{"/traces/{traceId}/keep", "POST", nil, (*api).keep},
+		{"/receipts", "GET", []string{"start", "end"}, (*api).receipts},
+		{"/status", "GET", nil, (*api).status},
+	}
+}
+
+// call is one request on its way.
+type call struct {
+	w       http.ResponseWriter
+	r       *http.Request
+	ctx     context.Context
+	scope   store.Scope
+	params  url.Values
+	traceID span.TraceID
+	now     time.Time
+}
+
+// ServeHTTP finds the endpoint, checks what all of them check and answers its error.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	if err := a.serve(w, r); err != nil {
+		a.fail(w, r, err)
+	}
+}
+
+func (a *api) serve(w http.ResponseWriter, r *http.Request) error {
+	e, id, err := find(r)
+	if err != nil {
+		return err
+	}
+	if r.Method != e.method && !(r.Method == http.MethodHead && e.method == http.MethodGet) {
+		w.Header().Set("Allow", e.method)
+		return &methodError{e.method}
+	}
+	c := &call{w: w, r: r, ctx: r.Context(), now: a.Query.Now()}
+	if c.params, err = url.ParseQuery(r.URL.RawQuery); err != nil {
+		return &problem.Problem{Kind: problem.Invalid, Message: "the query of the URL cannot be read", Hint: "write % as %25 and ; as %3B", Err: err}
+	}
+	if err := checkParams(c.params, e); err != nil {
+		return err
+	}
+	if c.scope, err = a.Scope(r); err != nil {
+		return err
+	}
+	if strings.Contains(e.path, "{traceId}") {
+		if c.traceID, err = span.ParseTraceID(id); err != nil {
+			return &problem.Problem{Kind: problem.Invalid, Field: "traceId", Message: fmt.Sprintf("%.100q is not a trace id", id), Hint: "a trace id is 1 to 32 hexadecimal digits, not all zero"}
+		}
+	}
+	if e.method == http.MethodPost {
+		if err := sameorigin.Check(r); err != nil {
+			return err
+		}
+	}
+	return e.serve(a, c)
+}
+
+// find matches the path. Wildcards match the decoded segment.
+func find(r *http.Request) (e endpoint, id string, err error) {
+	path, ok := strings.CutPrefix(r.URL.EscapedPath(), Prefix)
+	all := endpoints()
+	if ok {
+		got := strings.Split(path, "/")
+		for _, e := range all {
+			if id, ok := matches(strings.Split(e.path, "/"), got); ok {
+				return e, id, nil
+			}
+		}
+	}
+	var names []string
+	for _, e := range all {
+		names = append(names, strings.Split(e.path, "/")[1])
+	}
+	hint := "the paths are listed in docs/api/openapi.yaml"
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if n := nearest.Word(first, names); n != "" {
+		hint = "did you mean " + Prefix + "/" + n + "?"
+		if n == first {
+			hint = "see " + Prefix + "/" + n + " in docs/api/openapi.yaml"
+		}
+	}
+	return endpoint{}, "", &problem.Problem{Kind: problem.NotFound, Message: fmt.Sprintf("no such path: %.200s", r.URL.Path), Hint: hint}
+}
+
+func matches(want, got []string) (id string, ok bool) {
+	if len(want) != len(got) {
+		return "", false
+	}
+	for i, w := range want {
+		if w == "{traceId}" {
+			var err error
+			if id, err = url.PathUnescape(got[i]); err != nil {
+				return "", false
+			}
+		} else if w != got[i] {
+			return "", false
+		}
+	}
+	return id, true
+}
+
+// methodError is a known path asked with another method.
+type methodError struct{ want string }
+
+func (e *methodError) Error() string { return "this path takes " + e.want }
+
+// fail writes an error. A client that went away gets nothing.
+func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
+		return
+	}
+	p := problem.Of(err)
+	status := p.Kind.HTTPStatus()
+	var method *methodError
+	if errors.As(err, &method) {
+		p, status = &problem.Problem{Kind: problem.Invalid, Message: method.Error()}, http.StatusMethodNotAllowed
+	}
+	if p.Kind == problem.Internal {
+		a.Log.Error("own API", "path", r.URL.Path, "error", err)
+		p = &problem.Problem{Kind: problem.Internal, Message: p.Message, Field: p.Field, Hint: "the server's log says why"}
+	}
+	if p.Kind.Retryable() {
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(p.Retry()/time.Second))))
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	send(w, r, status, appendError(nil, p))
+}

@@ -1,0 +1,150 @@
+package uiapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/spanloom/spanloom/store"
+)
+
+// Instant is nanoseconds since the epoch; in JSON a decimal string.
+type Instant int64
+
+// MarshalJSON writes the decimal string.
+func (t Instant) MarshalJSON() ([]byte, error) {
+	return append(strconv.AppendInt([]byte{'"'}, int64(t), 10), '"'), nil
+}
+
+// At is an instant's API form; the zero time is 0, which is left out where the document says "absent".
+func At(t time.Time) Instant {
+	if t.IsZero() {
+		return 0
+	}
+	return Instant(t.UnixNano())
+}
+
+// Receipt is what one workload delivered by one protocol.
+type Receipt struct {
+	Workload        string           `json:"workload"`
+	Sender          string           `json:"sender,omitempty"`
+	Protocol        string           `json:"protocol"`
+	Spans           int64            `json:"spans"`
+	Requests        int64            `json:"requests"`
+	SpansPerRequest float64          `json:"spansPerRequest"` // set here
+	LastTime        Instant          `json:"lastTime"`
+	Refused         map[string]int64 `json:"refused"`
+	Misuses         map[string]int64 `json:"misuses"`
+}
+
+// Reject is a rejected body.
+type Reject struct {
+	Time     Instant `json:"time"`
+	Sender   string  `json:"sender"`
+	Protocol string  `json:"protocol"`
+	Reason   string  `json:"reason"`
+	Message  string  `json:"message"`
+	Bytes    int64   `json:"bytes"`
+	Head     string  `json:"head"`
+}
+
+// Status is the answer of /status.
+type Status struct {
+	Version   string        `json:"version"`
+	Commit    string        `json:"commit"`
+	Uptime    time.Duration `json:"uptime"`
+	Now       Instant       `json:"now"`
+	Receivers []Receiver    `json:"receivers"`
+	Store     StoreStatus   `json:"store"`
+	Listeners []Listener    `json:"listeners"`
+}
+
+// Receiver is one protocol's door.
+type Receiver struct {
+	Protocol       string           `json:"protocol"`
+	Address        string           `json:"address"`
+	SpansPerSecond float64          `json:"spansPerSecond"`
+	Spans          int64            `json:"spans"`
+	LastTime       Instant          `json:"lastTime,omitempty"`
+	Refused        map[string]int64 `json:"refused"`
+	Misuses        map[string]int64 `json:"misuses,omitempty"`
+}
+
+// StoreStatus is the engine's state.
+type StoreStatus struct {
+	Kind          string   `json:"kind"`
+	Spans         int64    `json:"spans"`
+	Traces        int64    `json:"traces"`
+	Bytes         int64    `json:"bytes"`
+	LimitBytes    int64    `json:"limitBytes"`
+	DiskBytes     int64    `json:"diskBytes"`
+	EvictedTraces int64    `json:"evictedTraces"`
+	Oldest        Instant  `json:"oldest,omitempty"`
+	Refusing      string   `json:"refusing,omitempty"`
+	Damaged       []string `json:"damaged,omitempty"`
+}
+
+// StoreStatusOf is an engine's figures in the API's form.
+func StoreStatusOf(s store.Stats) StoreStatus {
+	return StoreStatus{
+		Kind: s.Kind, Spans: s.Spans, Traces: s.Traces, Bytes: s.Bytes, LimitBytes: s.LimitBytes, DiskBytes: s.DiskBytes,
+		EvictedTraces: s.EvictedTraces, Oldest: Instant(s.Oldest), Refusing: s.Refusing, Damaged: s.Damaged,
+	}
+}
+
+// Listener is one open address.
+type Listener struct {
+	Name          string `json:"name"`
+	Address       string `json:"address"`
+	TLS           bool   `json:"tls"`
+	Authenticated bool   `json:"authenticated"`
+}
+
+func (a *api) receipts(c *call) error {
+	r, err := c.window()
+	if err != nil {
+		return err
+	}
+	items, err := a.Receipts.Receipts(c.ctx, time.Unix(0, r.From), time.Unix(0, r.To))
+	if err != nil {
+		return err
+	}
+	for i := range items {
+		x := &items[i]
+		if x.Requests > 0 {
+			x.SpansPerRequest = float64(x.Spans) / float64(x.Requests)
+		}
+		x.Refused, x.Misuses = orEmpty(x.Refused), orEmpty(x.Misuses)
+	}
+	return sendJSON(c, struct {
+		Items   []Receipt `json:"items"`
+		Rejects []Reject  `json:"rejects"`
+	}{append([]Receipt{}, items...), append([]Reject{}, a.Receipts.Rejects()...)})
+}
+
+func (a *api) status(c *call) error {
+	s := a.Status(c.ctx)
+	s.Receivers, s.Listeners = append([]Receiver{}, s.Receivers...), append([]Listener{}, s.Listeners...)
+	for i := range s.Receivers {
+		s.Receivers[i].Refused = orEmpty(s.Receivers[i].Refused)
+	}
+	return sendJSON(c, s)
+}
+
+func orEmpty(m map[string]int64) map[string]int64 {
+	if m == nil {
+		return map[string]int64{}
+	}
+	return m
+}
+
+// sendJSON is for small answers.
+func sendJSON(c *call, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	send(c.w, c.r, http.StatusOK, body)
+	return nil
+}
