@@ -31,9 +31,10 @@ type mapper struct {
 
 // keyState is what is known of a key in this batch.
 type keyState struct {
-	class class
-	seen  uint32 // the last span that had it
-	at    uint32 // index of its attribute in Batch.Attrs (plain classes) or in resTags
+	class  class
+	seen   uint32 // the last span that had it
+	placed uint32 // the last span for which at is set
+	at     uint32 // index of its attribute in Batch.Attrs, or in resTags (classResource)
 }
 
 type resTag struct {
@@ -98,7 +99,7 @@ func (m *mapper) add(b *span.Batch, r *rawSpan) {
 	start := nanos(r.timestamp)
 	b.Start[row], b.End[row] = start, addTime(start, nanos(r.duration))
 
-	m.mark = b.AttrMark()
+	mark := b.AttrMark()
 	for i := range r.tags {
 		m.tag(b, &r.tags[i])
 	}
@@ -114,7 +115,7 @@ func (m *mapper) add(b *span.Batch, r *rawSpan) {
 		b.Mark[row] |= span.MarkDebug
 		m.field(b, keyDebug, span.BoolValue(true))
 	}
-	b.SpanAttrs[row] = b.AttrsSince(m.mark)
+	b.SpanAttrs[row] = b.AttrsSince(mark)
 
 	if m.special[classNodeID] != nil || string(m.special[classComponent]) == "proxy" {
 		b.Mark[row] |= span.MarkProxy
@@ -150,7 +151,7 @@ func addTime(a, b uint64) uint64 {
 // tag files one tag; of equal keys the last wins, at the place of the first.
 func (m *mapper) tag(b *span.Batch, t *tag) {
 	k, st := m.key(b, t.key)
-	again := st.seen == m.epoch
+	again := st.placed == m.epoch
 	st.seen = m.epoch
 	switch st.class {
 	case classPlain:
@@ -159,7 +160,7 @@ func (m *mapper) tag(b *span.Batch, t *tag) {
 			m.resTags[st.at].value = t.value
 			return
 		}
-		st.at = uint32(len(m.resTags))
+		st.placed, st.at = m.epoch, uint32(len(m.resTags))
 		m.resTags = append(m.resTags, resTag{k, t.value})
 		return
 	case classError, classComponent, classNodeID, classServiceName:
@@ -184,11 +185,11 @@ func (m *mapper) tag(b *span.Batch, t *tag) {
 		}
 	}
 	v := span.StrValue(span.TypeString, b.AddString(t.value))
-	if again && st.at >= m.mark {
+	if again {
 		b.Attrs[st.at].Bits = v.Bits
 		return
 	}
-	st.at = uint32(len(b.Attrs))
+	st.placed, st.at = m.epoch, uint32(len(b.Attrs))
 	b.AddAttr(k, v)
 }
 
@@ -200,7 +201,7 @@ func (m *mapper) field(b *span.Batch, name string, v span.Value) {
 			return
 		}
 	}
-	st.seen, st.at = m.epoch, uint32(len(b.Attrs))
+	st.seen = m.epoch
 	b.AddAttr(k, v)
 }
 

@@ -226,11 +226,8 @@ func (d *Decoder) protoEndpoint(r *rawSpan, field string, p []byte, e *endpoint)
 	}
 }
 
-// ipText writes an address; the unspecified one is none.
+// ipText writes an address.
 func (d *Decoder) ipText(a netip.Addr) []byte {
-	if a.IsUnspecified() {
-		return nil
-	}
 	start := len(d.extra)
 	d.extra = a.AppendTo(d.extra)
 	return d.extra[start:len(d.extra):len(d.extra)]

@@ -325,7 +325,9 @@ func (d *Decoder) thriftEndpoint(t *thriftReader, e *endpoint) {
 		case id == 1 && kind == thriftI32:
 			var ip [4]byte
 			binary.BigEndian.PutUint32(ip[:], uint32(t.i32()))
-			e.ipv4 = d.ipText(netip.AddrFrom4(ip))
+			if ip != [4]byte{} { // 0 is absent
+				e.ipv4 = d.ipText(netip.AddrFrom4(ip))
+			}
 		case id == 2 && kind == thriftI16:
 			e.port = uint16(t.i16())
 		case id == 3 && kind == thriftString:
