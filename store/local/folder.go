@@ -29,23 +29,31 @@ func tenantDir(dir string) string { return filepath.Join(dir, store.DefaultTenan
 
 // makeFolders makes the folders and their entries durable: a log that is synced is worth nothing in a folder that isn't.
 func makeFolders(fsys faultfs.FS, dir string) error {
+	dir = filepath.Clean(dir)
+	there := dir // the lowest folder that somebody else made
+	for there != filepath.Dir(there) {
+		if _, err := fsys.Stat(there); err == nil {
+			break
+		}
+		there = filepath.Dir(there)
+	}
 	tenant := tenantDir(dir)
 	for _, sub := range []string{logDir, keptDir, metaDir} {
 		if err := fsys.MkdirAll(filepath.Join(tenant, sub)); err != nil {
 			return err
 		}
 	}
-	for _, d := range []string{tenant, dir} {
+	for d := tenant; ; d = filepath.Dir(d) {
 		if err := fsys.SyncDir(d); err != nil {
 			return err
 		}
-	}
-	for up := filepath.Dir(filepath.Clean(dir)); ; up = filepath.Dir(up) { // those above may be new too, or not ours to open
-		_ = fsys.SyncDir(up)
-		if up == filepath.Dir(up) || up == "." {
-			return nil
+		if d == there || d == filepath.Dir(d) {
+			break
 		}
 	}
+	// Whoever made the data folder may not have synced its entry. The folder above may not be ours to open.
+	_ = fsys.SyncDir(filepath.Dir(there))
+	return nil
 }
 
 // lockFolder takes the data folder for this process.

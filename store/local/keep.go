@@ -94,11 +94,22 @@ func (k *keptTraces) read(ctx context.Context, name string, id span.TraceID) err
 	if k.expired(t.until) {
 		return k.fs.Remove(name) // its rows stay in memory for a while, like those of any trace
 	}
-	if err := k.mem.Keep(ctx, defaultScope(), id, t.until); err != nil {
+	// Where the file lost all its rows the log may still have them, so an unknown trace is no error before settle.
+	if err := k.mem.Keep(ctx, defaultScope(), id, t.until); err != nil && problem.Of(err).Kind != problem.NotFound {
 		k.damaged = append(k.damaged, fmt.Sprintf("%s: %v", name, err))
 	}
 	k.traces[id] = t
 	return nil
+}
+
+// settle ends the start, when the log was replayed: traces of which the files gave no row are kept if the log did.
+func (k *keptTraces) settle(ctx context.Context) {
+	k.known = nil
+	for id, t := range k.traces {
+		if t.rows == 0 && k.mem.Keep(ctx, defaultScope(), id, t.until) != nil {
+			delete(k.traces, id)
+		}
+	}
 }
 
 func defaultScope() store.Scope { return store.Scope{Tenant: store.DefaultTenant} }
@@ -117,9 +128,6 @@ func (k *keptTraces) dropKnown(b *span.Batch) {
 		}
 	}
 }
-
-// forgetIdentities ends the start.
-func (k *keptTraces) forgetIdentities() { k.known = nil }
 
 // Keep implements store.Keeper. The trace is in a file of its own when it returns, and stays in memory.
 func (e *Engine) Keep(ctx context.Context, s store.Scope, id span.TraceID, until int64) error {

@@ -141,7 +141,7 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err != nil {
 		return folderProblem(e.o.Dir, err)
 	}
-	e.kept.forgetIdentities()
+	e.kept.settle(ctx)
 	e.limitLog()
 	s := e.wal.Stats()
 	e.log.Info("log replayed", "spans", e.replayed, "bytes", s.Bytes, "files", s.Files, "damaged", len(s.Damage), "took", time.Since(began))

@@ -111,7 +111,8 @@ func (l *Log) closeFile(f *file) error {
 }
 
 // rewrite mends a failed sync: all frames that are not known to be durable go into a new file, which is synced. Until that
-// succeeds the log refuses. A bad file is then cut to what is durable: the rest may have holes.
+// succeeds the log refuses. A bad file is then cut to what is durable: the rest may have
+// holes.
 func (l *Log) rewrite() error {
 	l.takeTurn()
 	defer l.passTurn()
@@ -153,7 +154,7 @@ func (l *Log) rewrite() error {
 		return fmt.Errorf("write frames again into %s: %w", fresh.name, err)
 	}
 	for _, f := range bad {
-		if err := f.h.Truncate(f.synced); err != nil {
+		if err := l.shorten(f); err != nil {
 			l.o.Log.Warn("log file with a failed sync keeps frames that may be damaged", "file", f.name, "err", err)
 		}
 	}
@@ -161,6 +162,7 @@ func (l *Log) rewrite() error {
 	fresh.size += int64(len(frames))
 	fresh.synced, fresh.listed = fresh.size, true
 	for _, f := range bad {
+		f.size = f.synced
 		fresh.last = max(fresh.last, f.last)
 		fresh.newest = max(fresh.newest, f.newest)
 	}
@@ -173,6 +175,18 @@ func (l *Log) rewrite() error {
 	}
 	l.o.Log.Info("log is safe again", "file", fresh.name, "bytes", len(frames), "after", broken)
 	return nil
+}
+
+// shorten takes from a bad file what is not durable, now that it stands elsewhere; all of it, if nothing is. The file stays in
+// the list, where its tickets are counted.
+func (l *Log) shorten(f *file) error {
+	if f.synced > fileHeaderSize {
+		return f.h.Truncate(f.synced)
+	}
+	if err := l.o.FS.Remove(f.name); err != nil {
+		return err
+	}
+	return l.o.FS.SyncDir(l.o.Dir)
 }
 
 // remove deletes a file that is not current. syncing is held.
