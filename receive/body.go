@@ -79,15 +79,21 @@ func (b *Body) Done() {
 // and enforces the limits while reading, so that a bomb is stopped after MaxBody bytes. The reason comes with the problem;
 // the caller refuses with it. Nothing is allocated for requests that fit pooled buffers.
 func (in *Intake) ReadBody(r *http.Request) (*Body, Reason, *problem.Problem) {
-	if r.ContentLength > in.MaxBody {
-		return nil, BodyTooLarge, in.tooLarge("body of " + fmt.Sprint(r.ContentLength) + " bytes")
+	return in.ReadEncoded(r.Body, r.Header.Get("Content-Encoding"), r.ContentLength)
+}
+
+// ReadEncoded is ReadBody for bytes from elsewhere: the payload of a gRPC frame with its grpc-encoding. length is how many
+// will come before decompression, -1 if unknown.
+func (in *Intake) ReadEncoded(src io.Reader, encoding string, length int64) (*Body, Reason, *problem.Problem) {
+	if length > in.MaxBody {
+		return nil, BodyTooLarge, in.tooLarge("body of " + fmt.Sprint(length) + " bytes")
 	}
 	body, ok := in.bodies.Get().(*Body)
 	if !ok {
 		body = &Body{in: in}
 	}
 	body.reserved, body.Wire = 0, 0
-	reason, pr := in.fill(body, r)
+	reason, pr := in.fill(body, src, encoding, length)
 	if pr != nil {
 		body.Done()
 		return nil, reason, pr
@@ -95,10 +101,10 @@ func (in *Intake) ReadBody(r *http.Request) (*Body, Reason, *problem.Problem) {
 	return body, "", nil
 }
 
-func (in *Intake) fill(body *Body, r *http.Request) (Reason, *problem.Problem) {
-	wire := wireReader{r: r.Body}
+func (in *Intake) fill(body *Body, from io.Reader, encoding string, length int64) (Reason, *problem.Problem) {
+	wire := wireReader{r: from}
 	defer func() { body.Wire = wire.n }()
-	src, release, err := decompressor(r.Header.Get("Content-Encoding"), &wire)
+	src, release, err := decompressor(encoding, &wire)
 	if err != nil {
 		if p := readProblem(wire.err); p != nil {
 			return TimedOut, p
@@ -110,7 +116,7 @@ func (in *Intake) fill(body *Body, r *http.Request) (Reason, *problem.Problem) {
 	}
 	buf := body.Bytes[:0]
 	if cap(buf) == 0 {
-		buf = make([]byte, 0, max(8<<10, min(r.ContentLength+1, pooledBody)))
+		buf = make([]byte, 0, max(8<<10, min(length+1, pooledBody)))
 	}
 	defer func() { body.Bytes = buf }()
 	if !body.reserve(int64(cap(buf))) {
@@ -248,7 +254,11 @@ func (in *Intake) Sender(r *http.Request) netip.Addr {
 
 // SenderOf is Sender for a peer's host:port and an X-Forwarded-For value.
 func (in *Intake) SenderOf(remote, forwarded string) netip.Addr {
-	peer := parseHostPort(remote)
+	return in.SenderFrom(parseHostPort(remote), forwarded)
+}
+
+// SenderFrom is Sender for a peer's address and an X-Forwarded-For value.
+func (in *Intake) SenderFrom(peer netip.Addr, forwarded string) netip.Addr {
 	if forwarded != "" && in.trusted(peer) {
 		hops := strings.Split(forwarded, ",")
 		for i := len(hops) - 1; i >= 0; i-- {

@@ -84,6 +84,9 @@ const DefaultMaxBody = 64 << 20
 // pooledArena is the arena beyond which a batch is not kept for reuse: one giant request must not stay in memory for good.
 const pooledArena = 4 << 20
 
+// pooledKeys likewise: the table over the keys is cleared for each request, so one with 100,000 keys would cost all later ones.
+const pooledKeys = 4096
+
 // Batch lends an empty batch; give it back with Release.
 func (in *Intake) Batch() *span.Batch {
 	if b, ok := in.batches.Get().(*span.Batch); ok {
@@ -94,7 +97,7 @@ func (in *Intake) Batch() *span.Batch {
 
 // Release takes a batch back for reuse.
 func (in *Intake) Release(b *span.Batch) {
-	if cap(b.Arena) > pooledArena || cap(b.Attrs) > pooledArena/16 {
+	if cap(b.Arena) > pooledArena || cap(b.Attrs) > pooledArena/16 || len(b.Keys) > pooledKeys {
 		return
 	}
 	b.Reset()
