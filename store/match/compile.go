@@ -22,10 +22,12 @@ import (
 	"github.com/spanloom/spanloom/store"
 )
 
-// maxDepth bounds the nesting of a tree, maxConds its conditions: both come from foreign text.
+// maxDepth bounds the nesting of a tree, maxConds its conditions, maxRegex the bytes of an expression: all come from foreign
+// text. RE2 matches in linear time, but its programs can be a thousand times as large as their text.
 const (
 	maxDepth = 500
 	maxConds = 10_000
+	maxRegex = 16 << 10
 )
 
 // Program is a compiled condition tree. It is immutable and safe for concurrent use.
@@ -183,6 +185,9 @@ func compileCond(e store.Cond) (*cond, error) {
 	if c.op == store.Regex || c.op == store.NotRegex {
 		if c.typ != span.TypeString {
 			return invalid("write the expression in quotes", "operator %s needs a string", OpText(c.op))
+		}
+		if len(c.text) > maxRegex {
+			return invalid("shorten it", "a regular expression of %d bytes, at most %d", len(c.text), maxRegex)
 		}
 		re, err := compileRegex(c.text)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/spanloom/spanloom/internal/problem"
@@ -60,6 +61,7 @@ func TestInvalid(t *testing.T) {
 		"no operand":         {store.Cond{Field: attr("k"), Op: store.Eq}, "k"},
 		"bytes operand":      {store.Cond{Field: attr("k"), Op: store.Eq, Value: store.Operand{Type: span.TypeBytes}}, "k"},
 		"bad expression":     {store.Cond{Field: attr("k"), Op: store.Regex, Value: store.Text("a)|(b")}, "k"},
+		"long expression":    {store.Cond{Field: attr("k"), Op: store.Regex, Value: store.Text(strings.Repeat("a", 1<<20))}, "k"},
 		"expression, int":    {store.Cond{Field: attr("k"), Op: store.Regex, Value: store.Int(1)}, "k"},
 		"bool order":         {store.Cond{Field: attr("k"), Op: store.Lt, Value: store.Bool(true)}, "k"},
 		"duration as text":   {store.Cond{Field: intrinsic("duration"), Op: store.Gt, Value: store.Text("1s")}, "duration"},

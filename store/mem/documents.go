@@ -20,6 +20,7 @@ type Documents struct {
 	docs    map[string]store.Document
 	version uint64
 	size    int64
+	max     int64 // of size; 0: no bound
 }
 
 var _ store.Meta = (*Documents)(nil)
@@ -58,6 +59,10 @@ func (d *Documents) Save(ctx context.Context, s store.Scope, name string, data [
 	if old.Version != ifVersion {
 		return 0, &problem.Problem{Kind: problem.Invalid, Field: name,
 			Message: fmt.Sprintf("version is %d, not %d", old.Version, ifVersion), Hint: "load it again and repeat the change", Err: store.ErrConflict}
+	}
+	if grows := int64(len(data) - len(old.Data)); d.max > 0 && grows > 0 && d.size+grows+docOverhead > d.max {
+		return 0, &problem.Problem{Kind: problem.TooLarge, Field: name, Message: fmt.Sprintf("documents would take more than %d bytes", d.max),
+			Hint: "delete documents or raise --max-memory"}
 	}
 	d.version++
 	d.put(name, store.Document{Version: d.version, Data: bytes.Clone(data)})

@@ -359,3 +359,65 @@ func TestBytesAreHonest(t *testing.T) {
 		})
 	}
 }
+
+func TestTokenOfAnotherEngine(t *testing.T) {
+	ask := func(page string) (*store.Page, error) {
+		e := New(Options{})
+		accept(t, e, 0, "1 a - front server get 0s 1ms\n2 a - front server get 1s 1ms")
+		return e.Search(t.Context(), store.Scope{}, &store.Search{Limit: 1, Page: page})
+	}
+	first, err := ask("")
+	if err != nil || first.Next == "" {
+		t.Fatal(err)
+	}
+	var p *problem.Problem
+	if _, err := ask(first.Next); !errors.As(err, &p) || p.Kind != problem.Expired {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDocumentsAreBounded(t *testing.T) {
+	e := New(Options{MaxBytes: 1 << 20})
+	var p *problem.Problem
+	for i := range 1000 {
+		if _, err := e.Save(t.Context(), store.Scope{}, fmt.Sprint(i), make([]byte, 1000), 0); err != nil {
+			if !errors.As(err, &p) || p.Kind != problem.TooLarge {
+				t.Error(err)
+			}
+			break
+		}
+	}
+	if got := e.Stats().Bytes; p == nil || got > 200_000 {
+		t.Errorf("%d bytes of documents", got)
+	}
+}
+
+// FuzzToken: a token is foreign text.
+func FuzzToken(f *testing.F) {
+	e := New(Options{Now: func() time.Time { return time.Unix(0, storetest.At(0)) }})
+	b, err := storetest.Parse("1 a - front server get 0s 1ms\n2 a - front server get 1s 1ms\n3 a - front server get 2s 1ms")
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := e.Accept(f.Context(), b); err != nil {
+		f.Fatal(err)
+	}
+	q := store.Search{Limit: 1}
+	plan := e.planHash(store.Scope{}, &q)
+	f.Add(uint64(0), uint32(0), int64(0), []byte{})
+	f.Add(uint64(1)<<63, uint32(1)<<31, int64(-1)<<63, []byte{1})
+	f.Fuzz(func(t *testing.T, end uint64, base uint32, start int64, id []byte) {
+		// Well-formed tokens with any content must be answered, whatever with.
+		tok := token{instance: e.instance, plan: plan, issued: storetest.At(0), end: ref(end), base: base, after: rank{start: start}}
+		copy(tok.after.id[:], id)
+		q := q
+		q.Page = tok.String()
+		if _, err := e.Search(t.Context(), store.Scope{}, &q); err != nil {
+			t.Fatal(err)
+		}
+		q.Page = string(id)
+		if _, err := e.Search(t.Context(), store.Scope{}, &q); len(id) > 0 && err == nil {
+			t.Fatalf("%q is taken for a token", id)
+		}
+	})
+}

@@ -38,8 +38,12 @@ const (
 	maxChunkBytes = 8 << 20
 )
 
-// keepShare is the part of the budget that kept traces may take: the rest must go on receiving.
-const keepShare = 4
+// keepShare is the part of the budget that kept traces may take, documentShare that of documents: the rest must go on
+// receiving.
+const (
+	keepShare     = 4
+	documentShare = 8
+)
 
 // Options are the settings of an engine; the zero Options are usable.
 type Options struct {
@@ -96,6 +100,7 @@ func New(o Options) *Engine {
 		traces:     newTraceMap(),
 		kept:       make(map[span.TraceID]keep),
 	}
+	e.Documents.max = o.MaxBytes / documentShare
 	e.open = newBuilder(0, e.seed, nil)
 	return e
 }

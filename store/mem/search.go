@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/spanloom/spanloom/internal/problem"
@@ -23,6 +24,9 @@ func (r rank) compare(o rank) int {
 	return cmp.Or(cmp.Compare(o.start, r.start), bytes.Compare(r.id[:], o.id[:]))
 }
 
+// maxLimit bounds a page: a summary takes some hundred bytes.
+const maxLimit = 100_000
+
 // Search walks the chunks by their newest start, newest first, and ends when no chunk left has a start as new as the last
 // trace of the page. In each chunk the matching rows name candidates; a candidate's rank, summary and counts come from all
 // its rows wherever they are, once. Cost: the rows of the chunks walked, plus the rows of the candidates that could make
@@ -31,8 +35,9 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	if err := checkTenant(s.Tenant); err != nil {
 		return nil, err
 	}
-	if q.Limit <= 0 {
-		return nil, &problem.Problem{Kind: problem.Invalid, Field: "limit", Message: "a search needs a positive limit", Hint: "ask for 20"}
+	if q.Limit <= 0 || q.Limit > maxLimit {
+		return nil, &problem.Problem{Kind: problem.Invalid, Field: "limit", Message: fmt.Sprintf("a page of %d traces", q.Limit),
+			Hint: fmt.Sprintf("ask for 1 to %d", maxLimit)}
 	}
 	must, err := match.Compile(s.MustMatch)
 	if err != nil {

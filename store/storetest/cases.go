@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -210,6 +211,8 @@ func nonsense(t *testing.T, s *suite) {
 	wantKind(t, "limit 0", err, problem.Invalid)
 	_, err = s.engine.Search(t.Context(), scope, &store.Search{Limit: -1})
 	wantKind(t, "limit -1", err, problem.Invalid)
+	_, err = s.engine.Search(t.Context(), scope, &store.Search{Limit: math.MaxInt})
+	wantKind(t, "limit without end", err, problem.Invalid)
 	_, _, err = s.engine.Values(t.Context(), scope, store.ValuesQuery{Field: in(store.Intrinsic, "nam")})
 	wantKind(t, "values of an unknown field", err, problem.Invalid)
 }
