@@ -389,3 +389,27 @@ func TestTraceOfEngine(t *testing.T) {
 		t.Errorf("an unknown trace is found: %v", p)
 	}
 }
+
+func BenchmarkServices(b *testing.B) {
+	const n = 200_000
+	e := mem.New(mem.Options{MaxBytes: 1 << 30})
+	defer e.Close()
+	for _, batch := range benchmarkBatches(n) {
+		batch.Tenant = store.DefaultTenant
+		for i := range batch.Len() {
+			batch.TraceID[i] = span.TraceIDFromUint64s(1, uint64(i/20)+1)
+		}
+		if err := e.Accept(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	now := time.Unix(0, epoch)
+	q := New(Options{Reader: e, Now: func() time.Time { now = now.Add(recentFor); return now }})
+	for b.Loop() {
+		a, err := q.Services(b.Context(), scope, ServicesQuery{Range: window(0, time.Hour), Buckets: 30})
+		if err != nil || len(a.Items) != 12 {
+			b.Fatal(err, len(a.Items))
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/span")
+}
