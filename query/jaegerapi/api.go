@@ -47,7 +47,7 @@ func New(o Options) http.Handler {
 	if o.DefaultLookback <= 0 {
 		o.DefaultLookback = defaultLookback
 	}
-	a := &api{Options: o, zips: &sync.Pool{}}
+	a := &api{Options: o, zips: &sync.Pool{}, counting: make(chan struct{}, 1)}
 	a.zips.New = func() any {
 		z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
 		return z
@@ -70,8 +70,9 @@ func New(o Options) http.Handler {
 
 type api struct {
 	Options
-	routes []route
-	zips   *sync.Pool // of *gzip.Writer
+	routes   []route
+	zips     *sync.Pool    // of *gzip.Writer
+	counting chan struct{} // held by the one request that computes dependencies
 }
 
 // route is one path below /api/; * stands for one segment.

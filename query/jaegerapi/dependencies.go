@@ -18,7 +18,7 @@ const (
 	dependenciesLookback = 24 * time.Hour
 	dependenciesSpans    = 1_000_000        // rows that one answer looks at, 56 bytes each
 	dependenciesFirst    = time.Minute      // the first stretch that is read; each further one is twice as long
-	dependenciesTime     = 10 * time.Second // after which no further stretch is begun
+	dependenciesTime     = 10 * time.Second // after which no further stretch is begun (the clock is Query's)
 )
 
 // dependencies answers GET /api/dependencies: calls between services, from the spans that started in the window. A call
@@ -38,6 +38,12 @@ func (a *api) dependencies(c *call) error {
 	lookback, err := parseMillis(c, "lookback", dependenciesLookback)
 	if err != nil {
 		return err
+	}
+	select { // one at a time: each may take some 60 MB
+	case a.counting <- struct{}{}:
+		defer func() { <-a.counting }()
+	case <-c.Context().Done():
+		return c.Context().Err()
 	}
 	calls := callGraph{services: make(map[string]uint32)}
 	from := end - lookback

@@ -1,10 +1,9 @@
 package jaegerapi
 
 import (
-	"errors"
 	"fmt"
+	"iter"
 	"math"
-	"net/http"
 	"time"
 
 	"github.com/spanloom/spanloom/internal/problem"
@@ -17,7 +16,7 @@ import (
 const twinDistance = int64(time.Hour)
 
 // search answers GET /api/traces: whole traces in which a span meets the parameters, newest first, or the traces of given
-// ids. Traces are read and written one by one. What could not be read stands in the envelope's errors.
+// ids.
 func (a *api) search(c *call) error {
 	q, err := parseSearch(c.params, a.Query.Now(), a.DefaultLookback)
 	if err != nil {
@@ -32,73 +31,70 @@ func (a *api) search(c *call) error {
 		return err
 	}
 	c.out.partial(page.Complete, page.Reason)
-	c.out.open()
-	c.out.buf = append(c.out.buf, '[')
-	var failures []failure
-	shown := make(map[span.TraceID]bool) // twins that stood in another one's trace
-	for i := range page.Traces {
-		s := &page.Traces[i]
-		if shown[s.TraceID] {
-			continue
-		}
-		t, err := a.Query.Trace(c.Context(), c.scope, s.TraceID, around(store.TimeRange{From: s.Start, To: s.End}))
-		switch {
-		case err == nil:
-			noteTwins(shown, t)
-			if !w.next(t) {
-				return nil // the client is gone
+	shown := make(map[span.TraceID]bool) // ids of written traces; of a joined one both forms
+	return a.traces(c, &w, func(yield func(span.TraceID, store.TimeRange) bool) {
+		for i := range page.Traces {
+			s := &page.Traces[i]
+			if !shown[s.TraceID] && !yield(s.TraceID, around(store.TimeRange{From: s.Start, To: s.End})) {
+				return
 			}
-		case c.Context().Err() != nil:
-			return c.Context().Err()
-		case problem.Of(err).Kind == problem.NotFound: // evicted since the search
-		case w.written == 0 && len(page.Traces) == 1:
-			return err
-		default:
-			failures = append(failures, a.failed(c, s.TraceID, err))
+			if w.t != nil {
+				noteTwins(shown, w.t)
+			}
 		}
-	}
-	if w.written == 0 && len(failures) > 0 {
-		return errors.New(failures[0].message)
-	}
-	c.out.buf = append(c.out.buf, ']')
-	c.out.end(0, failures)
-	return nil
+	}, nil)
 }
 
 // tracesByID answers the traces of given ids in their order.
 func (a *api) tracesByID(c *call, w *traceWriter, ids []span.TraceID) error {
+	return a.traces(c, w, func(yield func(span.TraceID, store.TimeRange) bool) {
+		for _, id := range ids {
+			if !yield(id, store.TimeRange{}) {
+				return
+			}
+		}
+	}, func(id span.TraceID) failure { return failure{message: errTraceNotFound.Message, trace: id} })
+}
+
+// traces writes an envelope with traces, one by one. Those that could not be read stand in its errors; if that is all of
+// them, the first error is the answer. Those that are not here do too if missing makes an entry of them; the traces of a
+// search may have been evicted since and are left out.
+func (a *api) traces(c *call, w *traceWriter, ids iter.Seq2[span.TraceID, store.TimeRange], missing func(span.TraceID) failure) error {
 	c.out.open()
 	c.out.buf = append(c.out.buf, '[')
 	var failures []failure
-	for _, id := range ids {
-		t, err := a.Query.Trace(c.Context(), c.scope, id, store.TimeRange{})
-		switch {
-		case err == nil:
+	var first error
+	for id, hint := range ids {
+		t, err := a.Query.Trace(c.Context(), c.scope, id, hint)
+		if err == nil {
 			if !w.next(t) {
-				return nil
+				return nil // the client is gone
 			}
-		case c.Context().Err() != nil:
-			return c.Context().Err()
-		case problem.Of(err).Kind == problem.NotFound:
-			failures = append(failures, failure{message: errTraceNotFound.Message, trace: id})
-		case len(ids) == 1:
-			return err
-		default:
-			failures = append(failures, a.failed(c, id, err))
+			continue
 		}
+		if c.Context().Err() != nil {
+			return c.Context().Err()
+		}
+		p := problem.Of(err)
+		switch {
+		case p.Kind != problem.NotFound:
+			if first == nil {
+				first = err
+			}
+			failures = append(failures, failure{p.Kind.HTTPStatus(), p.Error(), id})
+		case missing != nil:
+			failures = append(failures, missing(id))
+		}
+	}
+	if first != nil && w.written == 0 {
+		return first
+	}
+	if first != nil {
+		a.Log.ErrorContext(c.Context(), "jaeger api: some traces could not be read", "path", c.URL.Path, "error", first)
 	}
 	c.out.buf = append(c.out.buf, ']')
 	c.out.end(0, failures)
 	return nil
-}
-
-// failed turns an error about one of several traces into an entry of the envelope.
-func (a *api) failed(c *call, id span.TraceID, err error) failure {
-	p := problem.Of(err)
-	if p.Kind == problem.Internal {
-		a.Log.ErrorContext(c.Context(), "jaeger api", "trace", id, "error", err)
-	}
-	return failure{code: p.Kind.HTTPStatus(), message: p.Error(), trace: id}
 }
 
 // noteTwins notes the ids of a trace that was joined from two.
@@ -140,9 +136,9 @@ func (a *api) trace(c *call) error {
 	if err != nil {
 		return orTraceNotFound(err)
 	}
+	w := traceWriter{out: c.out, raw: raw}
 	c.out.open()
 	c.out.buf = append(c.out.buf, '[')
-	w := traceWriter{out: c.out, raw: raw}
 	if !w.next(t) {
 		return nil
 	}
@@ -213,5 +209,3 @@ func (a *api) archive(c *call) error {
 	c.out.end(0, nil)
 	return nil
 }
-
-var _ http.Handler = (*api)(nil)
