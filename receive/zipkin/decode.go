@@ -10,6 +10,7 @@ package zipkin
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"unicode/utf8"
 
@@ -58,6 +59,9 @@ type Decoder struct {
 	m     mapper
 	extra []byte // addresses and numbers that binary formats have no text for; grows, so that views into it stay valid
 
+	ipBefore []byte // the last IPv6 address as text, a view, and as ip
+	ip       netip.Addr
+
 	announced Format
 	format    Format
 	upperCase bool
@@ -76,7 +80,7 @@ type Decoder struct {
 // Cost: no allocation a span once b and d have grown; memory is bounded by a small multiple of the body.
 func (d *Decoder) Decode(b *span.Batch, body []byte, announced Format) (Report, error) {
 	d.b, d.announced, d.format, d.upperCase, d.met, d.first, d.full, d.otlp = b, announced, FormatUnknown, false, 0, nil, false, false
-	d.extra = d.extra[:0]
+	d.extra, d.ipBefore = d.extra[:0], nil
 	d.m.begin()
 	body = trimBOM(body)
 	format := announced

@@ -207,7 +207,7 @@ func (d *Decoder) jsonEndpoint(s *scanner, r *rawSpan, field string, e *endpoint
 		case "ipv4", "ipv6":
 			var text []byte
 			ok = d.text(s, r, field, &text)
-			e.setIP(text)
+			d.setIP(e, text)
 		case "port":
 			var text []byte
 			if text, ok = d.numberText(s); ok {

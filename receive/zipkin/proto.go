@@ -214,9 +214,9 @@ func (d *Decoder) protoEndpoint(r *rawSpan, field string, p []byte, e *endpoint)
 		case m.field == 1 && m.wire == wireBytes:
 			e.service = d.utf8(m.bytes)
 		case m.field == 2 && m.wire == wireBytes && len(m.bytes) == 4:
-			e.ipv4 = d.ipText(netip.AddrFrom4([4]byte(m.bytes)))
+			d.setAddr(e, netip.AddrFrom4([4]byte(m.bytes)))
 		case m.field == 3 && m.wire == wireBytes && len(m.bytes) == 16:
-			e.ipv6 = d.ipText(netip.AddrFrom16([16]byte(m.bytes)))
+			d.setAddr(e, netip.AddrFrom16([16]byte(m.bytes)))
 		case m.field == 4 && m.wire == wireVarint && m.number <= 65535:
 			e.port = uint16(m.number)
 		}
@@ -224,13 +224,6 @@ func (d *Decoder) protoEndpoint(r *rawSpan, field string, p []byte, e *endpoint)
 	if m.broken {
 		r.bad(receive.BadSpan, field, nil, "breaks off", protoFix)
 	}
-}
-
-// ipText writes an address.
-func (d *Decoder) ipText(a netip.Addr) []byte {
-	start := len(d.extra)
-	d.extra = a.AppendTo(d.extra)
-	return d.extra[start:len(d.extra):len(d.extra)]
 }
 
 func (d *Decoder) protoAnnotation(r *rawSpan, p []byte) {

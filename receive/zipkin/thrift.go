@@ -326,7 +326,7 @@ func (d *Decoder) thriftEndpoint(t *thriftReader, e *endpoint) {
 			var ip [4]byte
 			binary.BigEndian.PutUint32(ip[:], uint32(t.i32()))
 			if ip != [4]byte{} { // 0 is absent
-				e.ipv4 = d.ipText(netip.AddrFrom4(ip))
+				d.setAddr(e, netip.AddrFrom4(ip))
 			}
 		case id == 2 && kind == thriftI16:
 			e.port = uint16(t.i16())
@@ -334,7 +334,7 @@ func (d *Decoder) thriftEndpoint(t *thriftReader, e *endpoint) {
 			e.service = d.utf8(t.str())
 		case id == 4 && kind == thriftString:
 			if ip := t.str(); len(ip) == 16 {
-				e.ipv6 = d.ipText(netip.AddrFrom16([16]byte(ip)))
+				d.setAddr(e, netip.AddrFrom16([16]byte(ip)))
 			}
 		default:
 			t.skip(kind, 0)
