@@ -55,7 +55,8 @@ type Config struct {
 	LogLevel  string
 	LogFormat string
 
-	File string // the file read, empty if none
+	File  string              // the file read, empty if none
+	Given map[string][]string // what the command line said, to load again on SIGHUP
 }
 
 // TLS is the certificate of a listener; all empty means plaintext.

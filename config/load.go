@@ -21,7 +21,7 @@ type Source struct {
 
 // Load reads all sources and checks the whole. The error lists every mistake, each with where it stands and what would be right.
 func Load(src Source) (*Config, error) {
-	c := &Config{ListenerTLS: make(map[string]TLS), File: src.File}
+	c := &Config{ListenerTLS: make(map[string]TLS), File: src.File, Given: src.Flags}
 	var file map[string]fileValue
 	var errs []error
 	if src.File != "" {
