@@ -11,14 +11,15 @@ import (
 type Bound struct {
 	prog    *Program
 	batch   *span.Batch
-	keys    []int64 // per condition: index of its key in the batch, -1 where absent
-	memos   []*memo // per condition with a regular expression
+	keys    []int64      // per condition: index of its key in the batch, -1 where absent
+	columns [][]span.Str // per condition on a text column of the batch: the column
+	memos   []*memo      // per condition with a regular expression
 	scratch []byte
 }
 
 // Bind makes the program ready for a batch. Cost: one pass over the batch's keys per condition.
 func (p *Program) Bind(b *span.Batch) *Bound {
-	bd := &Bound{prog: p, keys: make([]int64, len(p.conds))}
+	bd := &Bound{prog: p, keys: make([]int64, len(p.conds)), columns: make([][]span.Str, len(p.conds))}
 	bd.Rebind(b)
 	return bd
 }
@@ -27,7 +28,9 @@ func (p *Program) Bind(b *span.Batch) *Bound {
 func (bd *Bound) Rebind(b *span.Batch) {
 	bd.batch = b
 	for i, c := range bd.prog.conds {
-		if c.field.In != store.Intrinsic {
+		if c.field.In == store.Intrinsic {
+			bd.columns[i] = c.intrinsic.textColumn(b)
+		} else {
 			bd.keys[i] = findKey(b, c.field.Key)
 		}
 		if c.re != nil {
@@ -279,7 +282,14 @@ func (c *cond) holds(order int) bool {
 
 func (bd *Bound) intrinsic(i int, c *cond, row int) bool {
 	b := bd.batch
+	if column := bd.columns[i]; column != nil {
+		return bd.text(i, c, column[row])
+	}
 	switch c.intrinsic {
+	case inKind:
+		return c.words[min(int(b.Kind[row]), len(c.words)-1)]
+	case inStatus:
+		return c.words[min(int(b.Status[row]), len(c.words)-1)]
 	case inDuration:
 		return c.op == store.Exists || bd.scalar(i, c, span.IntValue(b.Duration(row)))
 	case inError:
@@ -295,29 +305,33 @@ func (bd *Bound) intrinsic(i int, c *cond, row int) bool {
 		}
 		return l.answer()
 	}
-	if s, ok := c.intrinsic.column(b, row); ok {
+	if s, ok := c.intrinsic.run(b, row); ok {
 		return bd.text(i, c, s)
 	}
 	bd.scratch = c.intrinsic.appendText(bd.scratch[:0], b, row)
 	if c.op == store.Exists {
 		return len(bd.scratch) > 0
 	}
-	return bd.scratchText(c)
+	return c.textHolds(bd.scratch)
 }
 
 // text compares an intrinsic that stands in the arena.
 func (bd *Bound) text(i int, c *cond, s span.Str) bool {
-	if c.op == store.Exists {
+	switch {
+	case c.op == store.Exists:
 		return s.Len > 0
+	case c.numeric: // loose order by numbers
+		return c.textHolds(bd.batch.Bytes(s))
+	default:
+		return bd.run(i, c, s)
 	}
-	return bd.scalar(i, c, span.StrValue(span.TypeString, s))
 }
 
-// scratchText compares a computed intrinsic.
-func (bd *Bound) scratchText(c *cond) bool {
-	if c.numeric { // loose order by numbers
-		n, ok := parseNumber(bd.scratch)
+// textHolds compares the text of an intrinsic.
+func (c *cond) textHolds(p []byte) bool {
+	if c.numeric {
+		n, ok := parseNumber(p)
 		return ok && c.compareNumber(n)
 	}
-	return c.compareText(bd.scratch)
+	return c.compareText(p)
 }

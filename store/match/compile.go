@@ -67,6 +67,7 @@ type cond struct {
 	// loose Eq: text may be the text form of a double or a bool
 	textOfScalar bool
 	re           *regexp.Regexp
+	words        []bool // kind and status: the answer by number, decided once
 }
 
 // Compile checks a condition tree and makes it ready; nil compiles to a program that holds always. Errors are problems
@@ -164,6 +165,7 @@ func compileCond(e store.Cond) (*cond, error) {
 		return invalid("name the attribute", "a condition without an attribute key")
 	}
 	if e.Op == store.Exists {
+		c.decideWords()
 		return c, nil
 	}
 	if c.loose {
@@ -206,7 +208,30 @@ func compileCond(e store.Cond) (*cond, error) {
 	if err := c.canonicalID(); err != nil {
 		return nil, err
 	}
+	c.decideWords()
 	return c, nil
+}
+
+// decideWords evaluates a condition on kind or status for every number there is; the last entry stands for the numbers that no
+// specification knows.
+func (c *cond) decideWords() {
+	if c.field.In != store.Intrinsic {
+		return
+	}
+	var texts []string
+	switch c.intrinsic {
+	case inKind:
+		for k := span.KindUnspecified; k <= span.KindConsumer+1; k++ {
+			texts = append(texts, k.String())
+		}
+	case inStatus:
+		for s := span.StatusUnset; s <= span.StatusError+1; s++ {
+			texts = append(texts, s.String())
+		}
+	}
+	for _, text := range texts {
+		c.words = append(c.words, c.op == store.Exists || c.textHolds([]byte(text)))
+	}
 }
 
 var typeWords = map[span.Type]string{span.TypeString: "a string", span.TypeInt: "a number", span.TypeDouble: "a number", span.TypeBool: "true or false"}

@@ -107,7 +107,7 @@ func (g *Getter) appendIntrinsic(dst []span.Value, row int) []span.Value {
 		}
 		return dst
 	}
-	if s, ok := g.intrinsic.column(b, row); ok && s.Len > 0 {
+	if s, ok := g.intrinsic.run(b, row); ok && s.Len > 0 {
 		dst = append(dst, span.StrValue(span.TypeString, s))
 	}
 	return dst

@@ -72,28 +72,38 @@ func (in intrinsic) operand() span.Type {
 	}
 }
 
-// column is the run of text of a field that stands in the arena; ok is false for fields that do not.
-func (in intrinsic) column(b *span.Batch, row int) (s span.Str, ok bool) {
+// textColumn is the column of a field that is one; nil for all others.
+func (in intrinsic) textColumn(b *span.Batch) []span.Str {
 	switch in {
 	case inService:
-		return b.Service[row], true
+		return b.Service
 	case inGroup:
-		return b.Group[row], true
+		return b.Group
 	case inNamespace:
-		return b.Namespace[row], true
+		return b.Namespace
 	case inName:
-		return b.Name[row], true
+		return b.Name
 	case inStatusMessage:
-		return b.StatusMessage[row], true
+		return b.StatusMessage
 	case inTraceState:
-		return b.TraceState[row], true
+		return b.TraceState
+	default:
+		return nil
+	}
+}
+
+// run is the text of a field that stands in the arena, in a column or in the scope; ok is false for fields that do not.
+func (in intrinsic) run(b *span.Batch, row int) (s span.Str, ok bool) {
+	switch in {
 	case inScopeName:
 		return b.Scopes[b.Scope[row]].Name, true
 	case inScopeVersion:
 		return b.Scopes[b.Scope[row]].Version, true
-	default:
-		return span.Str{}, false
 	}
+	if column := in.textColumn(b); column != nil {
+		return column[row], true
+	}
+	return span.Str{}, false
 }
 
 // appendText appends a text field that is computed: words and ids.
