@@ -1,0 +1,294 @@
+// Package app is the wiring of `spanloom serve`: it builds the rooms in the order a span walks them, opens the ports, and
+// stops everything in reverse. It is the only room that knows all others.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/spanloom/spanloom/config"
+	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/process"
+	"github.com/spanloom/spanloom/query"
+	"github.com/spanloom/spanloom/receive"
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/local"
+	"github.com/spanloom/spanloom/store/mem"
+	"github.com/spanloom/spanloom/web"
+)
+
+// Build says which program this is.
+type Build struct{ Version, Commit, Date string }
+
+// Endpoints are the addresses that serve listens on; empty for those that are off.
+type Endpoints struct {
+	HTTP, JaegerGRPC, Tempo, TempoGRPC, Zipkin, OTLPGRPC, OTLPHTTP, Admin string
+}
+
+const (
+	patience    = 25 * time.Second // for requests in flight after SIGTERM
+	ledgerEvery = 15 * time.Second // how often closed minutes of the ledger are written
+	minBudget   = 32 << 20         // bytes of bodies in flight, at least
+)
+
+// Options are what Serve needs besides the settings.
+type Options struct {
+	Build Build
+	Log   *slog.Logger
+	Now   func() time.Time // the clock of every room; nil: time.Now
+	Ready func(Endpoints)  // called once all listeners accept; may be nil
+}
+
+// Serve runs until ctx ends, then finishes requests, syncs the log and returns nil. It returns an error if anything could not
+// start or broke.
+func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
+	log, now := o.Log, o.Now
+	if now == nil {
+		now = time.Now
+	}
+	if err := os.MkdirAll(c.DataDir, 0o755); err != nil {
+		return fmt.Errorf("--data-dir: %w", err)
+	}
+	memory := memoryPlan(c)
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memory)
+	}
+
+	engine, err := openEngine(ctx, c, log, memory, now)
+	if err != nil {
+		return fmt.Errorf("open --store %s: %w", c.Store, err)
+	}
+	defer func() { err = errors.Join(err, engine.Close()) }()
+
+	rules, err := Rules(c)
+	if err != nil {
+		return err
+	}
+	steps, err := process.New(rules, engine)
+	if err != nil {
+		return err
+	}
+	budget := receive.NewBudget(max(memory/8, minBudget))
+	ledger := receive.NewLedger(now, log)
+	intake := &receive.Intake{
+		Sink: steps, Ledger: ledger, Budget: budget, Now: now, Strict: c.Strict, Trusted: c.TrustedProxies(),
+		MaxBody: min(c.MaxBody.Of(memory), budget.Max()/2),
+	}
+	s := &service{
+		config: c, build: o.Build, log: log, now: now, started: now(), engine: engine, steps: steps, intake: intake, ledger: ledger,
+		documents: documents{engine},
+		query:     query.New(query.Options{Reader: engine, Keeper: engine, Meta: engine, Now: now, Log: log}),
+	}
+	if s.tokens, err = loadTokens(c.AuthTokenFile); err != nil {
+		return err
+	}
+	if err := s.buildPorts(); err != nil {
+		return err
+	}
+	if err := listen(s.ports); err != nil {
+		return err
+	}
+	if err := writeEndpoints(c.DataDir, s.ports); err != nil {
+		closeAll(s.ports)
+		return err
+	}
+	s.announce(memory)
+
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var tasks sync.WaitGroup
+	tasks.Go(func() { s.keepLedger(background) })
+	tasks.Go(func() { s.reloadOnSignal(background) })
+	s.ready.Store(true)
+	if o.Ready != nil {
+		o.Ready(s.endpoints())
+	}
+	err = serve(ctx, s.ports, patience, func() {
+		s.ready.Store(false)
+		log.Info("stopping: finishing requests", "patience", patience)
+	})
+	stop()
+	tasks.Wait()
+	if flushErr := ledger.Flush(context.WithoutCancel(ctx), s.documents, replica(), true); flushErr != nil {
+		log.Warn("the last minutes of the receipt ledger were not written", "error", flushErr)
+	}
+	_ = os.Remove(filepath.Join(c.DataDir, "endpoints.json")) // nobody should dial a server that is gone
+	log.Info("stopped")
+	return err
+}
+
+// openEngine is a switch over the engines; half of the planned memory holds spans.
+func openEngine(ctx context.Context, c *config.Config, log *slog.Logger, memory int64, now func() time.Time) (store.Engine, error) {
+	if c.Store == "memory" {
+		return mem.New(mem.Options{MaxBytes: memory / 2, Now: now}), nil
+	}
+	sync, err := walSync(c.WALSync)
+	if err != nil {
+		return nil, err
+	}
+	volume := volumeBytes(c.DataDir)
+	maxDisk := c.MaxDisk.Of(volume)
+	if maxDisk == 0 {
+		maxDisk = math.MaxInt64
+	}
+	return local.Open(ctx, local.Options{
+		Dir: c.DataDir, MaxMemory: memory / 2, MaxDisk: maxDisk, Retention: c.Retention, Sync: sync, Now: now, Log: log,
+	})
+}
+
+// walSync is 0 for always, else the interval.
+func walSync(text string) (time.Duration, error) {
+	if text == "always" {
+		return 0, nil
+	}
+	return config.ParseDuration(text)
+}
+
+// service is a running serve: what handlers and background tasks share.
+type service struct {
+	config    *config.Config
+	build     Build
+	log       *slog.Logger
+	now       func() time.Time
+	started   time.Time
+	engine    store.Engine
+	steps     *process.Pipeline
+	intake    *receive.Intake
+	ledger    *receive.Ledger
+	documents documents
+	query     *query.Query
+	tokens    *tokens
+	certs     []*certificate
+	ports     []*port
+	ready     atomic.Bool
+}
+
+// scope is whose data a request sees: everyone's, until tenants exist.
+func scope() store.Scope { return store.Scope{Tenant: store.DefaultTenant} }
+
+// announce writes the lines people look for.
+func (s *service) announce(memory int64) {
+	for _, p := range s.ports {
+		s.log.Info(p.speaks+" started", "address", p.addr, "tls", p.tls, "authentication", !p.open)
+	}
+	stats := s.engine.Stats()
+	s.log.Info("everything is ready", "version", s.build.Version, "store", stats.Kind, "data", s.config.DataDir, "spans", stats.Spans,
+		"memory", fmt.Sprint(memory>>20, " MiB"), "ui built in", web.Built())
+	for _, d := range stats.Damaged {
+		s.log.Warn("damaged data was left out", "what", d, "hint", "see spanloom fsck")
+	}
+}
+
+func (s *service) endpoints() (e Endpoints) {
+	for _, p := range s.ports {
+		switch p.key {
+		case "http":
+			e.HTTP = p.addr
+		case "jaegerGrpc":
+			e.JaegerGRPC = p.addr
+		case "tempo":
+			e.Tempo = p.addr
+		case "tempoGrpc":
+			e.TempoGRPC = p.addr
+		case "zipkin":
+			e.Zipkin = p.addr
+		case "otlpGrpc":
+			e.OTLPGRPC = p.addr
+		case "otlpHttp":
+			e.OTLPHTTP = p.addr
+		case "admin":
+			e.Admin = p.addr
+		}
+	}
+	return e
+}
+
+// keepLedger writes closed minutes and drops those older than the retention.
+func (s *service) keepLedger(ctx context.Context) {
+	tick := time.NewTicker(ledgerEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := s.ledger.Flush(ctx, s.documents, replica(), false); err != nil && ctx.Err() == nil {
+			s.log.Warn("receipt ledger not written, will try again", "error", err)
+		}
+		if err := s.ledger.Expire(ctx, s.documents, s.now().Add(-s.config.Retention)); err != nil && ctx.Err() == nil {
+			s.log.Warn("old receipts not deleted, will try again", "error", err)
+		}
+	}
+}
+
+// replica keeps the ledger parts of several processes, and of one process's lives, apart.
+func replica() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}
+
+// reload takes over what can change without a restart, after checking all of it; nothing changes if anything is wrong.
+func (s *service) reload() error {
+	c, err := config.Load(config.Source{Env: os.LookupEnv, File: s.config.File, Flags: s.config.Given})
+	if err != nil {
+		return err
+	}
+	rules, err := Rules(c)
+	if err != nil {
+		return err
+	}
+	errs := []error{s.tokens.reload()}
+	for _, cert := range s.certs {
+		errs = append(errs, cert.reload())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return s.steps.SetRules(rules)
+}
+
+// documents lets the ledger write into the engine's small state.
+type documents struct{ meta store.Meta }
+
+func (d documents) Save(ctx context.Context, name string, data []byte) error {
+	for {
+		old, err := d.meta.Load(ctx, scope(), name)
+		if err != nil {
+			return err
+		}
+		if _, err = d.meta.Save(ctx, scope(), name, data, old.Version); !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+}
+
+func (d documents) Load(ctx context.Context, name string) ([]byte, error) {
+	doc, err := d.meta.Load(ctx, scope(), name)
+	return doc.Data, err
+}
+
+func (d documents) Names(ctx context.Context, prefix string) ([]string, error) {
+	return d.meta.Names(ctx, scope(), prefix)
+}
+
+func (d documents) Delete(ctx context.Context, name string) error {
+	return d.meta.Delete(ctx, scope(), name)
+}
+
+// refusedByToken writes the receipt of a refused request.
+func (s *service) refusedByToken(p span.Protocol, remote, forwarded string, pr *problem.Problem) {
+	s.ledger.Refused(receive.Rejection{Protocol: p, Sender: s.intake.SenderOf(remote, forwarded), Reason: receive.NotAllowed, Message: pr.Error()})
+}
