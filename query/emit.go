@@ -25,6 +25,7 @@ func (a *assembly) emit(id span.TraceID) *Trace {
 	t.Rows = make([]Row, 0, len(nodes))
 	rowOf := make([]int32, len(a.order)+len(a.missing))
 	names := nameTable{services: make(map[serviceKey]int32), names: make(map[span.Str]int32), derived: make(map[string]int32)}
+	failed := failuresIn(a.b)
 	first := true
 	for _, n := range nodes {
 		rowOf[n] = int32(len(t.Rows))
@@ -34,6 +35,10 @@ func (a *assembly) emit(id span.TraceID) *Trace {
 			r.ID, r.Span, r.Kind = a.b.SpanID[row], int32(row), a.b.Kind[row]
 			r.Start, r.Duration = a.b.Time[row], a.b.Duration(row)
 			r.Flags = a.flags[n] | flagsOf(a.b, row)
+			if failed.row(row) {
+				r.Flags |= FlagError
+				t.Errors++
+			}
 			r.Service = names.service(t, workloads.of(a.b, row))
 			r.Name = names.name(t, row)
 			if p := a.parent[n]; p >= 0 {
@@ -45,9 +50,6 @@ func (a *assembly) emit(id span.TraceID) *Trace {
 			}
 			t.Start, t.End = min(t.Start, r.Start), max(t.End, end)
 			t.Spans++
-			if r.Flags&FlagError != 0 {
-				t.Errors++
-			}
 		} else {
 			p := &a.missing[int(n)-len(a.order)]
 			r.ID, r.Start, r.Duration, r.Flags = p.id, p.start, p.end-p.start, FlagPlaceholder
@@ -136,10 +138,8 @@ func (a *assembly) startOf(n int32) (int64, span.SpanID) {
 	return p.start, p.id
 }
 
+// flagsOf is what a row says of itself, but for FlagError.
 func flagsOf(b *span.Batch, row int) (f Flag) {
-	if b.Failed(row) {
-		f |= FlagError
-	}
 	if b.Status[row] == span.StatusOK {
 		f |= FlagStatusOK
 	}
@@ -316,14 +316,13 @@ func (a *assembly) warn(t *Trace, rowOf []int32) {
 			t.Warnings = append(t.Warnings, w)
 		}
 	}
-	say(WarnMissingParent, missing, "%s named by %s never arrived", spans(missing.Count, "parent"), spans(orphans.Count, "span"))
-	say(WarnSharedID, shared, "%s under the id of the client's span and hung below it", share(shared.Count))
-	copies := a.copies
-	say(WarnDuplicate, duplicate, "%s left out: the same span was received more than once", were(copies))
-	say(WarnClockSkew, skewed, "%s before the parent, by up to %s: clocks of the hosts differ", start(skewed.Count), time.Duration(skew))
-	say(WarnImpossibleTime, timeless, "%s without a possible start time; the time of receipt is shown", spans(timeless.Count, "span"))
-	say(WarnTwinID, twins, "%s joined from the 64-bit or 128-bit form of the trace id", spans(twins.Count, "span"))
-	say(WarnCycle, cycles, "%s cut: a span was its own ancestor", spans(cycles.Count, "cycle"))
+	say(WarnMissingParent, missing, "%s named by %s never arrived", counted(missing.Count, "parent", "parents"), counted(orphans.Count, "span", "spans"))
+	say(WarnSharedID, shared, "%s reported under the id of the client's span and hung below it", counted(shared.Count, "server span was", "server spans were"))
+	say(WarnDuplicate, duplicate, "%s left out: the same span was received more than once", counted(a.copies, "copy was", "copies were"))
+	say(WarnClockSkew, skewed, "%s before the parent, by up to %s: clocks of the hosts differ", counted(skewed.Count, "span starts", "spans start"), time.Duration(skew))
+	say(WarnImpossibleTime, timeless, "%s without a possible start time; the time of receipt is shown", counted(timeless.Count, "span", "spans"))
+	say(WarnTwinID, twins, "%s joined from the 64-bit or 128-bit form of the trace id", counted(twins.Count, "span", "spans"))
+	say(WarnCycle, cycles, "%s cut: a span was its own ancestor", counted(cycles.Count, "cycle", "cycles"))
 }
 
 func (w *Warning) addIf(cond bool, row int32) {
@@ -339,30 +338,10 @@ func (w *Warning) add(row int32) {
 	}
 }
 
-func spans(n int, noun string) string {
+// counted is a number with its noun: "1 span", "3 spans".
+func counted(n int, one, many string) string {
 	if n == 1 {
-		return "1 " + noun
+		return "1 " + one
 	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-func share(n int) string {
-	if n == 1 {
-		return "1 server span was reported"
-	}
-	return fmt.Sprintf("%d server spans were reported", n)
-}
-
-func were(n int) string {
-	if n == 1 {
-		return "1 copy was"
-	}
-	return fmt.Sprintf("%d copies were", n)
-}
-
-func start(n int) string {
-	if n == 1 {
-		return "1 span starts"
-	}
-	return fmt.Sprintf("%d spans start", n)
+	return fmt.Sprintf("%d %s", n, many)
 }

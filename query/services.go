@@ -162,7 +162,7 @@ type callCounts struct {
 }
 
 func (c *callCounts) rows(r store.Rows) {
-	b := r.Batch
+	b, failed := r.Batch, failuresIn(r.Batch)
 	var last span.Str // rows of one service come in runs
 	var count *serviceCount
 	for _, i := range r.Rows {
@@ -183,12 +183,12 @@ func (c *callCounts) rows(r store.Rows) {
 				class = proxyEntry
 			}
 		}
-		c.add(&count[class], b, row)
+		c.add(&count[class], b, row, failed.row(row))
 	}
 }
 
-func (c *callCounts) add(count *callCount, b *span.Batch, row int) {
-	weight, failed := b.Weight[row], b.Failed(row)
+func (c *callCounts) add(count *callCount, b *span.Batch, row int, failed bool) {
+	weight := b.Weight[row]
 	period := &count.window
 	if b.Time[row] < c.sq.Range.From {
 		period = &count.before

@@ -1,0 +1,103 @@
+package uiapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spanloom/spanloom/query"
+	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/mem"
+	"github.com/spanloom/spanloom/store/storetest"
+)
+
+// clock stands a second after the receipt of the test's spans.
+func clock() time.Time { return storetest.Epoch.Add(storetest.DefaultReceived + time.Second) }
+
+const spans = `
+1 a - front server "a copy" 3590s 12ms
+1 a - front server "GET /" 3590s 12ms n=200 big=9007199254740993 bigs=[9007199254740993,1] d=72.5 inf=+Inf yes=true none=null s="a \"b\"" raw=bytes:fffe words=["a","b"] list=kvlist:0a080a016112030a0178 resource:pod=front-1 @scope=lib @scope.version=1.2 scope:k=v @status=error @message="it failed" @state=k=v @flags=257 @dropped=1,2,3 @group=front @namespace=shop @mark=proxy
+  event exception 3591s exception.type=Timeout @dropped=6
+  link 2 b kind=retry @state=a=b @flags=1 @dropped=7
+1 b a back client - 3590.001s 1ms
+1 c ff back server "late" 3590.002s 1ms
+2 e - other internal "work" 3580s 1s @weight=10
+3 e ee other server "orphan" 3570s 1s
+4 1 - deep server "a" 3560s 1s
+`
+
+// receipts is a ledger with one entry.
+type receipts struct{ err error }
+
+func (r receipts) Receipts(_ context.Context, from, to time.Time) ([]Receipt, error) {
+	if !from.Before(to) {
+		return nil, errors.New("no window")
+	}
+	return []Receipt{{Workload: "front.shop", Sender: "10.0.0.1", Protocol: "zipkin", Spans: 10, Requests: 4, LastTime: At(clock()), Refused: map[string]int64{"bad_id": 1}}}, r.err
+}
+
+func (r receipts) Rejects() []Reject {
+	return []Reject{{Time: At(clock()), Sender: "10.0.0.1", Protocol: "zipkin", Reason: "bad_id", Message: "short", Bytes: 5, Head: "7b22"}}
+}
+
+func status(context.Context) Status {
+	return Status{Version: "1", Commit: "abc", Uptime: time.Second, Now: At(clock()),
+		Receivers: []Receiver{{Protocol: "zipkin", Address: "127.0.0.1:9411", SpansPerSecond: 0.5, Spans: 10, LastTime: At(clock()), Misuses: map[string]int64{"wrong_path": 2}}},
+		Store:     StoreStatusOf(store.Stats{Kind: "memory", Spans: 7, Oldest: 1, Refusing: "full", Damaged: []string{"frame 7"}}),
+		Listeners: []Listener{{Name: "http", Address: "127.0.0.1:16686"}}}
+}
+
+type server struct {
+	http.Handler
+	engine *mem.Engine
+}
+
+func serve(t testing.TB, change func(*Options)) *server {
+	t.Helper()
+	e := mem.New(mem.Options{Now: clock})
+	t.Cleanup(func() { e.Close() })
+	if err := e.Accept(t.Context(), storetest.Batch(t, spans)); err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Query: query.New(query.Options{Reader: e, Keeper: e, Meta: e, Now: clock}), Receipts: receipts{}, Status: status}
+	if change != nil {
+		change(&o)
+	}
+	return &server{New(o), e}
+}
+
+// get asks a path after the prefix; headers are Name: value.
+func (s *server) get(path string, headers ...string) *httptest.ResponseRecorder {
+	return s.ask("GET", path, "", headers...)
+}
+
+func (s *server) ask(method, path, body string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, Prefix+path, strings.NewReader(body))
+	for _, h := range headers {
+		k, v, _ := strings.Cut(h, ": ")
+		r.Header.Add(k, v)
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	return w
+}
+
+func decode(t testing.TB, body []byte) any {
+	t.Helper()
+	var v any
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	return v
+}
+
+func filter(texts ...string) string { return url.Values{"filter": texts}.Encode() }
