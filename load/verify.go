@@ -356,11 +356,11 @@ func (r *VerifyReport) print(out io.Writer) {
 	for _, p := range r.Problems {
 		fmt.Fprintln(out, p)
 	}
-	fmt.Fprintf(out, "verified  %d spans of %d traces in every field through both APIs", r.Spans, r.Traces)
+	fmt.Fprintf(out, "verified  %d spans in %s: %d traces in every field through both APIs", r.Spans, r.Took.Round(time.Millisecond), r.Traces)
 	if r.Counted > 0 {
-		fmt.Fprintf(out, ", of %d more traces by their skeletons", r.Counted)
+		fmt.Fprintf(out, ", %d more by their skeletons", r.Counted)
 	}
-	fmt.Fprintf(out, ", in %s\n", r.Took.Round(time.Millisecond))
+	fmt.Fprintln(out)
 	fmt.Fprintf(out, "totals    %d accepted, %d held, %d traces evicted\n", r.Sent, r.Held, r.Evicted)
 	fmt.Fprintf(out, "result    %d missing, %d double, %d nobody sent, %d fields different", r.Missing, r.Double, r.Extra, r.Different)
 	if r.ok() {
