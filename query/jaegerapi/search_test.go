@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -307,5 +308,16 @@ func TestDependenciesOfMany(t *testing.T) {
 	full, err := g.read(c, engine, store.TimeRange{})
 	if !full || err != nil || len(g.spans) != dependenciesSpans {
 		t.Errorf("full %v, %v, %d spans", full, err, len(g.spans))
+	}
+}
+
+// TestUnderPrefix: the API is mounted below /jaeger too, and a slash in a service's name arrives escaped.
+func TestUnderPrefix(t *testing.T) {
+	inner, outer := http.NewServeMux(), http.NewServeMux()
+	inner.Handle("/api/", newAPI(t, `1 a - team/cart server buy 0s 1ms`))
+	outer.Handle("/jaeger/", http.StripPrefix("/jaeger", inner))
+	w := ask(t, outer, "GET", "/jaeger/api/services/team%2Fcart/operations")
+	if want := `{"data":["buy"],"total":1,"limit":0,"offset":0,"errors":null}`; w.Body.String() != want {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
