@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,6 +27,16 @@ func TestAgainstOracle(t *testing.T) {
 				t.Fatalf("seed %d: %#v: %v", seed, e, err)
 			}
 			bound := p.Bind(b)
+			var all, held []uint32
+			for row := range b.Len() {
+				all = append(all, uint32(row))
+				if bound.Row(row) {
+					held = append(held, uint32(row))
+				}
+			}
+			if got := bound.Filter(all); !slices.Equal(got, held) {
+				t.Fatalf("seed %d: Filter keeps %v, Row %v for\n%#v", seed, got, held, e)
+			}
 			for row := range b.Len() {
 				if got, want := bound.Row(row), storetest.Holds(b, row, e); got != want {
 					t.Fatalf("seed %d: got %v, want %v for\n%#v\non %s", seed, got, want, e, printRow(b, row))
@@ -101,10 +112,13 @@ func TestRowAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		bound := p.Bind(b)
+		rows := make([]uint32, b.Len())
 		all := func() {
 			for row := range b.Len() {
 				bound.Row(row)
+				rows[row] = uint32(row)
 			}
+			bound.Filter(rows)
 		}
 		all() // a regular expression makes its machine, the scratch buffer grows
 		if n := testing.AllocsPerRun(3, all); n > 0 {

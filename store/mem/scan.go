@@ -88,11 +88,11 @@ func (sc *scanner) match(c *chunk) []uint32 {
 	dead := c.dead.bits.Load()
 	sc.rows = sc.rows[:0]
 	for row := range c.batch.Len() {
-		if !dead.has(row) && sc.window.Row(&c.batch, row) && sc.bound.Row(row) {
+		if !dead.has(row) && sc.window.Row(&c.batch, row) {
 			sc.rows = append(sc.rows, uint32(row))
 		}
 	}
-	return sc.rows
+	return sc.bound.Filter(sc.rows)
 }
 
 // whole reports whether every row of a chunk is an answer, so that what is known of the chunk can be used.

@@ -105,6 +105,7 @@ type searcher struct {
 
 	resolver *resolver
 	bound    *match.Bound
+	rows     []uint32             // of one chunk
 	index    map[span.TraceID]int // of cands
 	cands    []rank               // of one chunk: newest matching start in that chunk, trace
 	ids      []span.TraceID
@@ -170,17 +171,18 @@ func (sr *searcher) candidates(ctx context.Context, c *chunk) error {
 	if sr.end.chunk() == c.number {
 		rows = min(rows, sr.end.row())
 	}
-	for row := range rows {
-		if row&1023 == 0 && ctx.Err() != nil {
-			return ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	sr.rows = sr.rows[:0]
+	for row, start := range c.batch.Time[:rows] {
+		if sr.page.wants(rank{start: start}) && (!sr.paged || start <= sr.after.start) && !dead.has(row) && sr.window.Row(&c.batch, row) {
+			sr.rows = append(sr.rows, uint32(row))
 		}
+	}
+	sr.rows = sr.bound.Filter(sr.rows)
+	for _, row := range sr.rows {
 		r := rank{c.batch.Time[row], c.batch.TraceID[row]}
-		if !sr.page.wants(rank{start: r.start}) || sr.paged && r.start > sr.after.start || dead.has(row) {
-			continue
-		}
-		if !sr.window.Row(&c.batch, row) || !sr.bound.Row(row) {
-			continue
-		}
 		if i, ok := sr.index[r.id]; ok {
 			sr.cands[i].start = max(sr.cands[i].start, r.start)
 			continue
