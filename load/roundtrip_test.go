@@ -12,7 +12,8 @@ import (
 // carry as the form of the generated spans says.
 func TestReceiversDecodeWhatWasGenerated(t *testing.T) {
 	decoders := map[Protocol]func(b *span.Batch, body []byte) error{
-		OTLPGRPC: otlp.Decode,
+		OTLPGRPC:     otlp.Decode,
+		OTLPHTTPJSON: otlp.DecodeJSON,
 		Zipkin: func(b *span.Batch, body []byte) error {
 			_, err := new(zipkin.Decoder).Decode(b, body, zipkin.JSONv2)
 			return err
