@@ -174,7 +174,7 @@ func TestKilledServerKeepsWhatItAcknowledged(t *testing.T) {
 			if after := s.spans(); after != before {
 				t.Errorf("%d spans before the kill, %d after", before, after)
 			}
-			must(t, "load", "verify", "--manifest", manifest, "--server", "http://"+s.HTTP, "--sample", "50")
+			must(t, "load", "verify", "--manifest", manifest, "--endpoints", dir, "--sample", "50", "--exact")
 			s.signal(syscall.SIGTERM)
 			if code, out := run(t, "fsck", "--data-dir", dir); code != 0 {
 				t.Errorf("fsck after a kill and a stop: %d\n%s", code, out)
@@ -188,10 +188,10 @@ func TestLoadOverEachProtocolIsComplete(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			s := start(t, dir)
+			start(t, dir)
 			manifest := filepath.Join(t.TempDir(), "manifest.json")
 			must(t, "load", "send", "--protocol", protocol, "--endpoints", dir, "--spans", "20000", "--manifest", manifest)
-			must(t, "load", "verify", "--manifest", manifest, "--server", "http://"+s.HTTP)
+			must(t, "load", "verify", "--manifest", manifest, "--endpoints", dir, "--all", "--exact")
 		})
 	}
 }
