@@ -3,6 +3,7 @@ package mem
 import (
 	"context"
 	"iter"
+	"slices"
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -86,7 +87,7 @@ func (sc *scanner) match(c *chunk) []uint32 {
 		sc.bound.Rebind(&c.batch)
 	}
 	dead := c.dead.bits.Load()
-	sc.rows = sc.rows[:0]
+	sc.rows = slices.Grow(sc.rows[:0], c.batch.Len())
 	for row := range c.batch.Len() {
 		if !dead.has(row) && sc.window.Row(&c.batch, row) {
 			sc.rows = append(sc.rows, uint32(row))

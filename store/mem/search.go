@@ -174,7 +174,7 @@ func (sr *searcher) candidates(ctx context.Context, c *chunk) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	sr.rows = sr.rows[:0]
+	sr.rows = slices.Grow(sr.rows[:0], rows)
 	for row, start := range c.batch.Time[:rows] {
 		if sr.page.wants(rank{start: start}) && (!sr.paged || start <= sr.after.start) && !dead.has(row) && sr.window.Row(&c.batch, row) {
 			sr.rows = append(sr.rows, uint32(row))
