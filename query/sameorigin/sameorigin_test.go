@@ -20,6 +20,8 @@ func TestCheck(t *testing.T) {
 		{"typed address", "Content-Type: application/json|Sec-Fetch-Site: none", ""},
 		{"other page", "Content-Type: application/json|Origin: http://evil.example", "Origin"},
 		{"other port", "Content-Type: application/json|Origin: http://example.com:81", "Origin"},
+		{"behind a proxy", "Content-Type: application/json|Origin: https://traces.example|Sec-Fetch-Site: same-origin", ""},
+		{"other scheme of the proxy", "Content-Type: application/json|Origin: http://traces.example", "Origin"},
 		{"sandboxed page", "Content-Type: application/json|Origin: null", "Origin"},
 		{"other page, no origin", "Content-Type: application/json|Sec-Fetch-Site: cross-site", "Sec-Fetch-Site"},
 		{"form", "Content-Type: text/plain|Origin: http://example.com", "Content-Type"},
@@ -32,7 +34,7 @@ func TestCheck(t *testing.T) {
 					r.Header.Set(k, v)
 				}
 			}
-			err := Check(r)
+			err := Check(r, "https://traces.example/base/", "")
 			if p := problem.Of(err); (p == nil) != (c.field == "") || p != nil && (p.Field != c.field || p.Kind != problem.Forbidden) {
 				t.Errorf("got %v", err)
 			}

@@ -39,6 +39,7 @@ type Options struct {
 	Receipts Receipts
 	Status   func(context.Context) Status             // answers at once, from memory
 	Scope    func(*http.Request) (store.Scope, error) // whose data a request sees; nil: the default tenant, everything
+	Origins  []string                                 // that may change state besides the request's own host, such as --external-url
 	Log      *slog.Logger                             // internal errors; nil: silent
 }
 
@@ -129,7 +130,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if e.method == http.MethodPost {
-		if err := sameorigin.Check(r); err != nil {
+		if err := sameorigin.Check(r, a.Origins...); err != nil {
 			return err
 		}
 	}
