@@ -17,6 +17,7 @@ export default defineConfig({
     environment: "happy-dom",
     include: ["src/**/*.test.{ts,tsx}", "test/**/*.test.{ts,tsx}"],
     setupFiles: ["test/setup.ts"],
+    env: { DEBUG_PRINT_LIMIT: "0" },
     css: { modules: { classNameStrategy: "non-scoped" } },
   },
 });

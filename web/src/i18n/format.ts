@@ -9,6 +9,8 @@ export interface Format {
   percent(part: number): string;
   /** Nanoseconds with at most three significant digits: "23.4 ms"; whole minutes from 100 s on. */
   duration(ns: number): string;
+  /** A time on an axis with steps of `step`: as many decimals as tell neighbours apart, one unit up to `most`. */
+  axis(ns: number, step: number, most: number): string;
   bytes(n: number): string;
   /** "3 minutes ago"; under five seconds it is "now". */
   ago(ms: number, nowMs: number): string;
@@ -78,6 +80,16 @@ export function makeFormat(language: string): Format {
       if (s >= 100) return `${minute.format(Math.floor(s / 60))} ${second.format(Math.floor(s % 60))}`;
       const { value, unit: u } = scaleDuration(ns);
       return `${three.format(value)} ${u}`;
+    },
+    axis(ns, step, most) {
+      const { unit: u } = scaleDuration(Math.max(most, 1));
+      const one = { ns: 1, µs: 1e3, ms: 1e6, s: 1e9 }[u];
+      const digits = Math.min(9, Math.max(0, Math.ceil(-Math.log10(step / one) - 1e-9)));
+      const text = (ns / one).toLocaleString(language, {
+        minimumFractionDigits: digits,
+        maximumFractionDigits: digits,
+      });
+      return `${text} ${u}`;
     },
     bytes(n) {
       const units = ["B", "KiB", "MiB", "GiB", "TiB"];

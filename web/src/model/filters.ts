@@ -123,6 +123,14 @@ export function parseFilters(line: string): Parsed<Filter[]> {
   return { ok: true, value: out };
 }
 
+/** goodFilters are the conditions of a line that can be read; a mistake elsewhere does not hide them. */
+export function goodFilters(line: string): Filter[] {
+  return split(line).flatMap((token) => {
+    const parsed = parseFilter(token.text, token.at);
+    return parsed.ok ? [parsed.value] : [];
+  });
+}
+
 function split(line: string): { text: string; at: number }[] {
   const out: { text: string; at: number }[] = [];
   let at = -1;

@@ -6,6 +6,7 @@ import {
   type Filter,
   formatFilter,
   formatFilters,
+  goodFilters,
   guessFilter,
   type Mistake,
   parseFilters,
@@ -38,7 +39,7 @@ export function FilterBar({ query, range, onChange, onRequest }: Props) {
   const { t } = useI18n();
   const { filterText } = usePrefs();
   const parsed = parseFilters(query);
-  const filters = parsed.ok ? parsed.value : [];
+  const filters = goodFilters(query);
   const set = (next: readonly Filter[]) => onChange(formatFilters(next));
   return (
     <div className={css["bar"]}>

@@ -97,7 +97,7 @@ const Row = memo(function Row(p: { trace: TraceSummary; index: number; top: numb
           )}
         >
           <span className={controls["tick"]} style={{ background: slotVar(rootSlot) }} />
-          <span className={css["service"]}>{trace.rootService}</span>
+          <span className={css["service"]}>{trace.rootService}</span>{" "}
           <span className={css["operation"]}>{trace.rootOperation}</span>
         </Link>
         {trace.rootMissing ? <span className={css["tag"]}>{t.search.rootMissing}</span> : null}

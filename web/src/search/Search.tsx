@@ -2,6 +2,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo } from "react";
 import { Redirect, useLocation, useSearch } from "wouter";
 import { ApiError } from "../api/client";
+import type { TraceSummary } from "../api/types";
 import { useI18n } from "../i18n";
 import { type Filter, formatFilters, withFilter } from "../model/filters";
 import {
@@ -92,7 +93,7 @@ function Found(p: { view: SearchView; filters: Filter[]; change: (part: Partial<
   const client = useQueryClient();
   const search = useTraceSearch(p.filters, view.range, view.limit);
   const pages = search.data?.pages;
-  const loaded = useMemo(() => pages?.flatMap((page) => page.items) ?? [], [pages]);
+  const loaded = useMemo(() => unique(pages?.flatMap((page) => page.items) ?? []), [pages]);
   const traces = useMemo(() => sortTraces(loaded, view.sort), [loaded, view.sort]);
   const last = pages?.at(-1);
   const partial = pages?.find((page) => page.complete === false);
@@ -207,4 +208,10 @@ function Found(p: { view: SearchView; filters: Filter[]; change: (part: Partial<
       ) : null}
     </section>
   );
+}
+
+/** A trace that got new spans while pages were loaded may come twice; the first stands. */
+function unique(traces: readonly TraceSummary[]): TraceSummary[] {
+  const seen = new Set<string>();
+  return traces.filter((x) => !seen.has(x.traceId) && seen.add(x.traceId));
 }

@@ -40,39 +40,41 @@ function Load({ traceId }: { traceId: string }) {
   const trace = useMemo(() => (data ? traceOf(data) : undefined), [data]);
   useTitle(trace ? rootTitle(trace) : t.trace.title);
 
-  if (trace && trace.n > 0) {
-    return (
-      <TraceScreen
-        trace={trace}
-        onReload={() => skeleton.refetch()}
-        staleError={skeleton.error ?? undefined}
-      />
-    );
-  }
   const missing = skeleton.error instanceof ApiError && skeleton.error.kind === "notFound";
   return (
+    // One element from loading to loaded, so that a focus that was put on it stays.
     <main id="main" tabIndex={-1} className={css["page"]}>
-      <div className={css["head"]}>
-        <BackLink />
-        <h1>{t.trace.title}</h1>
-        <code className={controls["muted"]}>{traceId}</code>
-      </div>
-      {missing || (trace && trace.n === 0) ? (
-        <Missing onRetry={() => skeleton.refetch()} />
-      ) : skeleton.error ? (
-        <ErrorNotice error={skeleton.error} onRetry={() => skeleton.refetch()} />
-      ) : skeleton.fetchStatus === "idle" ? (
-        <Empty title={t.state.cancelled}>
-          <button type="button" className={controls["button"]} onClick={() => skeleton.refetch()}>
-            {t.trace.reload}
-          </button>
-        </Empty>
-      ) : (
-        <Loading
-          rows={14}
-          bytes={skeleton.bytes}
-          onCancel={() => client.cancelQueries({ queryKey: ["trace", traceId] })}
+      {trace && trace.n > 0 ? (
+        <TraceScreen
+          trace={trace}
+          onReload={() => skeleton.refetch()}
+          staleError={skeleton.error ?? undefined}
         />
+      ) : (
+        <>
+          <div className={css["head"]}>
+            <BackLink />
+            <h1>{t.trace.title}</h1>
+            <code className={controls["muted"]}>{traceId}</code>
+          </div>
+          {missing || (trace && trace.n === 0) ? (
+            <Missing onRetry={() => skeleton.refetch()} />
+          ) : skeleton.error ? (
+            <ErrorNotice error={skeleton.error} onRetry={() => skeleton.refetch()} />
+          ) : skeleton.fetchStatus === "idle" ? (
+            <Empty title={t.state.cancelled}>
+              <button type="button" className={controls["button"]} onClick={() => skeleton.refetch()}>
+                {t.trace.reload}
+              </button>
+            </Empty>
+          ) : (
+            <Loading
+              rows={14}
+              bytes={skeleton.bytes}
+              onCancel={() => client.cancelQueries({ queryKey: ["trace", traceId] })}
+            />
+          )}
+        </>
       )}
     </main>
   );
@@ -95,7 +97,7 @@ export function BackLink() {
     // Forbidden storage: the plain search it is.
   }
   return (
-    <Link href={to} className={controls["button"]} aria-label={t.trace.back} title={t.trace.back}>
+    <Link href={to} className={controls["button"]} title={t.trace.back}>
       <Icon name="arrowLeft" />
       {t.app.search}
     </Link>

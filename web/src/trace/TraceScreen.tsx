@@ -41,7 +41,7 @@ export function TraceScreen(p: { trace: Trace; onReload: () => void; staleError:
   const open = view.span !== undefined;
 
   // A link to a span opens what is above it, once; later the reader folds as he likes.
-  const revealed = useRef(false);
+  const revealed = useRef(view.span === undefined);
   useEffect(() => {
     if (revealed.current || selected < 0) return;
     revealed.current = true;
@@ -125,8 +125,8 @@ export function TraceScreen(p: { trace: Trace; onReload: () => void; staleError:
   const { duration } = window;
 
   useShortcuts({
-    down: () => move(at + 1),
-    up: () => move(at < 0 ? 0 : at - 1),
+    down: () => (inGrid() ? move(at + 1) : move(Math.max(0, at))),
+    up: () => (inGrid() ? move(at - 1) : move(Math.max(0, at))),
     right,
     left,
     home: () => move(0),
@@ -164,7 +164,7 @@ export function TraceScreen(p: { trace: Trace; onReload: () => void; staleError:
   });
 
   return (
-    <main id="main" tabIndex={-1} className={css["page"]}>
+    <>
       <TraceHeader trace={trace} onRow={reveal} />
       <PartialNotice complete={trace.complete} reason={trace.reason} />
       {trace.maybeIncomplete ? (
@@ -240,8 +240,13 @@ export function TraceScreen(p: { trace: Trace; onReload: () => void; staleError:
           </PanelBoundary>
         ) : null}
       </div>
-    </main>
+    </>
   );
+}
+
+/** Whether the focus is on a row already; from elsewhere the first step leads to where it was last. */
+function inGrid(): boolean {
+  return document.activeElement?.matches("[data-row]") ?? false;
 }
 
 function flip(refs: readonly string[], ref: string): string[] {

@@ -35,9 +35,13 @@ export interface WaterfallProps {
   onToggleHop: (row: number) => void;
 }
 
+function axisStep([from, to]: readonly [number, number], width: number): number {
+  return niceStep(to - from, Math.max(2, Math.floor(width / 110)));
+}
+
 /** Times at which the axis has a line, in round steps. */
 export function axisTicks([from, to]: readonly [number, number], width: number): number[] {
-  const step = niceStep(to - from, Math.max(2, Math.floor(width / 110)));
+  const step = axisStep([from, to], width);
   const out: number[] = [];
   for (let at = Math.ceil(from / step) * step; at <= to; at += step) out.push(at);
   return out;
@@ -221,7 +225,12 @@ const Row = memo(function Row(p: RowProps) {
       }}
       onClick={() => p.onSelect(r)}
     >
-      <div role="gridcell" className={css["name"]} style={{ paddingInlineStart: p.indent + 4 }} title={title}>
+      <div
+        role="gridcell"
+        className={css["name"]}
+        style={{ paddingInlineStart: p.indent + 4 }}
+        title={missing ? t.trace.missingHelp : title}
+      >
         {parent ? (
           <button
             type="button"
@@ -265,7 +274,7 @@ const Row = memo(function Row(p: RowProps) {
               p.onToggleHop(r);
             }}
           >
-            {folded > 0 ? `+${folded}` : "−"}
+            <span aria-hidden="true">{folded > 0 ? `+${folded}` : "−"}</span>
           </button>
         ) : null}
         {below > 0 ? (
@@ -419,7 +428,7 @@ function Axis({ window: store }: { window: WindowStore }) {
             const x = ((at - w[0]) / (w[1] - w[0])) * inner;
             return x > inner - 40 ? null : (
               <span key={at} style={{ left: x }}>
-                {f.duration(at)}
+                {f.axis(at, axisStep(w, inner), w[1])}
               </span>
             );
           })
