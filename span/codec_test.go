@@ -393,6 +393,9 @@ func envoyBatch(r *rand.Rand, rows int) *Batch {
 
 // TestBinaryAllocates holds the promise that reused buffers mean no allocation per span.
 func TestBinaryAllocates(t *testing.T) {
+	if raceDetector {
+		t.Skip("pools are not kept under the race detector")
+	}
 	b := envoyBatch(rand.New(rand.NewPCG(1, 1)), 512)
 	p := b.AppendBinary(nil)
 	var got Batch
