@@ -53,14 +53,6 @@ func (s *sink) spans() (n int) {
 	return n
 }
 
-// drop takes everything and keeps nothing.
-type drop struct{ spans int64 }
-
-func (d *drop) Accept(_ context.Context, b *span.Batch) error {
-	d.spans += int64(b.Len()) // benchmarks run one request at a time
-	return nil
-}
-
 const testMaxBody = 8 << 20
 
 func newIntake(s receive.Sink) *receive.Intake {
