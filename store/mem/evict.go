@@ -96,6 +96,7 @@ func (e *Engine) makeRoom(need int64) {
 // evictOldest drops the oldest chunk and all traces that began in it.
 func (e *Engine) evictOldest() {
 	oldest := e.sealed[0]
+	s := e.snapshot() // of the list as it is now: dropFront may drop more than the oldest
 	e.dropFront()
 	if oldest == nil {
 		return
@@ -103,8 +104,6 @@ func (e *Engine) evictOldest() {
 	marks := make(map[uint32]*bitmap) // chunk number -> its dead rows
 	var kept []location
 	dead := oldest.dead.bits.Load()
-	s := e.snapshot()
-	s.base, s.sealed = oldest.number, append([]*chunk{oldest}, e.sealed...)
 	for row, prev := range oldest.prev {
 		if prev != 0 || dead.has(row) {
 			continue

@@ -63,3 +63,23 @@ func TestExpire(t *testing.T) {
 	e.Close()
 	e.Expire(90e9, 90e9)
 }
+
+// TestEvictionPastDeadChunks: traces that fill a chunk and come again and again leave dead chunks right behind the one that is
+// evicted.
+func TestEvictionPastDeadChunks(t *testing.T) {
+	const chunk, batches = 8192, 120
+	e := mem.New(mem.Options{MaxBytes: 64 << 20})
+	for i := range batches {
+		b := at(int64(i), uint64(i)%4)
+		for row := 1; row < chunk; row++ {
+			b.AddRow()
+			b.TraceID[row], b.SpanID[row], b.Time[row] = b.TraceID[0], span.SpanIDFromUint64(uint64(row)), b.Received
+		}
+		if err := e.Accept(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := e.Stats(); s.Bytes > s.LimitBytes || s.Spans == 0 || s.EvictedSpans == 0 || s.EvictedSpans+s.Spans != batches*chunk {
+		t.Errorf("stats: %+v", s)
+	}
+}
