@@ -1,6 +1,7 @@
 package span
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -320,14 +321,24 @@ func (d *decoder) attributes(b *Batch) {
 		return
 	}
 	b.Attrs = slices.Grow(b.Attrs, n)[:n]
+	// Single bytes, by far the most frequent case, are read without a call.
+	p, at := d.p, 0
 	for i := range b.Attrs {
-		f := d.uvarint()
+		var f uint64
+		if at < len(p) && p[at] < 0x80 {
+			f = uint64(p[at])
+			at++
+		} else if f, at = uvarintAt(p, at); at > len(p) {
+			d.short()
+			return
+		}
 		if f >= uint64(len(d.field)) {
 			d.fail("field %d of %d", f, len(d.field))
 			return
 		}
 		b.Attrs[i] = d.field[f]
 	}
+	d.p = p[at:]
 	for i := range b.Attrs {
 		a := &b.Attrs[i]
 		switch {
@@ -346,9 +357,24 @@ func (d *decoder) attributes(b *Batch) {
 	}
 }
 
+// uvarintAt reads a uvarint at an index and gives the index behind it, beyond the end if there is none.
+func uvarintAt(p []byte, at int) (uint64, int) {
+	v, n := binary.Uvarint(p[at:])
+	if n <= 0 {
+		return 0, len(p) + 1
+	}
+	return v, at + n
+}
+
 // ref reads one string.
 func (d *decoder) ref() Str {
-	v := d.uvarint()
+	var v uint64
+	if len(d.p) > 0 && d.p[0] < 0x80 {
+		v = uint64(d.p[0])
+		d.p = d.p[1:]
+	} else {
+		v = d.longUvarint()
+	}
 	switch {
 	case v == refNext && int(d.named) < len(d.table):
 		d.named++

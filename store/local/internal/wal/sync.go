@@ -78,7 +78,7 @@ func (l *Log) settle(f *file) error {
 		l.mu.Lock()
 		f.listed = true
 		if l.o.Mode == Interval {
-			f.tail = trim(f.tail, int(size-f.synced))
+			f.tail.trim(int(size - f.synced))
 		}
 		f.synced = size
 		l.mu.Unlock()
@@ -89,20 +89,11 @@ func (l *Log) settle(f *file) error {
 	return nil
 }
 
-// trim drops the first n bytes. Memory that a burst needed is given back when the burst is over.
-func trim(tail []byte, n int) []byte {
-	rest := copy(tail, tail[n:])
-	if rest == 0 && cap(tail) > maxPooled {
-		return nil
-	}
-	return tail[:rest]
-}
-
 // closeFile lets go of the handle. What was to be durable is: an error of close says nothing about it.
 func (l *Log) closeFile(f *file) error {
 	l.mu.Lock()
 	h := f.h
-	f.h, f.tail = nil, nil
+	f.h, f.tail = nil, tail{}
 	l.mu.Unlock()
 	if err := h.Close(); err != nil {
 		l.o.Log.Warn("close log file", "file", f.name, "err", err)
@@ -127,11 +118,11 @@ func (l *Log) rewrite() error {
 			continue
 		}
 		bad = append(bad, f)
-		if len(f.tail) > 0 {
-			h, _ := parseFrameHeader(f.tail)
+		if f.tail.size > 0 {
+			h, _ := parseFrameHeader(f.tail.chunks[0])
 			first = min(first, h.sequence)
 		}
-		frames = append(frames, f.tail...)
+		frames = f.tail.appendTo(frames)
 	}
 	l.mu.Unlock()
 	if broken == nil {

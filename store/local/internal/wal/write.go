@@ -31,7 +31,7 @@ type file struct {
 	bad     bool // a sync failed: never again
 	cut     bool // bytes beyond size must be cut off, which failed
 	// tail is the frames from synced on, in Interval mode: what must be written again if the next sync fails.
-	tail []byte
+	tail tail
 }
 
 // encode makes the frame, complete but for salt and sequence.
@@ -97,7 +97,7 @@ func (l *Log) write() (f *file, rolled bool, err error) {
 	if l.o.Mode == Always {
 		f.synced, f.listed = f.size, true
 	} else {
-		f.tail = append(f.tail, buf...)
+		f.tail.add(buf)
 	}
 	f.first = min(f.first, l.group[0].ticket.Sequence)
 	for _, r := range l.group {
@@ -105,7 +105,7 @@ func (l *Log) write() (f *file, rolled bool, err error) {
 		f.newest = max(f.newest, r.received)
 		f.pending++
 	}
-	late := len(f.tail) > maxTail
+	late := f.tail.size > maxTail
 	l.mu.Unlock()
 	if late {
 		_ = l.Sync() // its failure makes the next Append refuse; these frames are written again from the tail
