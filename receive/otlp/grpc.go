@@ -42,11 +42,14 @@ const (
 	handshakeTimeout = 10 * time.Second
 )
 
+// unread is what a call takes of the budget while its message is on its way, in bytes.
+const unread = 16 << 10
+
 const notStored = "metrics, logs and profiles are not stored here: this is a tracing system"
 
 // NewGRPC makes a server for native gRPC: TraceService/Export, health and reflection; the services of metrics, logs and profiles
 // answer UNIMPLEMENTED. Messages are views of the transport's buffers until they are decoded. Settings are those that cost
-// least with many small requests (docs/decisions); windows are fixed, so that a connection holds at most 16 MiB unread.
+// least with many small requests; windows are fixed, so that a connection holds at most 16 MiB unread.
 func NewGRPC(in *receive.Intake, o GRPCOptions) (*grpc.Server, error) {
 	files, err := newSchema()
 	if err != nil {
@@ -98,9 +101,16 @@ func (s *traceService) export(_ any, ctx context.Context, receiveMsg func(any) e
 	if overHTTP(ctx) && s.in.Strict {
 		return nil, s.refuse(ctx, receive.WrongProtocol, problem.New(problem.Unsupported, "gRPC on the port of OTLP/HTTP", "send gRPC to port 4317"))
 	}
+	// How large the message is shows only when it is there. Until then each call counts for a little, so that a full house
+	// takes no more in.
+	if !s.in.Budget.Take(unread) {
+		return nil, s.refuse(ctx, receive.TooBusy, receive.ErrBusy())
+	}
 	var m message
 	defer m.free()
-	if err := receiveMsg(&m); err != nil {
+	err := receiveMsg(&m)
+	s.in.Budget.Give(unread)
+	if err != nil {
 		return nil, s.notReceived(ctx, err)
 	}
 	if intercept == nil {

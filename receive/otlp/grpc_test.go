@@ -175,13 +175,24 @@ func TestGRPCAnswers(t *testing.T) {
 
 func TestGRPCBudget(t *testing.T) {
 	in := newIntake(new(sink))
-	in.Budget = receive.NewBudget(4 << 10)
+	in.Budget = receive.NewBudget(unread)
 	c := listenGRPC(t, in, GRPCOptions{})
-	_, err := export(t, c, bytes.Repeat(request(goodSpan("a")), 1000))
-	if status.Code(err) != codes.ResourceExhausted || len(status.Convert(err).Details()) != 1 {
-		t.Errorf("%v", err)
+	refused := func(body []byte) {
+		t.Helper()
+		if _, err := export(t, c, body); status.Code(err) != codes.ResourceExhausted || len(status.Convert(err).Details()) != 1 {
+			t.Errorf("%v", err)
+		}
 	}
-	if in.Ledger.Totals(span.ProtocolOTLPGRPC).Refused[receive.TooBusy] != 1 || in.Budget.Used() != 0 {
+	refused(bytes.Repeat(request(goodSpan("a")), 1000))                // the message
+	refused(request(goodSpan("a"), lv(2, bytes.Repeat(lv(11), 4000)))) // the batch
+	if in.Budget.Take(1) {
+		refused(request(goodSpan("a"))) // anything
+		in.Budget.Give(1)
+	}
+	if _, err := export(t, c, request(goodSpan("a"))); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	if in.Ledger.Totals(span.ProtocolOTLPGRPC).Refused[receive.TooBusy] != 3 || in.Budget.Used() != 0 {
 		t.Errorf("refused %v, used %d", in.Ledger.Totals(span.ProtocolOTLPGRPC).Refused, in.Budget.Used())
 	}
 }
@@ -390,58 +401,6 @@ func TestGRPCPortHandler(t *testing.T) {
 			}
 		})
 	}
-}
-
-func FuzzFrames(f *testing.F) {
-	f.Add([]byte{0, 0, 0, 0, 0}, "")
-	f.Add(append([]byte{0, 0, 0, 0, 60}, request(goodSpan("a"))...), "")
-	f.Add(append([]byte{1, 0, 0, 0, 60}, gzipped(request(goodSpan("a")))...), "gzip")
-	f.Add(append([]byte{1, 0, 0, 0, 60}, zstded(f, request(goodSpan("a")))...), "zstd")
-	in := newIntake(new(sink))
-	in.MaxBody = 1 << 20
-	rc := receiver{in: in}
-	f.Fuzz(func(t *testing.T, body []byte, encoding string) {
-		task := rc.begin()
-		if _, err := task.decodeFrames(body, encoding); err == nil {
-			check(t, task.batch)
-		}
-		task.done()
-		if in.Budget.Used() != 0 {
-			t.Fatalf("%d bytes not given back", in.Budget.Used())
-		}
-	})
-}
-
-// FuzzZstd reads foreign frames with gRPC's compressor, and its own ones back.
-func FuzzZstd(f *testing.F) {
-	f.Add(zstded(f, []byte("hello")))
-	f.Add(zstded(f, make([]byte, 1<<20)))
-	c := encoding.GetCompressor("zstd")
-	f.Fuzz(func(t *testing.T, body []byte) {
-		r, err := c.Decompress(bytes.NewReader(body))
-		if err == nil {
-			_, _ = io.Copy(io.Discard, io.LimitReader(r, 1<<20))
-			_ = r.(io.Closer).Close()
-		}
-		var w bytes.Buffer
-		z, err := c.Compress(&w)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = z.Write(body)
-		if err := z.Close(); err != nil {
-			t.Fatal(err)
-		}
-		r, err = c.Decompress(&w)
-		if err != nil {
-			t.Fatal(err)
-		}
-		back, err := io.ReadAll(r)
-		if err != nil || !bytes.Equal(back, body) {
-			t.Fatalf("%d bytes back of %d, %v", len(back), len(body), err)
-		}
-		_ = r.(io.Closer).Close()
-	})
 }
 
 // TestGRPCConcurrent sends from many connections at once: pooled tasks and batches must not meet.

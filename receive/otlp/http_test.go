@@ -5,7 +5,9 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"context"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -21,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/internal/wait"
 	"github.com/spanloom/spanloom/receive"
 	"github.com/spanloom/spanloom/span"
 )
@@ -248,6 +251,60 @@ func TestHTTPBudget(t *testing.T) {
 	}
 	if in.Budget.Used() != 0 {
 		t.Errorf("%d bytes not given back", in.Budget.Used())
+	}
+}
+
+// TestSlowSender begins a body and never goes on: the server's read deadline ends it with a reason.
+func TestSlowSender(t *testing.T) {
+	in := newIntake(new(sink))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: Handler(in, Options{}), ReadTimeout: 50 * time.Millisecond}
+	go func() { _ = s.Serve(l) }()
+	defer s.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = io.WriteString(c, "POST /v1/traces HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+	_ = c.SetReadDeadline(time.Now().Add(wait.Scale(10 * time.Second)))
+	answer, _ := io.ReadAll(c)
+	if !bytes.HasPrefix(answer, []byte("HTTP/1.1 400 ")) || !bytes.Contains(answer, []byte("did not arrive in time")) {
+		t.Errorf("answer %q", answer)
+	}
+	if n := in.Ledger.Totals(span.ProtocolOTLPHTTP).Refused[receive.TimedOut]; n != 1 {
+		t.Errorf("%d refusals", n)
+	}
+}
+
+// TestManyKeys: 100,000 keys and a value of a megabyte are taken; the batch is not kept for later requests.
+func TestManyKeys(t *testing.T) {
+	const n = 100_000
+	var attrs []byte
+	for i := range n {
+		attrs = append(attrs, lv(9, lv(1, fmt.Appendf(nil, "key-%d", i)), lv(2, lv(1, []byte("v"))))...)
+	}
+	attrs = append(attrs, lv(9, lv(1, []byte("long")), lv(2, lv(1, bytes.Repeat([]byte("x"), 1<<20))))...)
+	s := new(sink)
+	in := newIntake(s)
+	h := Handler(in, Options{})
+	for _, body := range [][]byte{request(lv(2, lv(1, bytes.Repeat([]byte{1}, 16)), lv(2, bytes.Repeat([]byte{2}, 8)), attrs)), request(goodSpan("a"))} {
+		r := httptest.NewRequest(http.MethodPost, tracesPath, bytes.NewReader(body))
+		r.Header.Set("Content-Type", protobufType)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != http.StatusOK {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+	}
+	if b := s.taken()[0]; len(b.Keys) != n+1 || b.SpanAttrs[0].Len != n+1 {
+		t.Errorf("%d keys, %d attributes", len(b.Keys), b.SpanAttrs[0].Len)
+	}
+	if b := in.Batch(); cap(b.Keys) >= n {
+		t.Errorf("a pooled batch holds %d keys", cap(b.Keys))
 	}
 }
 
