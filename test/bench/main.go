@@ -83,9 +83,9 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	out := stdout
+	out, id := stdout, commit(ctx, root)
 	if o.out != "" {
-		file, err := record(ctx, root, o.out)
+		file, err := record(root, o.out, id)
 		if err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	defer os.RemoveAll(temp)
 	e := &bench{root: root, temp: temp, binary: inside(root, o.binary), quick: o.quick, tests: map[string]string{}}
-	fmt.Fprintf(out, "# %s  %s  %s  %d CPUs  %s  load %s  runs %d\n", time.Now().UTC().Format(time.RFC3339), commit(ctx, root), runtime.Version(),
+	fmt.Fprintf(out, "# %s  %s  %s  %d CPUs  %s  load %s  runs %d\n", time.Now().UTC().Format(time.RFC3339), id, runtime.Version(),
 		runtime.NumCPU(), cpuModel(), loadAverage(), o.runs)
 	fmt.Fprintf(out, "# %s\n", sizes())
 	fmt.Fprintln(out, header)
@@ -192,12 +192,12 @@ func commit(ctx context.Context, root string) string {
 }
 
 // record opens the history file of today and this commit for appending.
-func record(ctx context.Context, root, folder string) (*os.File, error) {
+func record(root, folder, id string) (*os.File, error) {
 	dir := inside(root, folder)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("record the figures: %w", err)
 	}
-	name := fmt.Sprintf("%s-%s.txt", time.Now().UTC().Format("2006-01-02"), commit(ctx, root))
+	name := fmt.Sprintf("%s-%s.txt", time.Now().UTC().Format("2006-01-02"), id)
 	f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("record the figures: %w", err)
