@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/spanloom/spanloom/internal/faultfs"
 	"github.com/spanloom/spanloom/internal/problem"
@@ -29,7 +30,7 @@ type documents struct {
 	mu      sync.Mutex // one write at a time
 	version uint64     // highest ever given
 	sizes   map[string]int64
-	total   int64
+	total   atomic.Int64
 }
 
 const (
@@ -131,18 +132,14 @@ func (d *documents) Delete(ctx context.Context, s store.Scope, name string) erro
 func (d *documents) path(file string) string { return filepath.Join(d.dir, file+docSuffix) }
 
 func (d *documents) size(name string, n int64) {
-	d.total += n - d.sizes[name]
+	d.total.Add(n - d.sizes[name])
 	if d.sizes[name] = n; n == 0 {
 		delete(d.sizes, name)
 	}
 }
 
 // bytes is what the files hold.
-func (d *documents) bytes() int64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.total
-}
+func (d *documents) bytes() int64 { return d.total.Load() }
 
 func metaProblem(name string, err error) error {
 	return &problem.Problem{Kind: problem.Unavailable, Field: name, Message: "the document could not be written", Err: err,

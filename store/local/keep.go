@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spanloom/spanloom/internal/faultfs"
@@ -30,6 +31,7 @@ type keptTraces struct {
 
 	mu     sync.Mutex
 	traces map[span.TraceID]keptTrace
+	total  atomic.Int64 // bytes of all files
 	// known are the rows that the files gave, so that replay doesn't add them again. nil after the start.
 	known map[copyOf]bool
 }
@@ -98,7 +100,7 @@ func (k *keptTraces) read(ctx context.Context, name string, id span.TraceID) err
 	if err := k.mem.Keep(ctx, defaultScope(), id, t.until); err != nil && problem.Of(err).Kind != problem.NotFound {
 		k.damaged = append(k.damaged, fmt.Sprintf("%s: %v", name, err))
 	}
-	k.traces[id] = t
+	k.put(id, t)
 	return nil
 }
 
@@ -107,7 +109,7 @@ func (k *keptTraces) settle(ctx context.Context) {
 	k.known = nil
 	for id, t := range k.traces {
 		if t.rows == 0 && k.mem.Keep(ctx, defaultScope(), id, t.until) != nil {
-			delete(k.traces, id)
+			k.forget(id)
 		}
 	}
 }
@@ -157,7 +159,7 @@ func (k *keptTraces) keep(ctx context.Context, s store.Scope, id span.TraceID, u
 		return &problem.Problem{Kind: problem.Unavailable, Message: fmt.Sprintf("trace %s could not be written", id), Err: err,
 			Hint: "look at the disk under --data-dir (space, permissions, kernel log)"}
 	}
-	k.traces[id] = t
+	k.put(id, t)
 	return nil
 }
 
@@ -210,7 +212,7 @@ func (k *keptTraces) refresh() error {
 		if t, err = k.write(id, t.until); err != nil {
 			return fmt.Errorf("write kept trace %s again: %w", id, err)
 		}
-		k.traces[id] = t
+		k.put(id, t)
 	}
 	return nil
 }
@@ -219,7 +221,7 @@ func (k *keptTraces) remove(id span.TraceID) error {
 	if err := k.fs.Remove(k.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove kept trace: %w", err)
 	}
-	delete(k.traces, id)
+	k.forget(id)
 	return nil
 }
 
@@ -227,12 +229,15 @@ func (k *keptTraces) path(id span.TraceID) string {
 	return filepath.Join(k.dir, id.String()+keptSuffix)
 }
 
-// bytes is what the files hold.
-func (k *keptTraces) bytes() (n int64) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, t := range k.traces {
-		n += t.bytes
-	}
-	return n
+func (k *keptTraces) put(id span.TraceID, t keptTrace) {
+	k.total.Add(t.bytes - k.traces[id].bytes)
+	k.traces[id] = t
 }
+
+func (k *keptTraces) forget(id span.TraceID) {
+	k.total.Add(-k.traces[id].bytes)
+	delete(k.traces, id)
+}
+
+// bytes is what the files hold.
+func (k *keptTraces) bytes() int64 { return k.total.Load() }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/spanloom/spanloom/internal/faultfs"
@@ -38,6 +39,9 @@ func CheckDir(ctx context.Context, fsys faultfs.FS, dir string) ([]Check, error)
 			return checks, err
 		}
 		c, err := CheckFile(fsys, f.name, i == len(files)-1)
+		if errors.Is(err, fs.ErrNotExist) { // a running server dropped it
+			continue
+		}
 		if err != nil {
 			return checks, err
 		}
