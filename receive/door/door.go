@@ -160,18 +160,21 @@ func (s *GRPC) sort(c net.Conn, toGRPC, toHTTP *handover) error {
 		}
 		c = t
 	}
-	first := make([]byte, 4)
-	if _, err := io.ReadFull(c, first); err != nil {
-		return err
+	first := make([]byte, len(preface))
+	if peek(c, first) < len(first) { // a beginning in two segments, TLS, or a system without it
+		if _, err := io.ReadFull(c, first); err != nil {
+			return err
+		}
+		c = &begunConn{Conn: c, first: first}
 	}
 	if err := c.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
 	to := toHTTP
-	if string(first) == "PRI " { // of "PRI * HTTP/2.0": no HTTP/1 method begins so
+	if string(first) == preface {
 		to = toGRPC
 	}
-	return to.give(&begunConn{Conn: c, first: first})
+	return to.give(c)
 }
 
 // Shutdown says GOAWAY, waits for calls in flight until ctx ends, then cuts off what is left.
@@ -197,6 +200,9 @@ func (s *GRPC) Shutdown(ctx context.Context) error {
 	}
 	return err
 }
+
+// preface begins every HTTP/2 connection ("PRI * HTTP/2.0") and no request of HTTP/1.
+const preface = "PRI "
 
 // begunConn is a connection whose first bytes were read already.
 type begunConn struct {
