@@ -138,6 +138,23 @@ func (w *viewWalk) span(m []byte) {
 	}
 }
 
+// BenchmarkDecodePdata is the collector's decoder on the same requests: the reference that ratios are taken to.
+func BenchmarkDecodePdata(bm *testing.B) {
+	bodies := fiveSpans(bm)
+	bm.ReportAllocs()
+	spans, size := 0, 0
+	cpu := cpuTime()
+	for i := 0; bm.Loop(); i++ {
+		td, err := pdataDecode(bodies[i%len(bodies)])
+		if err != nil {
+			bm.Fatal(err)
+		}
+		spans += td.SpanCount()
+		size += len(bodies[i%len(bodies)])
+	}
+	perSpan(bm, cpu, spans, size)
+}
+
 // BenchmarkDecodeJSON decodes the same spans in OTLP's JSON.
 func BenchmarkDecodeJSON(bm *testing.B) {
 	var bodies [][]byte
