@@ -275,7 +275,7 @@ export const ko: Dict = {
     rowMissing: (level, depth) => `도착하지 않은 부모 스팬, ${depth}단계 중 ${level}단계`,
     missing: "부모 스팬이 도착하지 않았습니다",
     missingHelp: "아래 스팬들이 이 스팬을 부모로 지정했지만 수신되지 않았습니다.",
-    unfoldHop: (n) => `이 홉의 프록시 스팬 ${n}개 펼치기`,
+    unfoldHop: (n) => `이 홉의 프록시 스팬 펼치기: +${n}`,
     foldHop: "이 홉의 프록시를 한 행으로 접기",
     foldedErrors: (n) => `하위 오류 ${n}개`,
     foldedSpans: (text) => `하위 ${text}개`,
