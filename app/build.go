@@ -143,11 +143,11 @@ func (s *service) ingestAuth(name string) func(context.Context, string) error {
 
 // queryHandler is everything on --http-addr: UI, own API, Jaeger's API, under / and /jaeger, behind a base path if set.
 func (s *service) queryHandler(listen string) http.Handler {
-	own := uiapi.New(uiapi.Options{Query: s.query, Receipts: receipts{s}, Status: s.status, Log: s.log})
 	var origins []string
 	if s.config.ExternalURL != "" {
 		origins = append(origins, s.config.ExternalURL)
 	}
+	own := uiapi.New(uiapi.Options{Query: s.query, Receipts: receipts{s}, Status: s.status, Log: s.log, Origins: origins})
 	jaeger := jaegerapi.New(jaegerapi.Options{Query: s.query, Reader: s.engine, Log: s.log, Origins: origins})
 	mount := func(base string) http.Handler {
 		ui := web.Handler(web.Options{Base: base, FrameAncestors: s.config.FrameAncestor, Version: s.build.Version, Commit: s.build.Commit, BuildDate: s.build.Date})
