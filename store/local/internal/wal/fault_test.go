@@ -142,8 +142,19 @@ func TestPowerCuts(t *testing.T) {
 					}
 				}
 				acked, durable = maps.Clone(found), maps.Clone(found)
-				if r.IntN(3) == 0 { // a failed sync on the way
+				switch r.IntN(4) {
+				case 0: // one failing call on the way
 					fsys.SetRule(faultfs.Nth(fsys.Calls()+1+r.IntN(30), syscall.EIO))
+				case 1: // a disk that fails again and again
+					fsys.SetRule(func(c faultfs.Call) error {
+						switch r.IntN(30) {
+						case 0, 1:
+							return syscall.EIO
+						case 2:
+							return &faultfs.Short{Len: r.IntN(c.Len + 1), Err: syscall.ENOSPC}
+						}
+						return nil
+					})
 				}
 				for range r.IntN(25) {
 					if ticket, err := l.Append(batch(next, rows)); err == nil {
