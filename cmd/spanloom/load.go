@@ -29,8 +29,11 @@ func loadSendCommand() *cobra.Command {
 				return err
 			}
 			o.Protocol = p
+			if o.Duration > 0 && !cmd.Flags().Changed("spans") {
+				o.Spans = 0 // as many as the time allows
+			}
 			_, err = load.Send(cmd.Context(), o, cmd.OutOrStdout())
-			return err
+			return findings(err, load.ErrMismatch)
 		},
 	}
 	f := cmd.Flags()
@@ -38,7 +41,7 @@ func loadSendCommand() *cobra.Command {
 	f.StringVar(&o.Target, "target", "", "host:port or URL of the receiver (default: the protocol's usual port on 127.0.0.1)")
 	f.StringVar(&o.Endpoints, "endpoints", "", "endpoints.json of a server or its data folder, instead of --target and --server-pid")
 	f.Int64Var(&o.Spans, "spans", 200_000, "how many spans; the last trace is sent whole")
-	f.DurationVar(&o.Duration, "duration", 0, "send for so long")
+	f.DurationVar(&o.Duration, "duration", 0, "send for so long, as many spans as that allows unless --spans is given")
 	f.Float64Var(&o.Rate, "rate", 0, "spans a second; 0 sends as fast as answers come")
 	f.IntVar(&o.SpansPerRequest, "spans-per-request", 512, "5 is what a sidecar sends")
 	f.IntVar(&o.Connections, "connections", 8, "connections, one request under way on each")
