@@ -120,13 +120,14 @@ function drawRow(
     }
   }
 
+  // The label stands behind the bar, before it, over what is thin, or at last on it.
   const label = s.durationText(t.duration[r]!);
   const room = ctx.measureText(label).width + 6;
   ctx.fillStyle = k.textMuted;
   if (right + room < s.width) ctx.fillText(label, Math.max(0, right) + 5, middle);
   else if (left - room > 0) ctx.fillText(label, left - room + 1, middle);
   else {
-    const x0 = Math.max(0, x) + 4;
+    const x0 = x + w + room < s.width ? Math.max(0, x + w) + 6 : Math.max(0, x) + 4;
     ctx.fillStyle = k.background;
     ctx.fillRect(x0 - 2, top + 1, room - 2, height - 2);
     ctx.fillStyle = k.text;

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { grouped, matches } from "./attributes";
 import { niceStep, parseDuration, scaleDuration } from "./duration";
-import { meshFacts, readCluster, shortHost } from "./envoy";
+import { meshFacts, readCluster, shortHost, shortOperation } from "./envoy";
 import {
   apiFilter,
   type Filter,
@@ -145,6 +145,14 @@ describe("URL codecs give back what they were given", () => {
         },
       ),
     );
+  });
+  test("a parameter nobody knows, with an equals sign in its name", () => {
+    const v = parseSearch("%3D=1&a%3Db=c%3Dd");
+    expect(v.rest).toEqual([
+      ["=", "1"],
+      ["a=b", "c=d"],
+    ]);
+    expect(parseSearch(formatSearch(v))).toEqual(v);
   });
   test("no query makes them throw", () => {
     fc.assert(
@@ -398,6 +406,7 @@ describe("what Envoy says", () => {
     expect(readCluster("xds-grpc").kind).toBe("other");
     expect(shortHost("reviews.bookinfo.svc.cluster.local")).toBe("reviews.bookinfo");
     expect(shortHost("api.example.com")).toBe("api.example.com");
+    expect(shortOperation("reviews.bookinfo.svc.cluster.local:9080/*")).toBe("reviews.bookinfo:9080/*");
   });
   test("facts of a failed call", () => {
     const attr = (key: string, value: unknown) => ({ key, type: "string" as const, value });

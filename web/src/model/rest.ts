@@ -9,7 +9,7 @@ export function restOf(params: URLSearchParams, known: readonly string[]): Rest 
 /** build joins parts (an undefined or empty one is left out) and the rest to a query without "?". */
 export function build(parts: [string, string | undefined][], rest: Rest): string {
   const all = [...parts.filter((p): p is [string, string] => p[1] !== undefined && p[1] !== ""), ...rest];
-  return all.map(([k, v]) => `${component(k)}=${component(v)}`).join("&");
+  return all.map(([k, v]) => `${component(k).replaceAll("=", "%3D")}=${component(v)}`).join("&");
 }
 
 /** Readable escapes: what may stand in a query bare, stands bare. */

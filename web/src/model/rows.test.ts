@@ -4,7 +4,7 @@ import { makeTrace as generate } from "../../e2e/generate.mjs";
 import type { Skeleton } from "../api/types";
 import { criticalPath, shares } from "./criticalPath";
 import { errorRows, findRows, step } from "./find";
-import { computeRows, membersOf, openTo, type RowRules, rowHasError } from "./rows";
+import { computeRows, hopIsFolded, membersOf, openTo, type RowRules, rowHasError } from "./rows";
 import {
   flag,
   rowOfRef,
@@ -177,6 +177,32 @@ a+1
   y
 `);
     expect(show(read("c front 0+9 p c h1"))).toBe("\nc\n");
+  });
+  test("the caller's own client span and a callee without spans of its own both keep their rows", () => {
+    const t = read(`
+app      front   0+100
+  get    front   5+90  c h1
+    c    front   6+88  p c h1
+      s1 ratings 7+20  p s e h1
+      s2 ratings 40+20 p s h1
+        x out    42+5  p c
+  ext    front   96+3  c h2
+    d    front   97+1  p c h2
+`);
+    expect(show(t)).toBe(`
+app
+  get
+    s1+1
+    s2
+      x
+  ext+1
+`);
+    expect(show(t, { hops: "all", hopExcept: new Set([row(t, "get")]) })).toContain(
+      "  get\n    s1+1\n    s2\n",
+    );
+    const rows = computeRows(t, plain);
+    expect(hopIsFolded(rows.hops, row(t, "get"), t.end[row(t, "get")]!)).toBe(true);
+    expect(rows.hops.foldable[row(t, "get")]).toBe(1);
   });
   test("the same number in two places is two hops", () => {
     const t = read(`

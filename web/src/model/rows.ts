@@ -47,14 +47,16 @@ export interface Hops {
   /** Linked lists of the folded spans: firstFolded[row], then nextFolded[span]; -1 ends. */
   firstFolded: Int32Array;
   nextFolded: Int32Array;
-  /** Number of proxy spans in the hop that starts at this row; 0 if there is nothing to fold. */
+  /** Number of spans that can be folded in the hop that starts at this row; 0 if there is nothing to fold. */
   foldable: Int32Array;
 }
 
 /**
  * foldHops decides for each hop which spans get a row. A hop is the spans that share a number and
- * hang together. The spans of applications always keep their rows (a retried call has several);
- * a hop of proxies only keeps the callee's side, or else its first span, so no hop ever vanishes.
+ * hang together: the caller's own client span if it made one, both proxies, the callee's span; a
+ * retried call has the callee's side several times. Spans of applications always keep their rows. A
+ * callee's proxy keeps its row where no span of the callee itself stands below it, so that every
+ * callee and every try is seen; a caller's proxy alone keeps its own. No hop ever vanishes.
  */
 export function foldHops(t: Trace, mode: HopMode, except: ReadonlySet<number>): Hops {
   const { n } = t;
@@ -64,51 +66,40 @@ export function foldHops(t: Trace, mode: HopMode, except: ReadonlySet<number>): 
   const foldable = new Int32Array(n);
   const firstFolded = new Int32Array(n).fill(-1);
   const nextFolded = new Int32Array(n).fill(-1);
-  const apps = new Int32Array(n); // by top: spans of applications
-  const proxies = new Int32Array(n); // by top: spans of proxies
-  const servers = new Int32Array(n); // by top: server spans of proxies
+  const size = new Int32Array(n); // by top: spans of the hop that are not proxies of a caller
   for (let r = 0; r < n; r++) {
     const p = t.parent[r]!;
     const h = t.hop[r]!;
-    const at = h >= 0 && p >= 0 && t.hop[p] === h ? top[p]! : r;
-    top[r] = at;
-    shownAs[r] = r;
-    if (!(t.flags[r]! & flag.proxy)) apps[at]!++;
-    else {
-      proxies[at]!++;
-      if (t.kind[r] === 2) servers[at]!++;
-    }
+    top[r] = h >= 0 && p >= 0 && t.hop[p] === h ? top[p]! : r;
+    if (!(t.flags[r]! & flag.proxy) || t.kind[r] === 2) size[top[r]!]!++;
   }
-  const keeps = (r: number) => {
-    const at = top[r]!;
-    if (!(t.flags[r]! & flag.proxy)) return true;
-    if (apps[at]! > 0) return false;
-    return servers[at]! > 0 ? t.kind[r] === 2 : r === at;
-  };
-  for (let r = 0; r < n; r++) {
-    if (top[r] === r && apps[r]! + proxies[r]! > 1 && proxies[r]! > 0) {
-      // A hop of two server proxies alone (both sides of one connection) has nothing to fold.
-      const kept = apps[r]! > 0 ? apps[r]! : servers[r]! > 0 ? servers[r]! : 1;
-      foldable[r] = apps[r]! + proxies[r]! - kept;
-    }
+  // From the last row back: whether a span of the application stands at or below a row of its hop.
+  const answered = new Uint8Array(n);
+  const kept = new Uint8Array(n);
+  for (let r = n - 1; r >= 0; r--) {
+    const proxy = (t.flags[r]! & flag.proxy) !== 0;
+    if (!proxy) answered[r] = 1;
+    kept[r] = !proxy || (t.kind[r] === 2 ? !answered[r] : size[top[r]!] === 0 && r === top[r]) ? 1 : 0;
+    const p = t.parent[r]!;
+    if (answered[r] && p >= 0 && top[p] === top[r]) answered[p] = 1;
+    if (!kept[r]) foldable[top[r]!]!++;
   }
   const folds = (r: number) => {
-    const at = top[r]!;
-    if (foldable[at] === 0) return false;
+    if (foldable[top[r]!] === 0) return false;
     if (mode === "none") return true;
-    return (mode === "folded") !== except.has(at);
+    return (mode === "folded") !== except.has(top[r]!);
   };
   // From the last row back, so that each dropped span meets the nearest kept one below it first.
   const below = new Int32Array(n).fill(-1);
   for (let r = n - 1; r >= 0; r--) {
-    const kept = !folds(r) || keeps(r);
-    if (kept) below[r] = r;
+    const shown = kept[r] === 1 || !folds(r);
+    if (shown) below[r] = r;
     const p = t.parent[r]!;
     if (below[r]! >= 0 && p >= 0 && top[p] === top[r]) below[p] = below[r]!;
-    if (!kept) shownAs[r] = below[r]!;
+    shownAs[r] = shown ? r : below[r]!;
   }
   for (let r = 0; r < n; r++) {
-    // A dropped try without a kept span below it belongs to what its parent is shown as.
+    // A folded proxy without a row below it belongs to what its parent is shown as.
     if (shownAs[r]! < 0) shownAs[r] = top[r] === r ? r : shownAs[t.parent[r]!]!;
   }
   for (let r = n - 1; r >= 0; r--) {
@@ -242,6 +233,12 @@ function sortByStart(t: Trace, rows: Int32Array, from: number, to: number): void
 export function rowHasError(t: Trace, hops: Hops, row: number): boolean {
   if (isError(t, row)) return true;
   for (let m = hops.firstFolded[row]!; m >= 0; m = hops.nextFolded[m]!) if (isError(t, m)) return true;
+  return false;
+}
+
+/** hopIsFolded tells for the first row of a hop (its subtree ends before `end`) whether spans of it are folded away. */
+export function hopIsFolded(hops: Hops, top: number, end: number): boolean {
+  for (let r = top; r < end; r++) if (hops.top[r] === top && hops.shownAs[r] !== r) return true;
   return false;
 }
 

@@ -245,7 +245,9 @@ function Row({ service: s, range }: { service: Service; range: Range }) {
           <Link href={traces} data-row-link="" title={t.overview.openTraces(s.name)}>
             <ServiceTag name={s.name} slot={s.slot} />
           </Link>
-          <span className={css["namespace"]}>{s.namespace}</span>
+          {s.name.endsWith(`.${s.namespace}`) ? null : (
+            <span className={css["namespace"]}>{s.namespace}</span>
+          )}
         </div>
       </td>
       {red ? (

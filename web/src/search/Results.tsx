@@ -4,9 +4,10 @@ import { Link } from "wouter";
 import type { TraceService, TraceSummary } from "../api/types";
 import { useI18n } from "../i18n";
 import { slotVar } from "../model/colour";
+import { shortOperation } from "../model/envoy";
 import { instantMs } from "../model/time";
 import { controls } from "../shell/controls";
-import { ErrorMark } from "../shell/Icon";
+import { ErrorMark, Icon } from "../shell/Icon";
 import { useListKeys } from "../shell/listKeys";
 import { useNow } from "../shell/now";
 import css from "./Results.module.css";
@@ -89,7 +90,7 @@ const Row = memo(function Row(p: { trace: TraceSummary; index: number; top: numb
           data-row-link=""
           className={css["link"]}
           aria-label={t.search.rowLabel(
-            `${trace.rootService} ${trace.rootOperation}`,
+            `${trace.rootService} ${shortOperation(trace.rootOperation)}`,
             duration,
             f.integer(trace.spans),
             trace.errors,
@@ -98,10 +99,15 @@ const Row = memo(function Row(p: { trace: TraceSummary; index: number; top: numb
         >
           <span className={controls["tick"]} style={{ background: slotVar(rootSlot) }} />
           <span className={css["service"]}>{trace.rootService}</span>{" "}
-          <span className={css["operation"]}>{trace.rootOperation}</span>
+          <span className={css["operation"]}>{shortOperation(trace.rootOperation)}</span>
         </Link>
         {trace.rootMissing ? <span className={css["tag"]}>{t.search.rootMissing}</span> : null}
-        {trace.maybeIncomplete ? <span className={css["tag"]}>{t.search.maybeIncomplete}</span> : null}
+        {trace.maybeIncomplete ? (
+          <span className={css["arriving"]} title={t.search.maybeIncomplete}>
+            <Icon name="clock" size={12} />
+            <span className="sr-only">{t.search.maybeIncomplete}</span>
+          </span>
+        ) : null}
       </div>
       <div role="cell">
         <Ticks services={trace.services} />

@@ -150,7 +150,7 @@ describe("the waterfall", () => {
     expect(location.search).toBe(`?span=${skeleton.spans.id[0]}`);
   });
   test("a parent that never arrived has a dashed row, warnings are in words", async () => {
-    open();
+    open("?level=2");
     await screen.findByRole("treegrid");
     expect(rows().some((r) => /^Parent that never arrived/.test(r.getAttribute("aria-label") ?? ""))).toBe(
       true,

@@ -2,6 +2,7 @@ import { useMemo } from "react";
 import { api } from "../api/client";
 import type { Warning } from "../api/types";
 import { type Dict, useI18n } from "../i18n";
+import { shortOperation } from "../model/envoy";
 import { instantMs } from "../model/time";
 import { type Trace, uncovered } from "../model/trace";
 import { controls, ServiceTag } from "../shell/controls";
@@ -28,7 +29,9 @@ export function TraceHeader({ trace, onRow }: { trace: Trace; onRow: (row: numbe
         <BackLink />
         <h1>
           <ServiceTag name={service?.name ?? ""} slot={service?.slot ?? 0} />{" "}
-          <span className={css["operation"]}>{trace.names[trace.name[root]!]}</span>
+          <span className={css["operation"]} title={trace.names[trace.name[root]!]}>
+            {shortOperation(trace.names[trace.name[root]!] ?? "")}
+          </span>
         </h1>
         <button
           type="button"

@@ -7,7 +7,8 @@ import { useI18n } from "../i18n";
 import { slotVar } from "../model/colour";
 import type { Piece } from "../model/criticalPath";
 import { niceStep } from "../model/duration";
-import { type Rows, rowHasError } from "../model/rows";
+import { shortOperation } from "../model/envoy";
+import { hopIsFolded, type Rows, rowHasError } from "../model/rows";
 import { flag, subtreeErrors, type Trace } from "../model/trace";
 import { zoom } from "../model/window";
 import { controls } from "../shell/controls";
@@ -193,7 +194,7 @@ const Row = memo(function Row(p: RowProps) {
   const open = rows.open[i] === 1;
   const folded = rows.hops.folded[r]!;
   const hopTop = rows.hops.top[r]!;
-  const foldable = folded === 0 && hopTop === r && rows.hops.foldable[r]! > 0;
+  const foldable = hopTop === r && rows.hops.foldable[r]! > 0 && !hopIsFolded(rows.hops, r, trace.end[r]!);
   const level = rows.level[i]! + 1;
   const below = !open && parent ? subtreeErrors(trace, r) - (flags & flag.error) : 0;
   const marks = markTexts(flags, t);
@@ -254,7 +255,7 @@ const Row = memo(function Row(p: RowProps) {
             <span className={controls["tick"]} style={{ background: slotVar(service?.slot ?? 0) }} />
             {failed ? <ErrorMark /> : null}
             <span className={css["service"]}>{service?.name}</span>
-            <span className={css["operation"]}>{name}</span>
+            <span className={css["operation"]}>{shortOperation(name)}</span>
           </>
         )}
         {marks.length > 0 ? (
@@ -267,15 +268,14 @@ const Row = memo(function Row(p: RowProps) {
             type="button"
             tabIndex={-1}
             className={css["hop"]}
+            data-text={folded > 0 ? `+${folded}` : "−"}
             title={folded > 0 ? t.trace.unfoldHop(folded) : t.trace.foldHop}
             aria-label={folded > 0 ? t.trace.unfoldHop(folded) : t.trace.foldHop}
             onClick={(e) => {
               e.stopPropagation();
               p.onToggleHop(r);
             }}
-          >
-            <span aria-hidden="true">{folded > 0 ? `+${folded}` : "−"}</span>
-          </button>
+          />
         ) : null}
         {below > 0 ? (
           <span className={css["below"]} title={t.trace.foldedErrors(below)}>
