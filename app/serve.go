@@ -82,7 +82,7 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 	ledger := receive.NewLedger(now, log)
 	intake := &receive.Intake{
 		Sink: steps, Ledger: ledger, Budget: budget, Now: now, Strict: c.Strict, Trusted: c.TrustedProxies(),
-		MaxBody: min(c.MaxBody.Of(memory), budget.Max()/2),
+		MaxBody: min(c.MaxBody.Of(memory), budget.Max()/bodyShare),
 	}
 	s := &service{
 		config: c, build: o.Build, log: log, now: now, started: now(), engine: engine, steps: steps, intake: intake, ledger: ledger,

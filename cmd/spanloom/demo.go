@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -47,26 +48,29 @@ func demoCommand() *cobra.Command {
 				return noEnvoy(err)
 			}
 		}
-		ctx, cancel := context.WithCancelCause(cmd.Context())
-		defer cancel(nil)
+		// The mesh stops first, so that its last spans still arrive; then the server.
+		ctx := cmd.Context()
+		serverCtx, stopServer := context.WithCancel(context.WithoutCancel(ctx))
+		defer stopServer()
+		var started atomic.Bool
+		defer context.AfterFunc(ctx, func() {
+			if !started.Load() {
+				stopServer()
+			}
+		})()
 		meshDone := make(chan error, 1)
-		started := false
-		err = app.Serve(ctx, c, app.Options{Build: build(), Log: log, Ready: func(e app.Endpoints) {
-			started = true
+		err = app.Serve(serverCtx, c, app.Options{Build: build(), Log: log, Ready: func(e app.Endpoints) {
+			started.Store(true)
 			go func() {
-				err := demo.Run(ctx, demo.Options{
+				defer stopServer()
+				meshDone <- demo.Run(ctx, demo.Options{
 					Envoy: envoy, Rate: rate, UI: "http://" + e.HTTP, Log: log,
 					Collector: demo.Collector{Zipkin: e.Zipkin, OTLPGRPC: e.OTLPGRPC, OTLPHTTP: e.OTLPHTTP},
 				})
-				cancel(err)
-				meshDone <- err
 			}()
 		}})
-		if started {
-			cancel(nil)
-			if meshErr := <-meshDone; meshErr != nil {
-				return noEnvoy(meshErr)
-			}
+		if started.Load() && err == nil {
+			err = noEnvoy(<-meshDone)
 		}
 		return err
 	}
