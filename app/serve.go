@@ -39,6 +39,7 @@ const (
 	patience    = 25 * time.Second // for requests in flight after SIGTERM
 	ledgerEvery = 15 * time.Second // how often closed minutes of the ledger are written
 	minBudget   = 32 << 20         // bytes of bodies in flight, at least
+	bodyShare   = 3                // of the budget: a body takes up to 2.3 times its size, buffer and batch together
 )
 
 // Options are what Serve needs besides the settings.
