@@ -124,8 +124,10 @@ function drawRow(
   const label = s.durationText(t.duration[r]!);
   const room = ctx.measureText(label).width + 6;
   ctx.fillStyle = k.textMuted;
-  if (right + room < s.width) ctx.fillText(label, Math.max(0, right) + 5, middle);
-  else if (left - room > 0) ctx.fillText(label, left - room + 1, middle);
+  // Far behind the bar it would look like the time of the proxies.
+  const near = right - (x + w) < room;
+  if (near && right + room < s.width) ctx.fillText(label, Math.max(0, right) + 5, middle);
+  else if (near && left - room > 0) ctx.fillText(label, left - room + 1, middle);
   else {
     const x0 = x + w + room < s.width ? Math.max(0, x + w) + 6 : Math.max(0, x) + 4;
     ctx.fillStyle = k.background;
