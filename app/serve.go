@@ -181,6 +181,11 @@ func (s *service) announce(memory int64) {
 	for _, p := range s.ports {
 		s.log.Info(p.speaks+" started", "address", p.addr, "tls", p.tls, "authentication", !p.open)
 	}
+	for _, later := range []struct{ name, addr string }{{"jaeger-grpc", s.config.JaegerGRPC}, {"tempo", s.config.TempoAddr}, {"tempo-grpc", s.config.TempoGRPC}} {
+		if later.addr != config.Off {
+			s.log.Info("not served by this version, the port stays closed", "listener", later.name, "address", s.config.ListenerAddr(later.addr))
+		}
+	}
 	stats := s.engine.Stats()
 	s.log.Info("everything is ready", "version", s.build.Version, "store", stats.Kind, "data", s.config.DataDir, "spans", stats.Spans,
 		"memory", fmt.Sprint(memory>>20, " MiB"), "ui built in", web.Built())

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/spanloom/spanloom/config"
 	"github.com/spanloom/spanloom/internal/wait"
@@ -268,5 +273,53 @@ func TestReloadTakesNewRulesAndRefusesBadOnes(t *testing.T) {
 		if got := steps.Rules().SamplePercent; got != step.want {
 			t.Errorf("after %q %v %% are kept, want %v", step.text, got, step.want)
 		}
+	}
+}
+
+// Every listener speaks TLS with the default certificate, one of them with its own that asks for the client's.
+func TestListenersSpeakTLS(t *testing.T) {
+	files, pool, pair := selfSigned(t, "all")
+	r := startServe(t, nil, map[string][]string{"tls-cert": {files.Cert}, "tls-key": {files.Key},
+		"tls-zipkin-cert": {files.Cert}, "tls-zipkin-key": {files.Key}, "tls-zipkin-client-ca": {files.Cert}})
+	client := func(certs ...tls.Certificate) *http.Client {
+		return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: certs}, DisableKeepAlives: true}}
+	}
+	for _, c := range []struct {
+		client      *http.Client
+		method, url string
+		body        string
+		want        int // 0: no answer at all
+	}{
+		{client(pair), "POST", "https://" + r.Zipkin + "/api/v2/spans", "[]", 202},
+		{client(), "POST", "https://" + r.Zipkin + "/api/v2/spans", "[]", 0},
+		{client(), "POST", "https://" + r.OTLPHTTP + "/v1/traces", "{}", 200},
+		{client(), "POST", "https://" + r.OTLPGRPC + "/v1/traces", "{}", 200},
+		{client(), "GET", "https://" + r.HTTP + "/api/services", "", 200},
+		{client(), "GET", "https://" + r.Admin + "/readyz", "", 200},
+		{http.DefaultClient, "GET", "http://" + r.HTTP + "/api/services", "", 400},
+	} {
+		req, err := http.NewRequest(c.method, c.url, strings.NewReader(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		code := 0
+		if res, err := c.client.Do(req); err == nil {
+			code = res.StatusCode
+			_ = res.Body.Close()
+		}
+		if code != c.want {
+			t.Errorf("%s %s: %d, want %d", c.method, c.url, code, c.want)
+		}
+	}
+	conn, err := grpc.NewClient(r.OTLPGRPC, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: pool})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Scale(10*time.Second))
+	defer cancel()
+	if _, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{}); err != nil {
+		t.Errorf("gRPC over TLS: %v", err)
 	}
 }
