@@ -16,14 +16,19 @@ import (
 // <app>.<namespace>, else the service itself with the namespace the resource names. What is still without a namespace
 // inherits it from the adjacent sidecar span when a trace is read. The stored resource is never rewritten.
 func (p *Pipeline) name(b *span.Batch) {
-	// Rows of one resource share the answer while their own tags cannot change it; rows come in runs.
+	keys := findNameKeys(b)
+	// Rows come in runs of one resource whose own tags name the same workload: they share the answer and its arena.
 	last := -1
+	var canonical, namespace []byte
 	for i := range b.Len() {
-		if last >= 0 && b.Resource[i] == b.Resource[last] && b.Mark[last]&span.MarkServiceDerived == 0 && sameProxy(b, i, last) {
+		c := keys.text(b, b.SpanAttrs[i], keys.canonical)
+		n := keys.text(b, b.SpanAttrs[i], keys.istioNamespace)
+		if last >= 0 && b.Resource[i] == b.Resource[last] && b.Mark[last]&span.MarkServiceDerived == 0 &&
+			b.Mark[i]&span.MarkProxy == b.Mark[last]&span.MarkProxy && bytes.Equal(c, canonical) && bytes.Equal(n, namespace) {
 			b.Service[i], b.Group[i], b.Namespace[i] = b.Service[last], b.Group[last], b.Namespace[last]
 		} else {
-			p.nameRow(b, i)
-			last = i
+			p.nameRow(b, i, &keys)
+			last, canonical, namespace = i, c, n
 		}
 		if b.Name[i].Len == 0 {
 			b.Mark[i] |= span.MarkNameDerived
@@ -31,20 +36,73 @@ func (p *Pipeline) name(b *span.Batch) {
 	}
 }
 
-// sameProxy: spans of one proxy carry the same canonical service; app spans of one resource carry none.
-func sameProxy(b *span.Batch, i, j int) bool {
-	return b.Mark[i]&span.MarkProxy == b.Mark[j]&span.MarkProxy
+// nameKeys are the indexes of the keys that name workloads in a batch's key table, -1 where the batch has none.
+type nameKeys struct {
+	service, serviceNamespace, canonical, canonicalLabel, istioNamespace, podNamespace, node int
 }
 
-func (p *Pipeline) nameRow(b *span.Batch, i int) {
-	res, attrs := b.Resources[b.Resource[i]].Attrs, b.SpanAttrs[i]
-	canonical := either(b, attrs, res, "istio.canonical_service", "service.istio.io/canonical-name")
-	namespace := either(b, attrs, res, "istio.namespace", "k8s.namespace.name")
+func findNameKeys(b *span.Batch) nameKeys {
+	k := nameKeys{-1, -1, -1, -1, -1, -1, -1}
+	for i, key := range b.Keys {
+		switch string(b.Bytes(key)) {
+		case "service.name":
+			k.service = i
+		case "service.namespace":
+			k.serviceNamespace = i
+		case "istio.canonical_service":
+			k.canonical = i
+		case "service.istio.io/canonical-name":
+			k.canonicalLabel = i
+		case "istio.namespace":
+			k.istioNamespace = i
+		case "k8s.namespace.name":
+			k.podNamespace = i
+		case "node_id":
+			k.node = i
+		}
+	}
+	return k
+}
+
+// text is an owner's string of a key, nil if absent, empty or no string; of repeated keys the last wins.
+func (*nameKeys) text(b *span.Batch, r span.Range, key int) []byte {
+	if key < 0 {
+		return nil
+	}
+	attrs := b.AttrsOf(r)
+	for i := len(attrs) - 1; i >= 0; i-- {
+		if attrs[i].Key == uint32(key) {
+			if attrs[i].Type != span.TypeString || attrs[i].Value().Str().Len == 0 {
+				return nil
+			}
+			return b.Bytes(attrs[i].Value().Str())
+		}
+	}
+	return nil
+}
+
+// either looks at the span's own attributes, then at its resource's, key by key.
+func (k *nameKeys) either(b *span.Batch, row int, keys ...int) []byte {
+	for _, key := range keys {
+		if v := k.text(b, b.SpanAttrs[row], key); v != nil {
+			return v
+		}
+		if v := k.text(b, b.Resources[b.Resource[row]].Attrs, key); v != nil {
+			return v
+		}
+	}
+	return nil
+}
+
+func (p *Pipeline) nameRow(b *span.Batch, i int, k *nameKeys) {
+	res := b.Resources[b.Resource[i]].Attrs
+	canonical := k.either(b, i, k.canonical, k.canonicalLabel)
+	namespace := k.either(b, i, k.istioNamespace, k.podNamespace)
 	if namespace == nil {
-		namespace = b.FindString(res, "service.namespace")
+		namespace = k.text(b, res, k.serviceNamespace)
 	}
 
-	service, ok := usableName(b, res)
+	service, ok := k.usableService(b, res)
 	if ok {
 		b.Service[i] = service
 		if b.Sender.IsValid() && b.Mark[i]&span.MarkProxy != 0 {
@@ -53,7 +111,7 @@ func (p *Pipeline) nameRow(b *span.Batch, i int) {
 	} else {
 		b.Mark[i] |= span.MarkServiceDerived
 		p.servicesDerived.Add(1)
-		b.Service[i] = p.derive(b, i, canonical, namespace)
+		b.Service[i] = p.derive(b, k.either(b, i, k.node), canonical, namespace)
 	}
 
 	name := b.Bytes(b.Service[i])
@@ -73,38 +131,32 @@ func (p *Pipeline) nameRow(b *span.Batch, i int) {
 	b.Namespace[i] = b.AddString(namespace)
 }
 
-// usableName is the resource's service.name unless it says nothing.
-func usableName(b *span.Batch, res span.Range) (span.Str, bool) {
-	a, ok := b.FindAttr(res, "service.name")
-	if !ok || a.Type != span.TypeString {
+// usableService is the resource's service.name unless it says nothing.
+func (k *nameKeys) usableService(b *span.Batch, res span.Range) (span.Str, bool) {
+	if k.service < 0 {
 		return span.Str{}, false
 	}
-	s := a.Value().Str()
-	name := b.Bytes(s)
-	if len(bytes.TrimSpace(name)) == 0 || bytes.HasPrefix(name, []byte("unknown_service")) {
-		return span.Str{}, false
-	}
-	return s, true
-}
-
-func either(b *span.Batch, first, second span.Range, keys ...string) []byte {
-	for _, key := range keys {
-		if v := b.FindString(first, key); len(v) > 0 {
-			return v
+	attrs := b.AttrsOf(res)
+	for i := len(attrs) - 1; i >= 0; i-- {
+		a := attrs[i]
+		if a.Key != uint32(k.service) {
+			continue
 		}
-		if v := b.FindString(second, key); len(v) > 0 {
-			return v
+		if a.Type != span.TypeString {
+			return span.Str{}, false
 		}
+		name := b.Bytes(a.Value().Str())
+		return a.Value().Str(), len(bytes.TrimSpace(name)) > 0 && !bytes.HasPrefix(name, []byte("unknown_service"))
 	}
-	return nil
+	return span.Str{}, false
 }
 
 // derive finds a name for a row without a usable service.name.
-func (p *Pipeline) derive(b *span.Batch, i int, canonical, namespace []byte) span.Str {
+func (p *Pipeline) derive(b *span.Batch, node, canonical, namespace []byte) span.Str {
 	if len(canonical) > 0 && string(canonical) != "unknown" {
 		return joined(b, canonical, namespace)
 	}
-	if pod, ns, ok := nodeWorkload(either(b, b.SpanAttrs[i], b.Resources[b.Resource[i]].Attrs, "node_id")); ok {
+	if pod, ns, ok := nodeWorkload(node); ok {
 		return joined(b, pod, ns)
 	}
 	if name := p.senders.of(b.Sender); name != "" {

@@ -83,6 +83,25 @@ func TestServiceAndGroup(t *testing.T) {
 	}
 }
 
+// A collector may put spans of many proxies under one resource: each keeps its own workload.
+func TestProxiesOfOneResourceKeepTheirWorkloads(t *testing.T) {
+	b := &span.Batch{}
+	for _, app := range []string{"reviews", "reviews", "ratings", "reviews"} {
+		i := row(b, 1, "", "component=proxy|istio.canonical_service="+app+"|istio.namespace=books")
+		b.Resource[i] = 0
+	}
+	b.Resources = b.Resources[:1]
+	b.Resources[0].Attrs = addAttrs(b, "service.name=istio-proxy")
+	out, _ := run(t, DefaultRules(), b)
+	var got []string
+	for i := range out.Len() {
+		got = append(got, out.String(out.Service[i])+"="+out.String(out.Group[i])+"."+out.String(out.Namespace[i]))
+	}
+	if want := "istio-proxy=reviews.books istio-proxy=reviews.books istio-proxy=ratings.books istio-proxy=reviews.books"; strings.Join(got, " ") != want {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestSenderNamesItsNamelessSpans(t *testing.T) {
 	sink := &keepSink{}
 	p, err := New(DefaultRules(), sink)
