@@ -225,7 +225,7 @@ function status(nowMs, empty) {
         spansPerSecond: empty ? 0 : 403.2,
         spans: empty ? 0 : 2_019_004,
         ...(empty ? {} : { lastTime: ns(now - 2100) }),
-        refused: empty ? {} : { bad_id: 3, too_large: 1 },
+        refused: empty ? {} : { bad_id: 3, body_too_large: 1 },
         misuses: {},
       },
       {
@@ -277,7 +277,7 @@ function receipts(empty) {
         time: ns(now - 90_000),
         sender: "10.244.1.44",
         protocol: "otlp_grpc",
-        reason: "too_large",
+        reason: "body_too_large",
         message: "request of 20971520 bytes is over the limit of 16777216",
         bytes: 20_971_520,
         head: "0a91cd010a4d0a21",

@@ -1,3 +1,6 @@
+// @vitest-environment node
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { responseFlags } from "../model/envoy";
 import { en } from "./en";
@@ -43,6 +46,16 @@ describe("dictionaries", () => {
       expect(ko.mesh.flag[code]).toBeTruthy();
     }
   });
+});
+
+test("every reason for refusing and every misuse has words in both languages", () => {
+  const source = readFileSync(fileURLToPath(new URL("../../../receive/receive.go", import.meta.url)), "utf8");
+  const codes = [...source.matchAll(/\b(?:Reason|Misuse) += "(\w+)"/g)].map((m) => m[1]!);
+  expect(codes.length).toBeGreaterThan(10);
+  for (const code of codes) {
+    expect(en.status.reason[code], code).toBeTruthy();
+    expect(ko.status.reason[code], code).toBeTruthy();
+  }
 });
 
 describe("formats", () => {
