@@ -152,8 +152,8 @@ func (s *service) queryHandler(listen string) http.Handler {
 	mount := func(base string) http.Handler {
 		ui := web.Handler(web.Options{Base: base, FrameAncestors: s.config.FrameAncestor, Version: s.build.Version, Commit: s.build.Commit, BuildDate: s.build.Date})
 		mux := http.NewServeMux()
-		mux.Handle("/api/spanloom/", s.needRole(own))
-		mux.Handle("/api/", s.needRole(jaeger))
+		mux.Handle("/api/spanloom/", requestID(s.needRole(own)))
+		mux.Handle("/api/", requestID(s.needRole(jaeger)))
 		mux.Handle("/", ui) // the page itself holds no data: it asks the API, which asks for the token
 		return mux
 	}

@@ -126,6 +126,20 @@ func TestHostGuard(t *testing.T) {
 	}
 }
 
+func TestRequestID(t *testing.T) {
+	for sent, echoed := range map[string]bool{"abc-123": true, "": false, "a b": false, "x\n": false, strings.Repeat("a", 65): false} {
+		seen := ""
+		h := requestID(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r.Header.Get("X-Request-Id") }))
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("X-Request-Id", sent)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if got := w.Header().Get("X-Request-Id"); got != seen || len(got) == 0 || (got == sent) != echoed {
+			t.Errorf("sent %q, answered %q, handler saw %q", sent, got, seen)
+		}
+	}
+}
+
 // selfSigned writes a certificate for 127.0.0.1 that is its own authority.
 func selfSigned(t *testing.T, name string) (files config.TLS, pool *x509.CertPool, pair tls.Certificate) {
 	t.Helper()

@@ -198,7 +198,7 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 		p, status = &problem.Problem{Kind: problem.Invalid, Message: method.Error()}, http.StatusMethodNotAllowed
 	}
 	if p.Kind == problem.Internal {
-		a.Log.Error("own API", "path", r.URL.Path, "error", err)
+		a.Log.Error("own API", "path", r.URL.Path, "request", r.Header.Get("X-Request-Id"), "error", err)
 		p = &problem.Problem{Kind: problem.Internal, Message: p.Message, Field: p.Field, Hint: "the server's log says why"}
 	}
 	if p.Kind.Retryable() {
