@@ -16,7 +16,7 @@ run: build
 
 # A mesh of real Envoys with traffic, reporting to a Spanloom of its own; ends with Ctrl-C.
 demo: build
-	bin/spanloom demo
+	envoy=$$(tools/get envoy); bin/spanloom demo $${envoy:+--envoy "$$envoy"}
 
 # The everyday suite: Go, UI units, one end-to-end run with a real Envoy and Chromium. At most 10 minutes warm.
 test: test-go test-web test-e2e
