@@ -1,11 +1,8 @@
 package query
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -15,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spanloom/spanloom/internal/envoyspans"
 	"github.com/spanloom/spanloom/process"
 	"github.com/spanloom/spanloom/receive"
 	"github.com/spanloom/spanloom/receive/otlp"
@@ -24,38 +22,12 @@ import (
 	"github.com/spanloom/spanloom/store/mem"
 )
 
-// recorded reads what real Envoys sent: folder -> bodies in the order they came.
+// recorded is what real Envoys sent: folder -> bodies in the order they came.
 func recorded(t testing.TB) map[string][][]byte {
 	t.Helper()
-	f, err := os.Open("../test/testdata/envoy-spans.tar.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := make(map[string][]byte)
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.HasSuffix(h.Name, ".pb") || strings.HasSuffix(h.Name, "zipkin.json") || strings.HasSuffix(h.Name, "zipkin-json.json") {
-			if files[h.Name], err = io.ReadAll(r); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 	out := make(map[string][][]byte)
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		parts := strings.Split(name, "/")
-		folder := strings.Join(parts[len(parts)-4:len(parts)-2], "/")
-		out[folder] = append(out[folder], files[name])
+	for _, r := range envoyspans.Requests(t) {
+		out[r.Folder] = append(out[r.Folder], r.Body)
 	}
 	return out
 }

@@ -43,7 +43,7 @@ var arrows = []struct {
 }
 
 // everyone may import these.
-var everyone = []string{"internal/problem", "internal/wait", "internal/nearest", "internal/faultfs", "store/match"}
+var everyone = []string{"internal/problem", "internal/wait", "internal/nearest", "internal/faultfs", "internal/envoyspans", "store/match"}
 
 func TestArrowsPointOneWay(t *testing.T) {
 	out, err := exec.Command("go", "list", "-e", "-f", `{{.ImportPath}} {{join .Imports ","}}`, module+"...").Output()

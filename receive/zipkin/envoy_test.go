@@ -1,44 +1,26 @@
 package zipkin
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
-	"io"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/spanloom/spanloom/internal/envoyspans"
 	"github.com/spanloom/spanloom/span"
 )
 
-// envoyBodies are request bodies as Envoy 1.36 and 1.40 under Istio sent them, by path.
+// envoyBodies are Zipkin's request bodies as Envoy 1.36 and 1.40 under Istio sent them, by path.
 func envoyBodies(t testing.TB) map[string][]byte {
-	f, err := os.Open("testdata/envoy-spans.tar.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
 	bodies := make(map[string][]byte)
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return bodies
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if bodies[h.Name], err = io.ReadAll(r); err != nil {
-			t.Fatal(err)
+	for _, r := range envoyspans.Requests(t) {
+		if r.Proto == "zipkin" {
+			bodies[r.Folder+"/"+r.File] = r.Body
 		}
 	}
+	return bodies
 }
 
 func TestEnvoyBodies(t *testing.T) {

@@ -3,14 +3,9 @@
 package e2e
 
 import (
-	"archive/tar"
-	"compress/gzip"
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
-	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -19,85 +14,10 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/spanloom/spanloom/internal/envoyspans"
 	"github.com/spanloom/spanloom/internal/wait"
 )
-
-// payload is one recorded export request of a real Envoy.
-type payload struct {
-	File    string            `json:"file"`
-	Proto   string            `json:"proto"`
-	Path    string            `json:"path"`
-	Headers map[string]string `json:"headers"`
-	Spans   int64             `json:"spans"`
-	body    []byte
-}
-
-// payloads reads the archive of everything the recorded meshes sent.
-func payloads(t *testing.T) []payload {
-	t.Helper()
-	f, err := os.Open("../testdata/envoy-spans.tar.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := make(map[string][]byte)
-	for archive := tar.NewReader(z); ; {
-		h, err := archive.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if files[h.Name], err = io.ReadAll(archive); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var all []payload
-	for name, data := range files {
-		if path.Base(name) != "index.json" {
-			continue
-		}
-		var index []payload
-		if err := json.Unmarshal(data, &index); err != nil {
-			t.Fatal(err)
-		}
-		for _, p := range index {
-			p.body = files[path.Join(path.Dir(name), p.File)]
-			if p.body == nil {
-				t.Fatalf("%s names %s, which is not there", name, p.File)
-			}
-			if p.Spans == 0 {
-				p.Spans = listed(t, p.body) // the index does not count protobuf
-			}
-			all = append(all, p)
-		}
-	}
-	if len(all) < 400 {
-		t.Fatalf("only %d payloads in the archive", len(all))
-	}
-	return all
-}
-
-// listed counts the spans of a zipkin.proto3.ListOfSpans: its fields with number 1.
-func listed(t *testing.T, body []byte) (n int64) {
-	t.Helper()
-	for len(body) > 0 {
-		num, typ, size := protowire.ConsumeField(body)
-		if size < 0 || num != 1 || typ != protowire.BytesType {
-			t.Fatalf("no list of spans: field %d of type %d", num, typ)
-		}
-		body = body[size:]
-		n++
-	}
-	return n
-}
 
 // rawCodec sends bytes as they are.
 type rawCodec struct{}
@@ -117,19 +37,19 @@ func TestEveryRecordedPayloadIsTakenWhole(t *testing.T) {
 	}
 	defer conn.Close()
 	var sent int64
-	for _, p := range payloads(t) {
+	for _, p := range envoyspans.Requests(t) {
 		switch {
 		case p.Proto == "otlp-grpc":
 			var answer []byte
-			if err := conn.Invoke(t.Context(), p.Path, &p.body, &answer); err != nil || len(answer) > 0 {
+			if err := conn.Invoke(t.Context(), p.Path, &p.Body, &answer); err != nil || len(answer) > 0 {
 				t.Errorf("%s: %v, answer % x", p.File, err, answer)
 			}
 		case strings.HasPrefix(p.Proto, "otlp"):
-			if code, body := post(t, "http://"+s.OTLPHTTP+p.Path, p.Headers["content-type"], p.body); code != 200 || body != "" {
+			if code, body := post(t, "http://"+s.OTLPHTTP+p.Path, p.Headers["content-type"], p.Body); code != 200 || body != "" {
 				t.Errorf("%s: %d %q", p.File, code, body)
 			}
 		default:
-			if code, body := post(t, "http://"+s.Zipkin+p.Path, p.Headers["content-type"], p.body); code != 202 || body != "" {
+			if code, body := post(t, "http://"+s.Zipkin+p.Path, p.Headers["content-type"], p.Body); code != 202 || body != "" {
 				t.Errorf("%s: %d %q", p.File, code, body)
 			}
 		}
@@ -162,9 +82,9 @@ func TestEveryRecordedPayloadIsTakenWhole(t *testing.T) {
 	}
 
 	// M6: the body decides, whatever the path says; and the path is noted.
-	for _, p := range payloads(t) {
+	for _, p := range envoyspans.Requests(t) {
 		if p.Proto == "zipkin" {
-			if code, _ := post(t, "http://"+s.Zipkin+"/zipkin/api/v1/spans", "application/json", p.body); code != 202 {
+			if code, _ := post(t, "http://"+s.Zipkin+"/zipkin/api/v1/spans", "application/json", p.Body); code != 202 {
 				t.Errorf("v2 spans on /zipkin/api/v1/spans: %d", code)
 			}
 			break
