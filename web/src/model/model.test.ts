@@ -278,6 +278,19 @@ describe("pasted text", () => {
     const requestId = "0f6d3b1c-9b1f-4a53-9d0e-52f1a2b6c7d8";
     expect(readPasted(requestId)).toEqual({ kind: "request", requestId });
     expect(readPasted(`x-request-id: ${requestId.toUpperCase()}`)).toEqual({ kind: "request", requestId });
+    expect(readPasted(`-H 'x-request-id: ${requestId}'`)).toEqual({ kind: "request", requestId });
+    expect(readPasted(`x-request-id: ${id}`)).toEqual({ kind: "request", requestId: id });
+    expect(readPasted("x-request-id: ")).toBeUndefined();
+  });
+  test("lines of headers", () => {
+    const b3 = `X-B3-SpanId: 00f067aa0ba902b7\r\nX-B3-TraceId: ${id}\nX-B3-Sampled: 1`;
+    expect(readPasted(b3)).toEqual({ kind: "trace", traceId: id });
+    expect(readPasted("host: example.com\naccept: */*")).toBeUndefined();
+    expect(readPasted(`> traceparent: 00-${id}-00f067aa0ba902b7-01`)).toEqual({
+      kind: "trace",
+      traceId: id,
+      spanId: "00f067aa0ba902b7",
+    });
   });
   test("canonical ids", () => {
     expect(canonicalId("0xAB", 16)).toBe("00000000000000ab");

@@ -2,6 +2,7 @@ import { useMemo } from "react";
 import { Link } from "wouter";
 import type { Service } from "../api/types";
 import { useI18n } from "../i18n";
+import { isLoopback } from "../model/address";
 import { change } from "../model/colour";
 import {
   type Column,
@@ -22,7 +23,7 @@ import { Empty, ErrorNotice, Loading, PanelBoundary, PartialNotice } from "../sh
 import { useTitle } from "../shell/title";
 import { useUrlState } from "../shell/url";
 import css from "./Overview.module.css";
-import { Receiving } from "./Receiving";
+import { Receiving, sum } from "./Receiving";
 import { Sparkline } from "./Sparkline";
 import { sortServices } from "./sort";
 
@@ -141,6 +142,7 @@ function Nothing({ view, setView, any }: { view: OverviewView; setView: SetView;
   const last = Math.max(...receivers.map((r) => instantMs(r.lastTime)).filter(Number.isFinite));
   const stored = (status.data?.store.spans ?? 0) > 0;
   if (!Number.isFinite(last) && !stored) {
+    const refused = receivers.reduce((n, r) => n + sum(r.refused), 0);
     return (
       <Empty title={t.overview.emptyNothing}>
         <p>{t.overview.emptyNothingHelp}</p>
@@ -151,6 +153,16 @@ function Nothing({ view, setView, any }: { view: OverviewView; setView: SetView;
             </li>
           ))}
         </ul>
+        {receivers.length > 0 && receivers.every((r) => isLoopback(r.address)) ? (
+          <p>
+            {t.overview.emptyLoopback} <code>--listen-host 0.0.0.0</code>
+          </p>
+        ) : null}
+        {refused > 0 ? (
+          <p>
+            <Link href="/status">{t.overview.emptyRefused(f.integer(refused))}</Link>
+          </p>
+        ) : null}
       </Empty>
     );
   }

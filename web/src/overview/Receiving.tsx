@@ -32,7 +32,7 @@ function Cells({ status }: { status: Status }) {
       <div className={css["cell"]}>
         <div className={css["label"]}>{t.status.store}</div>
         <div className={css["figure"]}>
-          {f.integer(store.spans ?? 0)} <span className={css["unit"]}>{t.overview.colSpans}</span>
+          {f.integer(store.spans ?? 0)} <span className={css["unit"]}>{t.overview.spansKept}</span>
         </div>
         {store.refusing ? (
           <Link href="/status" className={`${css["note"]} ${css["bad"]}`} title={store.refusing}>

@@ -1,5 +1,6 @@
 import type { Receipts, Status } from "../api/types";
 import { type I18n, useI18n } from "../i18n";
+import { isLoopback } from "../model/address";
 import { instantMs } from "../model/time";
 import { reasons } from "../overview/Receiving";
 import { controls } from "../shell/controls";
@@ -188,11 +189,6 @@ function Counted({ text, bad }: { text: string; bad?: boolean }) {
   return <td className={bad ? controls["error"] : controls["warn"]}>{text}</td>;
 }
 
-/** Whether an address can be reached from other machines. */
-function isOpen(address: string): boolean {
-  return !/^(127\.|\[?::1\]?:|localhost:)/.test(address);
-}
-
 function ListenerTable({ status }: { status: Status }) {
   const { t } = useI18n();
   return (
@@ -219,7 +215,7 @@ function ListenerTable({ status }: { status: Status }) {
                 <td>
                   {l.authenticated ? (
                     t.status.yes
-                  ) : isOpen(l.address ?? "") ? (
+                  ) : !isLoopback(l.address ?? "") ? (
                     <span className={css["open"]}>
                       <Icon name="warning" size={14} /> {t.status.open}
                     </span>
@@ -263,11 +259,15 @@ function Senders({ receipts }: { receipts: Receipts }) {
             <tbody>
               {items.map((r) => {
                 const last = instantMs(r.lastTime);
+                const spoke = last > 0; // a sender whose bodies were all refused has no last span
+                const named = !r.workload.startsWith("sender ");
                 return (
                   <tr key={`${r.workload} ${r.sender} ${r.protocol}`}>
-                    <td>{r.workload}</td>
+                    <td className={named ? undefined : controls["muted"]}>
+                      {named ? r.workload : t.status.noWorkload}
+                    </td>
                     <td>
-                      <code>{r.sender}</code>
+                      <code>{r.sender || r.workload.replace(/^sender /, "")}</code>
                     </td>
                     <td>{t.protocol[r.protocol] ?? r.protocol}</td>
                     <td className={controls["number"]}>{f.integer(r.spans)}</td>
@@ -275,7 +275,9 @@ function Senders({ receipts }: { receipts: Receipts }) {
                     <td className={controls["number"]}>
                       {f.number(r.spansPerRequest ?? r.spans / Math.max(1, r.requests))}
                     </td>
-                    <td title={f.utc(last)}>{Number.isFinite(last) ? f.ago(last, Date.now()) : ""}</td>
+                    <td title={spoke ? f.utc(last) : undefined}>
+                      {spoke ? f.ago(last, Date.now()) : t.status.none}
+                    </td>
                     <Counted text={counts(r.refused, i18n)} bad />
                     <Counted text={counts(r.misuses, i18n)} />
                   </tr>
