@@ -43,6 +43,9 @@ func (b *Budget) Take(n int64) bool {
 // Give returns n bytes.
 func (b *Budget) Give(n int64) { b.used.Add(-n) }
 
+// TooMuch reports that one request, body and batch together, wants more than it could get even with few others beside it.
+func (b *Budget) TooMuch(n int64) bool { return n > b.max/4*3 }
+
 // Used is the bytes reserved now.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
@@ -52,6 +55,12 @@ func (b *Budget) Max() int64 { return b.max }
 // ErrBusy is the problem of a budget that is used up.
 func ErrBusy() *problem.Problem {
 	return problem.New(problem.Overloaded, "too many bytes in flight", "retry; if it stays, raise --max-memory or send less at once")
+}
+
+// ErrOutgrown is the problem of a request that is TooMuch: a retry can't mend it.
+func ErrOutgrown(b *Budget) *problem.Problem {
+	return problem.New(problem.TooLarge, fmt.Sprintf("the body and its spans need more than %d bytes at once", b.max/4*3),
+		"send smaller batches or raise --max-memory")
 }
 
 // pooledBody is the largest buffer kept for reuse.
@@ -124,10 +133,14 @@ func (in *Intake) fill(body *Body, from io.Reader, encoding string, length int64
 	}
 	for {
 		if len(buf) == cap(buf) {
-			if !body.reserve(int64(cap(buf))) {
+			size := 2 * cap(buf)
+			if need := length + 1; src == io.Reader(&wire) && need > int64(len(buf)) && need < int64(size) {
+				size = int(need) // the announced end, and room to see that it is the end
+			}
+			if !body.reserve(int64(size - cap(buf))) {
 				return TooBusy, ErrBusy()
 			}
-			bigger := make([]byte, len(buf), 2*cap(buf))
+			bigger := make([]byte, len(buf), size)
 			copy(bigger, buf)
 			buf = bigger
 		}

@@ -120,9 +120,12 @@ func (t *task) decodeFrame(payload []byte, compressed bool, encoding string) (re
 		defer body.Done()
 		payload = body.Bytes
 	}
-	if err := t.dec.Protobuf(t.batch, payload); err != nil {
-		if problem.Of(err).Kind == problem.Overloaded {
+	if err := t.protobuf(payload); err != nil {
+		switch problem.Of(err).Kind {
+		case problem.Overloaded:
 			return receive.TooBusy, err
+		case problem.TooLarge:
+			return receive.BodyTooLarge, err
 		}
 		return receive.Malformed, err
 	}

@@ -132,7 +132,7 @@ func (s *traceService) take(ctx context.Context, m *message) (any, error) {
 	t := s.begin()
 	defer t.done()
 	t.nHead, t.size = copy(t.head[:], body), len(body)
-	err := t.dec.Protobuf(t.batch, body)
+	err := t.protobuf(body)
 	m.free()
 	s.in.Budget.Give(size)
 	if err != nil {

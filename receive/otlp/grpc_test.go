@@ -177,22 +177,22 @@ func TestGRPCBudget(t *testing.T) {
 	in := newIntake(new(sink))
 	in.Budget = receive.NewBudget(unread)
 	c := listenGRPC(t, in, GRPCOptions{})
-	refused := func(body []byte) {
+	refused := func(body []byte, retries int) {
 		t.Helper()
-		if _, err := export(t, c, body); status.Code(err) != codes.ResourceExhausted || len(status.Convert(err).Details()) != 1 {
+		if _, err := export(t, c, body); status.Code(err) != codes.ResourceExhausted || len(status.Convert(err).Details()) != retries {
 			t.Errorf("%v", err)
 		}
 	}
-	refused(bytes.Repeat(request(goodSpan("a")), 1000))                // the message
-	refused(request(goodSpan("a"), lv(2, bytes.Repeat(lv(11), 4000)))) // the batch
+	refused(bytes.Repeat(request(goodSpan("a")), 1000), 1)                // the message
+	refused(request(goodSpan("a"), lv(2, bytes.Repeat(lv(11), 4000))), 0) // the batch, which never fits
 	if in.Budget.Take(1) {
-		refused(request(goodSpan("a"))) // anything
+		refused(request(goodSpan("a")), 1) // anything
 		in.Budget.Give(1)
 	}
 	if _, err := export(t, c, request(goodSpan("a"))); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
-	if in.Ledger.Totals(span.ProtocolOTLPGRPC).Refused[receive.TooBusy] != 3 || in.Budget.Used() != 0 {
+	if n := in.Ledger.Totals(span.ProtocolOTLPGRPC).Refused; n[receive.TooBusy] != 2 || n[receive.BodyTooLarge] != 1 || in.Budget.Used() != 0 {
 		t.Errorf("refused %v, used %d", in.Ledger.Totals(span.ProtocolOTLPGRPC).Refused, in.Budget.Used())
 	}
 }

@@ -246,9 +246,14 @@ func TestHTTPBudget(t *testing.T) {
 	if got := post(bytes.Repeat(request(goodSpan("a")), 1000)); got != 429 {
 		t.Errorf("a large request: %d", got)
 	}
-	if got := post(lv(1, lv(2, bytes.Repeat(lv(2, lv(11)), 2000)))); got != 429 {
-		t.Errorf("a request that blows up: %d", got)
+	if got := post(lv(1, lv(2, bytes.Repeat(lv(2, lv(11)), 2000)))); got != 413 {
+		t.Errorf("a request that blows up: %d, a retry does not mend it", got)
 	}
+	in.Budget.Take(8 << 10)
+	if got := post(bytes.Repeat(request(goodSpan("a")), 200)); got != 429 {
+		t.Errorf("a request beside others: %d, a retry mends it", got)
+	}
+	in.Budget.Give(8 << 10)
 	if in.Budget.Used() != 0 {
 		t.Errorf("%d bytes not given back", in.Budget.Used())
 	}

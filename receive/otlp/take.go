@@ -27,6 +27,7 @@ type task struct {
 	nHead  int
 	size   int // of the body
 	budget int64
+	alone  bool // the batch asked for more than one request may have
 }
 
 func (rc *receiver) begin() *task {
@@ -35,7 +36,7 @@ func (rc *receiver) begin() *task {
 		t = &task{rc: rc}
 		t.dec.Room = t.room
 	}
-	t.batch, t.nHead, t.size, t.budget = rc.in.Batch(), 0, 0, 0
+	t.batch, t.nHead, t.size, t.budget, t.alone = rc.in.Batch(), 0, 0, 0, false
 	return t
 }
 
@@ -50,10 +51,22 @@ func (t *task) done() {
 // room is the decoder's.
 func (t *task) room(bytes int) bool {
 	if !t.rc.in.Budget.Take(int64(bytes)) {
+		t.alone = t.rc.in.Budget.TooMuch(int64(t.size) + t.budget + int64(bytes))
 		return false
 	}
 	t.budget += int64(bytes)
 	return true
+}
+
+// protobuf reads a body or a part of it.
+func (t *task) protobuf(body []byte) error { return t.outgrown(t.dec.Protobuf(t.batch, body)) }
+
+// outgrown tells a batch that will never fit the budget from one that does not fit now.
+func (t *task) outgrown(err error) error {
+	if err != nil && t.alone && problem.Of(err).Kind == problem.Overloaded {
+		return receive.ErrOutgrown(t.rc.in.Budget)
+	}
+	return err
 }
 
 // form is how a body is encoded.
@@ -75,13 +88,13 @@ func (t *task) decode(body []byte, announced form) (mislabelled bool, err error)
 		looks = protobufForm
 	}
 	if looks == jsonForm {
-		return looks != announced, t.dec.JSON(t.batch, body)
+		return looks != announced, t.outgrown(t.dec.JSON(t.batch, body))
 	}
-	err = t.dec.Protobuf(t.batch, body)
+	err = t.protobuf(body)
 	if err != nil && firstOf(body) == '{' {
 		// A line feed before JSON is also protobuf's most usual first byte: only now it is clear.
 		t.batch.Reset()
-		return announced != jsonForm, t.dec.JSON(t.batch, body)
+		return announced != jsonForm, t.outgrown(t.dec.JSON(t.batch, body))
 	}
 	return looks != announced, err
 }
@@ -126,7 +139,11 @@ func (t *task) why() string {
 func (t *task) refuse(p span.Protocol, sender netip.Addr, err error) *problem.Problem {
 	pr := problem.Of(err)
 	reason := receive.Malformed
-	if pr.Kind != problem.Invalid {
+	switch pr.Kind {
+	case problem.Invalid:
+	case problem.TooLarge:
+		reason = receive.BodyTooLarge
+	default:
 		reason = receive.TooBusy
 	}
 	return t.rc.in.Refuse(p, sender, reason, t.size, t.head[:t.nHead], pr)

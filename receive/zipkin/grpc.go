@@ -63,9 +63,12 @@ func (g *grpcService) take(ctx context.Context, request *emptypb.Empty) (any, er
 	defer g.in.Release(b)
 
 	if _, err := wk.Decode(b, body, Proto3); err != nil {
-		pr := problem.Of(err)
-		if pr.Kind == problem.Overloaded {
+		pr := wk.problem(err)
+		switch pr.Kind {
+		case problem.Overloaded:
 			return nil, g.refuse(sender, receive.TooBusy, body, pr)
+		case problem.TooLarge:
+			return nil, g.refuse(sender, receive.BodyTooLarge, body, pr)
 		}
 		countRefused(g.in, b, sender, len(body), wk.head(), pr)
 		return nil, grpcError(pr)

@@ -121,7 +121,7 @@ func (h *handler) post(w http.ResponseWriter, r *http.Request, version Format, o
 
 	report, err := wk.Decode(b, body.Bytes, announced)
 	if err != nil {
-		pr := problem.Of(err)
+		pr := wk.problem(err)
 		status := pr.Kind.HTTPStatus()
 		if reason := unfit(report, pr, isKnown); reason != "" {
 			if reason == receive.BadContentType {
@@ -159,6 +159,8 @@ func unfit(report Report, pr *problem.Problem, isKnown bool) receive.Reason {
 	switch {
 	case pr.Kind == problem.Overloaded:
 		return receive.TooBusy
+	case pr.Kind == problem.TooLarge:
+		return receive.BodyTooLarge
 	case report.Format != FormatUnknown:
 		return ""
 	case !isKnown:

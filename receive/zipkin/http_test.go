@@ -298,8 +298,15 @@ func TestBatchBudget(t *testing.T) {
 	body := "[" + strings.Repeat(`{"traceId":"1","id":"1"},`, 80000) + `{"traceId":"1","id":"1"}]`
 	w := httptest.NewRecorder()
 	Handler(in, Options{}).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/api/v2/spans", strings.NewReader(body)))
-	if w.Code != http.StatusTooManyRequests || to.spans() != 0 || in.Budget.Used() != 0 {
-		t.Errorf("%d %q, %d spans, %d bytes held", w.Code, w.Body, to.spans(), in.Budget.Used())
+	if w.Code != http.StatusRequestEntityTooLarge || w.Header().Get("Retry-After") != "" || to.spans() != 0 || in.Budget.Used() != 0 {
+		t.Errorf("a body that never fits: %d %q, %d spans, %d bytes held", w.Code, w.Body, to.spans(), in.Budget.Used())
+	}
+	in.Budget = receive.NewBudget(40 << 20)
+	in.Budget.Take(33 << 20)
+	w = httptest.NewRecorder()
+	Handler(in, Options{}).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/api/v2/spans", strings.NewReader(body)))
+	if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" || to.spans() != 0 || in.Budget.Used() != 33<<20 {
+		t.Errorf("a body beside others: %d %q, %d spans, %d bytes held", w.Code, w.Body, to.spans(), in.Budget.Used())
 	}
 	in.Budget = receive.NewBudget(256 << 20)
 	w = httptest.NewRecorder()

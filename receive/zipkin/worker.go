@@ -19,6 +19,7 @@ type worker struct {
 	// What the batch may grow beyond the usual multiple of its body is taken from the budget.
 	budget      *receive.Budget
 	free, taken int64
+	alone       bool // it asked for more than one request may have
 }
 
 type workerPool struct{ pool sync.Pool }
@@ -31,7 +32,7 @@ func (p *workerPool) get(in *receive.Intake, body []byte) *worker {
 	}
 	w.Strict, w.size = in.Strict, len(body)
 	w.nKept = copy(w.kept[:], body)
-	w.budget, w.free, w.taken = in.Budget, 4*int64(len(body))+minFree, 0
+	w.budget, w.free, w.taken, w.alone = in.Budget, int64(len(body))+minFree, 0, false
 	return w
 }
 
@@ -43,11 +44,20 @@ func (p *workerPool) put(w *worker) {
 }
 
 const (
-	minFree    = 1 << 20 // what every batch may hold without asking
+	minFree    = 1 << 20 // what every batch may hold without asking, besides as much as its body
 	pooledBody = 1 << 20 // a worker holds arrays and views as large as its body: after a larger one it is not kept
 )
 
 func (w *worker) head() []byte { return w.kept[:w.nKept] }
+
+// problem words the decoder's error: a batch that will never fit the budget is not one that does not fit now.
+func (w *worker) problem(err error) *problem.Problem {
+	pr := problem.Of(err)
+	if w.alone && pr.Kind == problem.Overloaded {
+		return receive.ErrOutgrown(w.budget)
+	}
+	return pr
+}
 
 // fits is the decoder's room.
 func (w *worker) fits(b *span.Batch) bool {
@@ -57,6 +67,7 @@ func (w *worker) fits(b *span.Batch) bool {
 	}
 	need += minFree
 	if !w.budget.Take(need) {
+		w.alone = w.budget.TooMuch(int64(w.size) + w.taken + need)
 		return false
 	}
 	w.taken += need
