@@ -162,11 +162,11 @@ func Settings() []Setting {
 	reload := func(s Setting) Setting { s.Reload = true; return s }
 
 	rows := []Setting{
-		{Name: "listen-host", Default: "127.0.0.1", Value: "host", Help: "host of every listener whose address names none (image and chart: 0.0.0.0)", set: text(func(c *Config) *string { return &c.ListenHost })},
+		{Name: "listen-host", Default: "127.0.0.1", Value: "host", Help: "host of every listener whose address names none; 0.0.0.0 lets other machines in", set: text(func(c *Config) *string { return &c.ListenHost })},
 		{Name: "http-addr", Default: ":16686", Value: "host:port or off", Help: "UI, own API and Jaeger HTTP API", set: addr(func(c *Config) *string { return &c.HTTPAddr })},
-		{Name: "jaeger-grpc-addr", Default: ":16685", Value: "host:port or off", Help: "Jaeger gRPC query API (no version serves it yet: the port stays closed)", set: addr(func(c *Config) *string { return &c.JaegerGRPC })},
-		{Name: "tempo-addr", Default: ":3200", Value: "host:port or off", Help: "Tempo HTTP API (no version serves it yet: the port stays closed)", set: addr(func(c *Config) *string { return &c.TempoAddr })},
-		{Name: "tempo-grpc-addr", Default: ":9095", Value: "host:port or off", Help: "Tempo StreamingQuerier (no version serves it yet: the port stays closed)", set: addr(func(c *Config) *string { return &c.TempoGRPC })},
+		{Name: "jaeger-grpc-addr", Default: ":16685", Value: "host:port or off", Help: "Jaeger gRPC query API (not served by this version: the port stays closed)", set: addr(func(c *Config) *string { return &c.JaegerGRPC })},
+		{Name: "tempo-addr", Default: ":3200", Value: "host:port or off", Help: "Tempo HTTP API (not served by this version: the port stays closed)", set: addr(func(c *Config) *string { return &c.TempoAddr })},
+		{Name: "tempo-grpc-addr", Default: ":9095", Value: "host:port or off", Help: "Tempo StreamingQuerier (not served by this version: the port stays closed)", set: addr(func(c *Config) *string { return &c.TempoGRPC })},
 		{Name: "zipkin-addr", Default: ":9411", Value: "host:port or off", Help: "Zipkin receiver", set: addr(func(c *Config) *string { return &c.ZipkinAddr })},
 		{Name: "otlp-grpc-addr", Default: ":4317", Value: "host:port or off", Help: "OTLP gRPC receiver", set: addr(func(c *Config) *string { return &c.OTLPGRPCAddr })},
 		{Name: "otlp-http-addr", Default: ":4318", Value: "host:port or off", Help: "OTLP HTTP receiver", set: addr(func(c *Config) *string { return &c.OTLPHTTPAddr })},
@@ -175,9 +175,9 @@ func Settings() []Setting {
 		{Name: "data-dir", Default: "./spanloom-data", Value: "folder", Help: "folder of the embedded engine; locked by one process", set: text(func(c *Config) *string { return &c.DataDir })},
 		{Name: "store", Default: "local", Value: "local or memory", Help: "engine: local keeps a durable log, memory forgets on restart", set: oneOf(func(c *Config) *string { return &c.Store }, "local", "memory")},
 		{Name: "retention", Default: "15d", Value: "duration such as 12h or 15d", Help: "how long spans are kept at most", set: func(c *Config, v string) (err error) { c.Retention, err = ParseDuration(v); return err }},
-		{Name: "max-disk", Default: "80%", Value: "size such as 20GiB, or a share of the volume", Help: "ingest refuses before the data folder grows beyond", set: size(func(c *Config) *Size { return &c.MaxDisk })},
+		{Name: "max-disk", Default: "80%", Value: "size such as 20GiB, or a share of the volume", Help: "the oldest spans go before the data folder grows beyond", set: size(func(c *Config) *Size { return &c.MaxDisk })},
 		{Name: "max-memory", Default: "80%", Value: "size such as 400MiB, or a share of the cgroup limit", Help: "memory the process plans with; half of it holds spans", set: size(func(c *Config) *Size { return &c.MaxMemory })},
-		{Name: "wal-sync", Default: "1s", Value: "always, or a duration", Help: "always answers a sender only after fsync; else the log is synced so often (a killed process loses nothing either way)", set: func(c *Config, v string) error {
+		{Name: "wal-sync", Default: "1s", Value: "a duration, or always", Help: "always answers a sender only after fsync; else the log is synced so often (a killed process loses nothing either way)", set: func(c *Config, v string) error {
 			if v != "always" {
 				d, err := ParseDuration(v)
 				if err != nil {
@@ -191,7 +191,7 @@ func Settings() []Setting {
 			return nil
 		}},
 		yes("strict-ingest", "false", "refuse what the original receivers refuse (wrong paths, wrong protocol on a port)", func(c *Config) *bool { return &c.Strict }),
-		reload(Setting{Name: "auth-token-file", Default: "", Value: "file", Help: "bearer tokens, a line each: `role token` with role ingest, read or admin", set: text(func(c *Config) *string { return &c.AuthTokenFile })}),
+		reload(Setting{Name: "auth-token-file", Default: "", Value: "file", Help: "bearer tokens, a line each: 'role token' with role ingest, read or admin", set: text(func(c *Config) *string { return &c.AuthTokenFile })}),
 		list("auth-exempt", "", "listener", "listener that needs no token although auth-token-file is set (zipkin, otlp-grpc, otlp-http); repeatable", func(c *Config) *[]string { return &c.AuthExempt }),
 		reload(Setting{Name: "tls-cert", Default: "", Value: "PEM file", Help: "certificate of every listener without its own", set: text(func(c *Config) *string { return &c.TLS.Cert })}),
 		reload(Setting{Name: "tls-key", Default: "", Value: "PEM file", Help: "key of tls-cert", set: text(func(c *Config) *string { return &c.TLS.Key })}),
@@ -203,7 +203,7 @@ func Settings() []Setting {
 			c.BasePath = strings.TrimSuffix(v, "/") + "/"
 			return nil
 		}},
-		{Name: "external-url", Default: "", Value: "URL", Help: "where users reach the UI, for links", set: text(func(c *Config) *string { return &c.ExternalURL })},
+		{Name: "external-url", Default: "", Value: "URL", Help: "where users reach the UI through a proxy: its host and origin are let in", set: text(func(c *Config) *string { return &c.ExternalURL })},
 		{Name: "frame-ancestors", Default: "'self'", Value: "CSP sources", Help: "who may embed the UI (Kiali, Grafana)", set: text(func(c *Config) *string { return &c.FrameAncestor })},
 		list("trusted-proxy", "", "CIDR", "proxy whose X-Forwarded-For names the sender; repeatable", func(c *Config) *[]string { return &c.TrustedProxy }),
 		list("cors-origin", "", "origin, * as wildcard", "origin of browsers that may send OTLP; repeatable", func(c *Config) *[]string { return &c.CORSOrigins }),

@@ -21,8 +21,9 @@ func settingFlags(cmd *cobra.Command) func() (*config.Config, error) {
 	flags := cmd.Flags()
 	flags.StringVar(&file, "config", "", "YAML file with settings")
 	for _, s := range config.Settings() {
-		f := flags.VarPF(&settingValue{setting: s, given: given}, s.Name, "", s.Help)
+		f := flags.VarPF(&settingValue{setting: s, given: given}, s.Name, "", usage(s))
 		f.DefValue = s.Default
+		f.Hidden = ofOneListener(s.Name)
 		if s.IsBool() {
 			f.NoOptDefVal = "true"
 		}
@@ -35,6 +36,43 @@ func settingFlags(cmd *cobra.Command) func() (*config.Config, error) {
 	}
 }
 
+// usage is the help of a flag: what the setting does and, where the placeholder does not say it, which values it takes.
+func usage(s config.Setting) string {
+	help := strings.ReplaceAll(s.Help, "`", "'") // pflag takes what stands in backquotes for the placeholder
+	if s.IsBool() || placeholder(s) != "value" {
+		return help
+	}
+	return help + " [" + s.Value + "]"
+}
+
+// placeholder is what stands behind a flag's name in the help: the kind of value where one word says it.
+func placeholder(s config.Setting) string {
+	switch {
+	case s.IsBool():
+		return "bool"
+	case strings.ContainsAny(s.Value, " ,:"):
+		return "value"
+	}
+	return s.Value
+}
+
+// ofOneListener tells the certificate settings of single listeners: too many to list, so settingHelp says what they are called.
+func ofOneListener(name string) bool {
+	for _, l := range config.Listeners {
+		if strings.HasPrefix(name, "tls-"+l+"-") {
+			return true
+		}
+	}
+	return false
+}
+
+// settingHelp stands in the help of every command that takes settings.
+func settingHelp() string {
+	return "Each flag of a setting is also a key of the file given with --config (http-addr: for --http-addr) and a variable\n" +
+		"(SPANLOOM_HTTP_ADDR). A listener can have a certificate of its own: --tls-LISTENER-cert, -key and -client-ca, where LISTENER is\n" +
+		strings.Join(config.Listeners, ", ") + "."
+}
+
 // settingValue collects what the command line says; config.Load parses it, so that all sources give the same errors.
 type settingValue struct {
 	setting config.Setting
@@ -44,7 +82,7 @@ type settingValue struct {
 var _ pflag.Value = (*settingValue)(nil)
 
 func (v *settingValue) String() string { return strings.Join(v.given[v.setting.Name], ",") }
-func (v *settingValue) Type() string   { return "value" }
+func (v *settingValue) Type() string   { return placeholder(v.setting) }
 func (v *settingValue) Set(s string) error {
 	if !v.setting.IsList() {
 		v.given[v.setting.Name] = nil
@@ -58,7 +96,9 @@ func configCommand() *cobra.Command {
 	check := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Read and check settings without starting anything",
-		Args:  cobra.MaximumNArgs(1),
+		Long: "Reads flags, environment and file as `spanloom serve` does and says what is wrong. Exit code 1 means that something is.\n" +
+			"Certificates and the token file are only read by serve itself.\n\n" + settingHelp(),
+		Args: cobra.MaximumNArgs(1),
 	}
 	load := settingFlags(check)
 	check.RunE = func(cmd *cobra.Command, args []string) error {

@@ -23,7 +23,7 @@ func demoCommand() *cobra.Command {
 		Short: "Start Spanloom with a mesh of real Envoys and traffic",
 		Long: "Starts Spanloom and, reporting to it, an ingress gateway and seven sidecars (real Envoys, configured as Istio does) around small\n" +
 			"services shaped like Bookinfo, with steady traffic: good requests, retries, timeouts, errors, gRPC, an external host.\n" +
-			"Everything listens on loopback. Takes the settings of `spanloom serve`; spans go to a folder of their own unless --data-dir is given.",
+			"Everything listens on loopback. Takes the settings of `spanloom serve`; spans go to a folder of their own unless --data-dir is given.\n\n" + settingHelp(),
 		Args: cobra.NoArgs,
 	}
 	load := settingFlags(cmd)

@@ -46,6 +46,6 @@ func getCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "give up after")
-	cmd.Flags().StringArrayVarP(&headers, "header", "H", nil, "header `Name: value`; repeatable")
+	cmd.Flags().StringArrayVarP(&headers, "header", "H", nil, "a `header` such as 'Authorization: Bearer …'; repeatable")
 	return cmd
 }

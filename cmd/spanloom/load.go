@@ -80,7 +80,7 @@ func loadVerifyCommand() *cobra.Command {
 	f.StringVar(&o.URL, "url", "", "UI and own API (default http://127.0.0.1:16686); a base path belongs to it")
 	f.StringVar(&o.JaegerURL, "jaeger-url", "", "what stands before /api/traces (default: --url)")
 	f.StringVar(&o.Endpoints, "endpoints", "", "endpoints.json of a server or its data folder, instead of --url")
-	f.StringVar(&o.Manifest, "manifest", load.DefaultManifest, "as `load send` wrote it; several, separated by commas, add up")
+	f.StringVar(&o.Manifest, "manifest", load.DefaultManifest, "as load send wrote it; several, separated by commas, add up")
 	f.IntVar(&o.Sample, "sample", 200, "traces compared in every field")
 	f.BoolVar(&o.All, "all", false, "also compare the span ids of every trace")
 	f.BoolVar(&o.Exact, "exact", false, "the server must hold nothing but these spans")

@@ -22,7 +22,7 @@ func TestExitCodesAndErrors(t *testing.T) {
 		switch {
 		case r.URL.Path == "/echo":
 			_, _ = w.Write([]byte(r.Header.Get("X-Test")))
-		case strings.HasSuffix(r.URL.Path, "/traces/abc"):
+		case strings.HasSuffix(r.URL.Path, "/traces/abc"), strings.HasSuffix(r.URL.Path, "/traces/00000000000000000000000000000abc"):
 			_, _ = w.Write([]byte(`{"traceId":"0abc","duration":2500000,"spanCount":2,"errorCount":1,"services":[{"name":"web"},{"name":"api"}],"names":["get /","query"],
 				"spans":{"id":["01","02"],"parent":[-1,0],"start":[0,1000],"duration":[2500000,900],"service":[0,1],"name":[0,1],"kind":[2,3],"flags":[2,1]},"warnings":[]}`))
 		default:
@@ -57,7 +57,8 @@ func TestExitCodesAndErrors(t *testing.T) {
 		{[]string{"get", "http://127.0.0.1:1/"}, 2, "refused"},
 		{[]string{"get", server.URL, "-H", "nonsense"}, 2, "Name: value"},
 		{[]string{"trace", "abc", "--server", server.URL}, 0, "web get /  +0s 2.5ms proxy\n  api query  +1µs 1µs error"},
-		{[]string{"trace", "def", "--server", server.URL}, 1, "no such trace it may still arrive"},
+		{[]string{"trace", "def", "--server", server.URL}, 1, "no such trace (it may still arrive)"},
+		{[]string{"trace", "traceparent: 00-00000000000000000000000000000abc-00f067aa0ba902b7-01", "--server", server.URL}, 0, "trace 0abc: 2.5ms, 2 spans, 1 error, 2 services"},
 		{[]string{"trace", "abc", "--server", "http://127.0.0.1:1"}, 2, "is `spanloom serve` running"},
 		{[]string{"fsck", "--data-dir", "does-not-exist"}, 2, "does-not-exist"},
 		{[]string{"fsck", "--data-dir", t.TempDir()}, 0, "0 damaged parts"},

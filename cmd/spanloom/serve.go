@@ -14,6 +14,7 @@ func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Receive, keep, find and show spans",
+		Long:  "Receives, keeps, finds and shows spans until it is told to stop (Ctrl-C, SIGTERM).\n\n" + settingHelp(),
 		Args:  cobra.NoArgs,
 	}
 	load := settingFlags(cmd)

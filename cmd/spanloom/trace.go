@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -47,9 +48,10 @@ func traceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trace ID",
 		Short: "Print a trace of a running Spanloom as a tree",
+		Long:  "Prints a trace of a running Spanloom as a tree. ID is a trace id, a traceparent or a b3 header's value.\nExit code 1 means that the server has no such trace.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			u := strings.TrimSuffix(server, "/") + "/api/spanloom/v1/traces/" + url.PathEscape(args[0])
+			u := strings.TrimSuffix(server, "/") + "/api/spanloom/v1/traces/" + url.PathEscape(traceID(args[0]))
 			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, u, nil)
 			if err != nil {
 				return fmt.Errorf("--server %q: %w", server, err)
@@ -75,14 +77,17 @@ func traceCommand() *cobra.Command {
 					Error struct{ Message, Hint string } `json:"error"`
 				}
 				if json.Unmarshal(body, &e) == nil && e.Error.Message != "" {
-					fmt.Fprintln(cmd.ErrOrStderr(), e.Error.Message, e.Error.Hint)
-				} else {
-					fmt.Fprintln(cmd.ErrOrStderr(), res.Status)
-				}
-				if res.StatusCode == http.StatusNotFound {
+					message := e.Error.Message
+					if e.Error.Hint != "" {
+						message += " (" + e.Error.Hint + ")"
+					}
+					if res.StatusCode != http.StatusNotFound {
+						return errors.New(message)
+					}
+					fmt.Fprintln(cmd.ErrOrStderr(), message)
 					return errFindings
 				}
-				return fmt.Errorf("the server answered %s", res.Status)
+				return fmt.Errorf("%s answered %s (is that a Spanloom? see --server)", server, res.Status)
 			}
 			return printTrace(cmd.OutOrStdout(), body, output)
 		},
@@ -91,6 +96,25 @@ func traceCommand() *cobra.Command {
 	cmd.Flags().StringVar(&tokenFile, "token-file", "", "file with a bearer token of role read")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, json or yaml")
 	return cmd
+}
+
+// traceID takes the trace id out of a traceparent (version-trace-parent-flags) or a b3 header (trace-span-sampled-parent),
+// with or without the header's name; anything else is left for the server to judge.
+func traceID(s string) string {
+	if name, value, ok := strings.Cut(s, ":"); ok {
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case "traceparent", "b3", "x-b3-traceid":
+			s = value
+		}
+	}
+	s = strings.TrimSpace(s)
+	switch parts := strings.Split(s, "-"); {
+	case len(parts) >= 4 && len(parts[0]) == 2 && len(parts[1]) == 32:
+		return parts[1]
+	case len(parts) >= 2 && len(parts[1]) == 16:
+		return parts[0]
+	}
+	return s
 }
 
 func printTrace(out io.Writer, body []byte, output string) error {
@@ -116,7 +140,7 @@ func printTrace(out io.Writer, body []byte, output string) error {
 	if s.MaybeIncomplete {
 		more = ", maybe incomplete"
 	}
-	fmt.Fprintf(out, "trace %s: %s, %d spans, %d errors, %d services%s\n", s.TraceID, duration(s.Duration), s.SpanCount, s.ErrorCount, len(s.Services), more)
+	fmt.Fprintf(out, "trace %s: %s, %s, %s, %s%s\n", s.TraceID, duration(s.Duration), count(s.SpanCount, "span"), count(s.ErrorCount, "error"), count(len(s.Services), "service"), more)
 	depth := make([]int, len(s.Spans.ID))
 	for i, parent := range s.Spans.Parent {
 		if parent >= 0 {
@@ -140,6 +164,13 @@ func printTrace(out io.Writer, body []byte, output string) error {
 		fmt.Fprintf(out, "%s: %s\n", w.Kind, w.Message)
 	}
 	return nil
+}
+
+func count(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 func duration(ns int64) string {
