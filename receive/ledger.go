@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spanloom/spanloom/span"
 )
@@ -43,7 +44,9 @@ const (
 	otherWorkload  = "(other)"
 	logEvery       = 10 * time.Second
 	maxLogKeys     = 1_000
-	partRows       = 200 // rows a saved part, far below the size of a document
+	partBytes      = 48 << 10 // rows of a saved part, below the size of a document
+	maxWorkload    = 256      // bytes of a workload's name; the rest is cut: names come from strangers
+	maxMessage     = 500      // bytes of a kept and logged message
 	receiptsPrefix = "receipts/"
 )
 
@@ -165,6 +168,7 @@ func (l *Ledger) Accepted(b *span.Batch) {
 func (l *Ledger) Refused(r Rejection) {
 	r.Time = l.now()
 	r.Head = append([]byte(nil), r.Head[:min(len(r.Head), headBytes)]...)
+	r.Message = shortened(r.Message, maxMessage)
 	n := int64(max(r.Spans, 1))
 	l.mu.Lock()
 	t := l.total(r.Protocol)
@@ -200,7 +204,8 @@ func (l *Ledger) Misused(p span.Protocol, sender netip.Addr, m Misuse, detail st
 	speak, suppressed := l.speak(logKey{sender, Reason(m)}, now)
 	l.mu.Unlock()
 	if speak {
-		l.log.Warn("spans taken with a note", "receiver", p.String(), "sender", senderText(sender), "misuse", string(m), "detail", detail, "suppressed", suppressed)
+		l.log.Warn("spans taken with a note", "receiver", p.String(), "sender", senderText(sender), "misuse", string(m),
+			"detail", shortened(detail, maxMessage), "suppressed", suppressed)
 	}
 }
 
@@ -257,11 +262,12 @@ func (l *Ledger) open(ns int64) *minute {
 }
 
 func (m *minute) row(group, namespace []byte, p span.Protocol) *Receipt {
-	var buf [256]byte
-	name := append(buf[:0], group...)
+	var buf [maxWorkload + 1]byte
+	name := append(buf[:0], group[:min(len(group), maxWorkload)]...)
 	if len(namespace) > 0 {
-		name = append(append(name, '.'), namespace...)
+		name = append(append(name, '.'), namespace[:min(len(namespace), maxWorkload)]...)
 	}
+	name = whole(name, maxWorkload)
 	if r, ok := m.rows[rowKey{string(name), p}]; ok {
 		return r
 	}
@@ -346,8 +352,7 @@ func (l *Ledger) Flush(ctx context.Context, d Documents, replica string, all boo
 		rows := m.list()
 		l.mu.Unlock()
 		for n := 0; len(rows) > 0; n++ {
-			k := min(len(rows), partRows)
-			data, err := json.Marshal(part{m.start, rows[:k]})
+			data, k, err := encodePart(m.start, rows)
 			if err != nil {
 				return err
 			}
@@ -361,6 +366,51 @@ func (l *Ledger) Flush(ctx context.Context, d Documents, replica string, all boo
 		l.mu.Unlock()
 	}
 	return nil
+}
+
+// encodePart encodes the first k rows, as many as one document holds; at least one.
+func encodePart(start int64, rows []Receipt) (data []byte, k int, err error) {
+	data = fmt.Appendf(nil, `{"minute":%d,"rows":[`, start)
+	for ; k < len(rows); k++ {
+		row, err := json.Marshal(rows[k])
+		if err != nil {
+			return nil, 0, err
+		}
+		if k > 0 {
+			if len(data)+len(row) > partBytes {
+				break
+			}
+			data = append(data, ',')
+		}
+		data = append(data, row...)
+	}
+	return append(data, "]}"...), k, nil
+}
+
+// whole cuts bytes to a length so that no rune is broken.
+func whole(p []byte, most int) []byte {
+	if len(p) <= most {
+		return p
+	}
+	for most > 0 && !utf8.RuneStart(p[most]) {
+		most--
+	}
+	return p[:most]
+}
+
+// shortened keeps the beginning and the end of a text: errors nest, and the end says what happened.
+func shortened(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	head, tail := most/3, len(s)-most*2/3
+	for head > 0 && !utf8.RuneStart(s[head]) {
+		head--
+	}
+	for tail < len(s) && !utf8.RuneStart(s[tail]) {
+		tail++
+	}
+	return s[:head] + " … " + s[tail:]
 }
 
 // Expire deletes written minutes before an instant.

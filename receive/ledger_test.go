@@ -162,6 +162,35 @@ func TestManyWorkloadsStayBounded(t *testing.T) {
 	}
 }
 
+// TestLongNamesStayWritable names workloads and messages as long as spans allow, out of characters that JSON escapes.
+func TestLongNamesStayWritable(t *testing.T) {
+	l, c, log := testLedger()
+	for i := range 300 {
+		l.Accepted(received(c, span.ProtocolZipkin, fmt.Sprint(i)+strings.Repeat("\x01é", 30_000)))
+	}
+	deep := strings.Repeat("array: ", 20_000)
+	l.Refused(Rejection{Protocol: span.ProtocolZipkin, Reason: Malformed, Message: "does not parse: " + deep + "too deep"})
+	l.Misused(span.ProtocolZipkin, netip.Addr{}, MisusePath, deep)
+	docs := make(documents)
+	if err := l.Flush(t.Context(), docs, "a", true); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range docs {
+		if len(data) > 64<<10 {
+			t.Errorf("%s has %d bytes", name, len(data))
+		}
+	}
+	c.at = c.at.Add((keptMinutes + 1) * time.Minute)
+	again := NewLedger(c.now, l.log)
+	got, err := again.Receipts(t.Context(), docs, c.at.Add(-24*time.Hour), c.at)
+	if err != nil || len(got) != 301 {
+		t.Errorf("%d rows come back, want 301: %v", len(got), err)
+	}
+	if r := l.Rejects(); !strings.HasPrefix(r[0].Message, "does not parse: ") || !strings.HasSuffix(r[0].Message, "too deep") || log.Len() > 3000 {
+		t.Errorf("message %q, %d bytes logged", r[0].Message, log.Len())
+	}
+}
+
 type sinkFunc func(*span.Batch) error
 
 func (f sinkFunc) Accept(_ context.Context, b *span.Batch) error { return f(b) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/go-faster/jx"
 
@@ -44,9 +45,19 @@ func (d *Decoder) JSON(dst *span.Batch, body []byte) error {
 	case err == nil || errors.Is(err, errBadValue):
 		return d.json.bad.problem()
 	default:
-		return &problem.Problem{Kind: problem.Invalid, Message: "the JSON does not parse", Err: err,
+		return &problem.Problem{Kind: problem.Invalid, Message: "the JSON does not parse: " + innermost(err),
 			Hint: "send an ExportTraceServiceRequest as OTLP's JSON"}
 	}
+}
+
+// innermost is the end of an error's text: jx names every level of nesting before what went wrong.
+func innermost(err error) string {
+	const most = 200
+	text := err.Error()
+	if len(text) <= most {
+		return text
+	}
+	return "… " + strings.ToValidUTF8(text[len(text)-most:], "")
 }
 
 // jsonReader is jx's decoder with the fault of the object at hand. Its methods return an error for what ends the reading

@@ -183,7 +183,10 @@ func TestJSONUndecodable(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			err := DecodeJSON(new(span.Batch), []byte(tt.body))
 			if err == nil || problem.Of(err).Kind != problem.Invalid || !strings.Contains(err.Error(), tt.says) {
-				t.Errorf("got %v, want an invalid problem that says %q", err, tt.says)
+				t.Fatalf("got %v, want an invalid problem that says %q", err, tt.says)
+			}
+			if len(err.Error()) > 400 {
+				t.Errorf("%d bytes of message for senders and log lines", len(err.Error()))
 			}
 		})
 	}
