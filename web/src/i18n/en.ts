@@ -363,7 +363,7 @@ export const en = {
     traceState: "Trace state",
     weight: "Stands for",
     weightValue: (text: string) => `${text} spans (sampled)`,
-    mesh: "What the proxy says",
+    mesh: "In words",
     resource: "Resource",
     scope: "Scope",
     events: "Events",

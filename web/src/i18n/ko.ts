@@ -356,7 +356,7 @@ export const ko: Dict = {
     traceState: "트레이스 상태",
     weight: "대표 수",
     weightValue: (text) => `스팬 ${text}개(샘플링됨)`,
-    mesh: "프록시가 알려 주는 내용",
+    mesh: "풀이",
     resource: "리소스",
     scope: "스코프",
     events: "이벤트",

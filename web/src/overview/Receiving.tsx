@@ -13,7 +13,13 @@ export function Receiving() {
   const status = useStatus();
   return (
     <section aria-label={t.overview.receiving} className={css["strip"]}>
-      {status.error ? <ErrorNotice error={status.error} onRetry={() => status.refetch()} /> : null}
+      {status.error ? (
+        <ErrorNotice
+          error={status.error}
+          onRetry={() => status.refetch()}
+          {...(status.data ? { title: t.state.stale } : {})}
+        />
+      ) : null}
       {status.data ? <Cells status={status.data} /> : status.isPending ? <Loading rows={2} /> : null}
     </section>
   );

@@ -22,7 +22,13 @@ export default function StatusPage() {
         <h1>{t.status.title}</h1>
         <p className={controls["muted"]}>{t.status.question}</p>
       </div>
-      {status.error ? <ErrorNotice error={status.error} onRetry={() => status.refetch()} /> : null}
+      {status.error ? (
+        <ErrorNotice
+          error={status.error}
+          onRetry={() => status.refetch()}
+          {...(status.data ? { title: t.state.stale } : {})}
+        />
+      ) : null}
       {status.data ? (
         <PanelBoundary>
           <div className={css["columns"]}>
