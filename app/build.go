@@ -25,7 +25,7 @@ import (
 // opened: a port that accepts and answers nothing is worse than a closed one.
 func (s *service) buildPorts() error {
 	c := s.config
-	ingestGRPC, err := otlp.NewGRPC(s.intake, otlp.GRPCOptions{Auth: s.ingestAuth("otlp-grpc")})
+	ingestGRPC, err := otlp.NewGRPC(s.intake, otlp.GRPCOptions{Auth: s.ingestAuth("otlp-grpc"), Memory: memoryPlan(s.config)})
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,9 @@ type GRPCOptions struct {
 	// Auth is asked with the authorization metadata before a request is read; its error is a *problem.Problem. Nil lets all
 	// in. Health and reflection are never asked.
 	Auth func(ctx context.Context, authorization string) error
+	// Memory is how many bytes the process plans with; 0 is plenty. Windows are made to fit, and large messages are refused
+	// while they are on their way where they would fill it.
+	Memory int64
 	// Server are options of the caller: transport credentials, interceptors. Interceptors see each Export, decoded.
 	Server []grpc.ServerOption
 }
@@ -49,11 +52,16 @@ const notStored = "metrics, logs and profiles are not stored here: this is a tra
 
 // NewGRPC makes a server for native gRPC: TraceService/Export, health and reflection; the services of metrics, logs and profiles
 // answer UNIMPLEMENTED. Messages are views of the transport's buffers until they are decoded. Settings are those that cost
-// least with many small requests; windows are fixed, so that a connection holds at most 16 MiB unread.
+// least with many small requests; windows are fixed, so that a connection holds at most 16 MiB unread, and less where memory
+// is scarce.
 func NewGRPC(in *receive.Intake, o GRPCOptions) (*grpc.Server, error) {
 	files, err := newSchema()
 	if err != nil {
 		return nil, err
+	}
+	connection := int64(16 << 20)
+	if o.Memory > 0 {
+		connection = min(max(o.Memory/128, 512<<10), connection)
 	}
 	options := append([]grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
@@ -61,8 +69,8 @@ func NewGRPC(in *receive.Intake, o GRPCOptions) (*grpc.Server, error) {
 		grpc.SharedWriteBuffer(true),
 		grpc.ReadBufferSize(32 << 10),
 		grpc.WriteBufferSize(8 << 10),
-		grpc.StaticStreamWindowSize(1 << 20),
-		grpc.StaticConnWindowSize(16 << 20),
+		grpc.StaticStreamWindowSize(int32(min(connection, 1<<20))),
+		grpc.StaticConnWindowSize(int32(connection)),
 		grpc.MaxConcurrentStreams(128),
 		grpc.NumStreamWorkers(4),
 		// Exporters ping every 10 to 30 seconds, without a call in flight too.
@@ -73,7 +81,7 @@ func NewGRPC(in *receive.Intake, o GRPCOptions) (*grpc.Server, error) {
 		grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error { return unknownMethod(in, stream) }),
 	}, o.Server...)
 	s := grpc.NewServer(options...)
-	service := &traceService{receiver: receiver{in: in}, auth: o.Auth}
+	service := &traceService{receiver: receiver{in: in}, auth: o.Auth, arrivals: newArrivals(o.Memory, in.Now)}
 	s.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "opentelemetry.proto.collector.trace.v1.TraceService",
 		HandlerType: (*any)(nil),
@@ -88,7 +96,8 @@ func NewGRPC(in *receive.Intake, o GRPCOptions) (*grpc.Server, error) {
 
 type traceService struct {
 	receiver
-	auth func(ctx context.Context, authorization string) error
+	auth     func(ctx context.Context, authorization string) error
+	arrivals *arrivals
 }
 
 // export is the method's handler. It decodes the message itself, after grpc-go has received and decompressed it.
@@ -106,18 +115,21 @@ func (s *traceService) export(_ any, ctx context.Context, receiveMsg func(any) e
 	if !s.in.Budget.Take(unread) {
 		return nil, s.refuse(ctx, receive.TooBusy, receive.ErrBusy())
 	}
-	var m message
-	defer m.free()
-	err := receiveMsg(&m)
+	m := new(message)
+	err, cut := s.arrivals.receive(receiveMsg, m)
 	s.in.Budget.Give(unread)
+	if cut != nil {
+		return nil, s.refuse(ctx, cut.reason, cut.problem)
+	}
+	defer m.free()
 	if err != nil {
 		return nil, s.notReceived(ctx, err)
 	}
 	if intercept == nil {
-		return s.take(ctx, &m)
+		return s.take(ctx, m)
 	}
 	info := &grpc.UnaryServerInfo{Server: s, FullMethod: exportPath}
-	return intercept(ctx, &m, info, func(ctx context.Context, request any) (any, error) { return s.take(ctx, request.(*message)) })
+	return intercept(ctx, m, info, func(ctx context.Context, request any) (any, error) { return s.take(ctx, request.(*message)) })
 }
 
 // take decodes and accepts one message.
