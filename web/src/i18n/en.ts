@@ -480,6 +480,7 @@ export const en = {
     colAuth: "Authentication",
     yes: "yes",
     no: "no",
+    closed: "closed",
     open: "open without authentication",
     senders: "Senders",
     sendersHelp: "Who sent spans in the last hour",

@@ -472,6 +472,7 @@ export const ko: Dict = {
     colAuth: "인증",
     yes: "예",
     no: "아니요",
+    closed: "닫힘",
     open: "인증 없이 열려 있음",
     senders: "보낸 곳",
     sendersHelp: "최근 1시간 동안 스팬을 보낸 워크로드",

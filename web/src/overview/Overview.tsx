@@ -139,6 +139,7 @@ function Nothing({ view, setView, any }: { view: OverviewView; setView: SetView;
     );
   }
   const receivers = status.data?.receivers ?? [];
+  const open = receivers.filter((r) => r.address);
   const last = Math.max(...receivers.map((r) => instantMs(r.lastTime)).filter(Number.isFinite));
   const stored = (status.data?.store.spans ?? 0) > 0;
   if (!Number.isFinite(last) && !stored) {
@@ -147,13 +148,13 @@ function Nothing({ view, setView, any }: { view: OverviewView; setView: SetView;
       <Empty title={t.overview.emptyNothing}>
         <p>{t.overview.emptyNothingHelp}</p>
         <ul>
-          {receivers.map((r) => (
+          {open.map((r) => (
             <li key={r.protocol}>
               {t.protocol[r.protocol] ?? r.protocol}: <code>{r.address}</code>
             </li>
           ))}
         </ul>
-        {receivers.length > 0 && receivers.every((r) => isLoopback(r.address)) ? (
+        {open.length > 0 && open.every((r) => isLoopback(r.address)) ? (
           <p>
             {t.overview.emptyLoopback} <code>--listen-host 0.0.0.0</code>
           </p>

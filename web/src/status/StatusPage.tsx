@@ -170,7 +170,7 @@ function ReceiverTable({ status }: { status: Status }) {
                 <tr key={r.protocol}>
                   <td>{t.protocol[r.protocol] ?? r.protocol}</td>
                   <td>
-                    <code>{r.address}</code>
+                    {r.address ? <code>{r.address}</code> : t.status.closed}
                   </td>
                   <td className={controls["number"]}>{f.number(r.spansPerSecond)}</td>
                   <td className={controls["number"]}>{f.integer(r.spans)}</td>
