@@ -69,7 +69,8 @@ function Cell({ receiver: r, now }: { receiver: Receiver; now: number }) {
   return (
     <div className={css["cell"]}>
       <div className={css["label"]}>
-        {t.protocol[r.protocol] ?? r.protocol} <span className={css["address"]}>{r.address || t.status.closed}</span>
+        {t.protocol[r.protocol] ?? r.protocol}{" "}
+        <span className={css["address"]}>{r.address || t.status.closed}</span>
       </div>
       <div className={css["figure"]}>
         {f.number(r.spansPerSecond)} <span className={css["unit"]}>{t.overview.perSecond}</span>

@@ -169,9 +169,7 @@ function ReceiverTable({ status }: { status: Status }) {
               return (
                 <tr key={r.protocol}>
                   <td>{t.protocol[r.protocol] ?? r.protocol}</td>
-                  <td>
-                    {r.address ? <code>{r.address}</code> : t.status.closed}
-                  </td>
+                  <td>{r.address ? <code>{r.address}</code> : t.status.closed}</td>
                   <td className={controls["number"]}>{f.number(r.spansPerSecond)}</td>
                   <td className={controls["number"]}>{f.integer(r.spans)}</td>
                   <td title={Number.isFinite(last) ? f.utc(last) : undefined}>
