@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { isLoopback, reachable } from "./address";
 import { grouped, matches } from "./attributes";
 import { niceStep, parseDuration, scaleDuration } from "./duration";
 import { meshFacts, readCluster, shortHost, shortOperation } from "./envoy";
@@ -298,6 +299,14 @@ describe("pasted text", () => {
     expect(canonicalId("1".repeat(17), 16)).toBeUndefined();
     expect(canonicalId("0", 16)).toBeUndefined();
   });
+});
+
+test("addresses of listeners", () => {
+  expect(isLoopback("127.0.0.1:9411") && isLoopback("[::1]:9411")).toBe(true);
+  expect(isLoopback("[::]:9411") || isLoopback("10.0.0.1:9411")).toBe(false);
+  expect(reachable("[::]:9411", "tracing.example.com")).toBe("tracing.example.com:9411");
+  expect(reachable("0.0.0.0:4317", "10.0.0.5")).toBe("10.0.0.5:4317");
+  expect(reachable("10.0.0.1:9411", "x")).toBe("10.0.0.1:9411");
 });
 
 describe("links made for Jaeger", () => {

@@ -2,7 +2,7 @@ import { useMemo } from "react";
 import { Link } from "wouter";
 import type { Service } from "../api/types";
 import { useI18n } from "../i18n";
-import { isLoopback } from "../model/address";
+import { isLoopback, reachable } from "../model/address";
 import { change } from "../model/colour";
 import {
   type Column,
@@ -150,7 +150,8 @@ function Nothing({ view, setView, any }: { view: OverviewView; setView: SetView;
         <ul>
           {open.map((r) => (
             <li key={r.protocol}>
-              {t.protocol[r.protocol] ?? r.protocol}: <code>{r.address}</code>
+              {t.protocol[r.protocol] ?? r.protocol}:{" "}
+              <code>{reachable(r.address, window.location.hostname)}</code>
             </li>
           ))}
         </ul>
