@@ -88,7 +88,7 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 	s := &service{
 		config: c, build: o.Build, log: log, now: now, started: now(), engine: engine, steps: steps, intake: intake, ledger: ledger,
 		documents: documents{engine},
-		query:     query.New(query.Options{Reader: engine, Keeper: engine, Meta: engine, Now: now, Log: log}),
+		query:     query.New(query.Options{Reader: engine, Keeper: engine, Meta: engine, Now: now, Log: log, Limits: traceLimits(memory)}),
 	}
 	if s.tokens, err = loadTokens(c.AuthTokenFile); err != nil {
 		return err
@@ -125,6 +125,11 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 	_ = os.Remove(filepath.Join(c.DataDir, "endpoints.json")) // nobody should dial a server that is gone
 	log.Info("stopped")
 	return err
+}
+
+// traceLimits keeps the traces that people look at within what spans and bodies leave of the memory.
+func traceLimits(memory int64) query.Limits {
+	return query.Limits{TraceBytes: min(memory/4, 512<<20), LargeAtOnce: int(max(memory>>30, 1))}
 }
 
 // openEngine is a switch over the engines; half of the planned memory holds spans.

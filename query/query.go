@@ -20,10 +20,11 @@ import (
 
 // Limits bound what one question may cost. A zero field takes its default.
 type Limits struct {
-	TraceSpans int           // rows of an assembled trace; 1,000,000
-	TraceBytes int64         // bytes of its batch; 512 MiB, at most 2 GiB (offsets in an arena have 32 bits)
-	ScanRows   int64         // matching rows of a scan; 50,000,000
-	ScanTime   time.Duration // wall time of a scan; 20 s
+	TraceSpans  int           // rows of an assembled trace; 1,000,000
+	TraceBytes  int64         // bytes of its batch; 512 MiB, at most 2 GiB (offsets in an arena have 32 bits)
+	LargeAtOnce int           // traces of more than 4 MiB that are read or answered at once; 2
+	ScanRows    int64         // matching rows of a scan; 50,000,000
+	ScanTime    time.Duration // wall time of a scan; 20 s
 }
 
 func (l Limits) withDefaults() Limits {
@@ -34,6 +35,9 @@ func (l Limits) withDefaults() Limits {
 		l.TraceBytes = 512 << 20
 	}
 	l.TraceBytes = min(l.TraceBytes, 2<<30)
+	if l.LargeAtOnce <= 0 {
+		l.LargeAtOnce = 2
+	}
 	if l.ScanRows <= 0 {
 		l.ScanRows = 50_000_000
 	}
@@ -61,6 +65,7 @@ type Query struct {
 	log    *slog.Logger
 	limits Limits
 	seed   maphash.Seed // of interners
+	large  *largeTraces
 
 	colours *colours
 	recent  *recentServices
@@ -77,6 +82,7 @@ func New(o Options) *Query {
 	return &Query{
 		store: o.Reader, keeper: o.Keeper, now: o.Now, log: o.Log, limits: o.Limits.withDefaults(),
 		seed:    maphash.MakeSeed(),
+		large:   newLargeTraces(o.Limits.withDefaults().LargeAtOnce),
 		colours: newColours(o.Meta, o.Reader, o.Now, o.Log),
 		recent:  &recentServices{},
 	}

@@ -70,6 +70,16 @@ type Trace struct {
 	Complete        bool  // everything the store has was read
 	Reason          string
 	Warnings        []Warning
+
+	leave func() // gives back the place of a large trace; nil of a small one
+}
+
+// Release says that a trace was answered, so that the next large one may be read. It is needed where a request reads several
+// traces; the end of a request's context does the same. Calling it again does nothing.
+func (t *Trace) Release() {
+	if t.leave != nil {
+		t.leave()
+	}
 }
 
 // WarningKind is the closed list of what a trace warns about.
@@ -109,8 +119,30 @@ func (q *Query) MaybeIncomplete(received int64) bool {
 
 // Spans reads every span of a trace and of its 64/128-bit twins into one batch of the caller's own, nothing repaired and no
 // duplicate left out; equal spans stand in the order of their receipt. Done says whether a limit cut it. A trace of which
-// nothing is here is a NotFound problem. hint may narrow the look-up; the zero TimeRange is all time.
+// nothing is here is a NotFound problem. hint may narrow the look-up; the zero TimeRange is all time. A large trace has one
+// of few places until ctx ends; an Overloaded problem says that none became free.
 func (q *Query) Spans(ctx context.Context, s store.Scope, id span.TraceID, hint store.TimeRange) (*span.Batch, store.Done, error) {
+	b, done, _, err := q.spans(ctx, s, id, hint)
+	return b, done, err
+}
+
+// spans is Spans with what gives the place back; nil for a small trace.
+func (q *Query) spans(ctx context.Context, s store.Scope, id span.TraceID, hint store.TimeRange) (b *span.Batch, done store.Done, leave func(), err error) {
+	if b, done, err = q.read(ctx, s, id, hint, smallTrace); b != nil || err != nil {
+		return b, done, nil, err
+	}
+	if leave, err = q.large.enter(ctx); err != nil {
+		return nil, done, nil, fmt.Errorf("read trace %s: %w", id, err)
+	}
+	if b, done, err = q.read(ctx, s, id, hint, q.limits.TraceBytes+1); err != nil {
+		leave()
+		return nil, done, nil, err
+	}
+	return b, done, leave, nil
+}
+
+// read reads the spans of a trace. A batch that outgrows most bytes is thrown away: it answers nil.
+func (q *Query) read(ctx context.Context, s store.Scope, id span.TraceID, hint store.TimeRange, most int64) (*span.Batch, store.Done, error) {
 	b := &span.Batch{Tenant: s.Tenant}
 	done := store.Done{Complete: true}
 	copier := span.NewCopier(b)
@@ -127,9 +159,13 @@ read:
 				done = store.Done{Reason: fmt.Sprintf("the trace has more than %d spans; the rest was not read", q.limits.TraceSpans)}
 				break read
 			}
-			if int64(b.Size()) > q.limits.TraceBytes {
+			size := int64(b.Size())
+			if size > q.limits.TraceBytes {
 				done = store.Done{Reason: fmt.Sprintf("the trace is larger than %d MiB; %d spans were read", q.limits.TraceBytes>>20, b.Len())}
 				break read
+			}
+			if size > most {
+				return nil, done, nil
 			}
 			// append grows large slices by a quarter, which would copy these two five times over.
 			if n := int(from.SpanAttrs[i].Len); cap(b.Attrs)-len(b.Attrs) < n {
@@ -155,11 +191,12 @@ read:
 //
 // Cost: about 1 µs a span with 20 attributes, most of it for copying; memory of the copy is bounded by Limits.
 func (q *Query) Trace(ctx context.Context, s store.Scope, id span.TraceID, hint store.TimeRange) (*Trace, error) {
-	b, done, err := q.Spans(ctx, s, id, hint)
+	b, done, leave, err := q.spans(ctx, s, id, hint)
 	if err != nil {
 		return nil, err
 	}
 	t := assemble(b, id)
+	t.leave = leave
 	t.Complete, t.Reason = done.Complete, done.Reason
 	t.MaybeIncomplete = q.MaybeIncomplete(t.Received)
 	if !done.Complete {

@@ -67,8 +67,10 @@ func (a *api) traces(c *call, w *traceWriter, ids iter.Seq2[span.TraceID, store.
 	for id, hint := range ids {
 		t, err := a.Query.Trace(c.Context(), c.scope, id, hint)
 		if err == nil {
-			if !w.next(t) {
-				return nil // the client is gone
+			there := w.next(t)
+			t.Release()
+			if !there {
+				return nil
 			}
 			continue
 		}

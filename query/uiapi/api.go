@@ -41,6 +41,8 @@ type Options struct {
 	Scope    func(*http.Request) (store.Scope, error) // whose data a request sees; nil: the default tenant, everything
 	Origins  []string                                 // that may change state besides the request's own host, such as --external-url
 	Log      *slog.Logger                             // internal errors; nil: silent
+
+	RecentBytes int // of assembled traces held for readers who scroll; 0: 64 MiB
 }
 
 type api struct {
@@ -54,10 +56,13 @@ func New(o Options) http.Handler {
 	if o.Scope == nil {
 		o.Scope = func(*http.Request) (store.Scope, error) { return store.Scope{Tenant: store.DefaultTenant}, nil }
 	}
+	if o.RecentBytes <= 0 {
+		o.RecentBytes = recentBytes
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &api{Options: o, seed: maphash.MakeSeed(), traces: &recentTraces{}}
+	return &api{Options: o, seed: maphash.MakeSeed(), traces: &recentTraces{most: o.RecentBytes}}
 }
 
 // endpoint is one path of the document.

@@ -394,7 +394,7 @@ func TestOTLP(t *testing.T) {
 }
 
 func TestRecentTracesAreBounded(t *testing.T) {
-	r := &recentTraces{}
+	r := &recentTraces{most: recentBytes}
 	ask := func(n int, at time.Time) *call {
 		return &call{scope: store.Scope{Tenant: "default"}, traceID: span.TraceIDFromUint64s(0, uint64(n)), now: at}
 	}

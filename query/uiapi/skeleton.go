@@ -20,6 +20,7 @@ func (a *api) skeleton(c *call) error {
 		names[i] = s.Name
 	}
 	body := appendSkeleton(nil, t, a.Query.SlotsOf(c.ctx, c.scope, names))
+	t.Release()
 	a.sendTagged(c, body, traceCaching(t))
 	return nil
 }

@@ -40,6 +40,7 @@ func (a *api) spans(c *call) error {
 	}
 	o := open(nil)
 	o.list("items", len(rows), func(dst []byte, i int) []byte { return appendSpan(dst, t, rows[i]) })
+	t.Release()
 	send(c.w, c.r, http.StatusOK, o.close())
 	return nil
 }
@@ -243,6 +244,7 @@ func (a *api) keep(c *call) error {
 // recentTraces holds a few assembled traces whose skeleton was asked for: a reader who scrolls asks for their spans piece by
 // piece, and row numbers are then those of the skeleton.
 type recentTraces struct {
+	most int // bytes of all of them
 	mu   sync.Mutex
 	list []recentTrace // oldest first
 }
@@ -278,7 +280,7 @@ func (r *recentTraces) find(c *call) *query.Trace {
 
 func (r *recentTraces) keep(c *call, t *query.Trace) {
 	size := func(t *query.Trace) int { return t.Batch.Size() + 56*len(t.Rows) }
-	if c.scope.MustMatch != nil || size(t) > recentBytes {
+	if c.scope.MustMatch != nil || size(t) > r.most {
 		return
 	}
 	r.mu.Lock()
@@ -288,7 +290,7 @@ func (r *recentTraces) keep(c *call, t *query.Trace) {
 	r.list = append(r.list, recentTrace{c.scope.Tenant, c.traceID, c.now, t})
 	sum := 0
 	for i := len(r.list) - 1; i >= 0; i-- {
-		if sum += size(r.list[i].trace); sum > recentBytes || len(r.list)-i > recentKept {
+		if sum += size(r.list[i].trace); sum > r.most || len(r.list)-i > recentKept {
 			r.list = slices.Delete(r.list, 0, i+1)
 			return
 		}

@@ -21,6 +21,7 @@ import (
 const (
 	headerTimeout = 10 * time.Second // for the head of a request, the TLS handshake and the first bytes of a connection
 	bodyTimeout   = 60 * time.Second // for a whole request
+	answerTimeout = 2 * time.Minute  // for a request and its answer: who reads slower holds what the answer is made of
 	idleTimeout   = 5 * time.Minute  // between requests
 	maxHeader     = 64 << 10
 )
@@ -41,7 +42,8 @@ func NewHTTP(h http.Handler, grpcServer http.Handler, conf *tls.Config, log *slo
 	p.SetHTTP2(conf != nil)
 	p.SetUnencryptedHTTP2(conf == nil)
 	return &HTTP{tls: conf != nil, server: &http.Server{
-		Handler: h, TLSConfig: conf, Protocols: &p, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
+		Handler: h, TLSConfig: conf, Protocols: &p, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout,
+		WriteTimeout: answerTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 128, MaxReceiveBufferPerStream: 1 << 20, MaxReceiveBufferPerConnection: 16 << 20},
 	}}
