@@ -201,7 +201,7 @@ func (l *Ledger) Misused(p span.Protocol, sender netip.Addr, m Misuse, detail st
 		row.Misuses = make(map[Misuse]int64)
 	}
 	row.Misuses[m]++
-	speak, suppressed := l.speak(logKey{sender, Reason(m)}, now)
+	speak, suppressed := l.speak(logKey{sender, "note " + Reason(m)}, now) // wrong_path is a reason too
 	l.mu.Unlock()
 	if speak {
 		l.log.Warn("spans taken with a note", "receiver", p.String(), "sender", senderText(sender), "misuse", string(m),

@@ -132,6 +132,17 @@ func TestRefusalsAreLoggedOncePerSenderAndReason(t *testing.T) {
 	}
 }
 
+// A note and a refusal of the same name are two things to say.
+func TestNoteDoesNotSilenceRefusal(t *testing.T) {
+	l, _, log := testLedger()
+	sender := netip.MustParseAddr("10.0.0.9")
+	l.Misused(span.ProtocolZipkin, sender, MisusePath, "/zipkin/api/v1/spans")
+	l.Refused(Rejection{Protocol: span.ProtocolZipkin, Sender: sender, Reason: WrongPath, Message: "/foo"})
+	if text := log.String(); !strings.Contains(text, "misuse=wrong_path") || !strings.Contains(text, "reason=wrong_path") {
+		t.Errorf("log is\n%s", text)
+	}
+}
+
 func TestSpansPerSecond(t *testing.T) {
 	l, c, _ := testLedger()
 	for range 30 {
