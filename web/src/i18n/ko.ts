@@ -1,5 +1,8 @@
 import type { Dict } from "./en";
 
+/** What proxies of Istio call themselves. */
+const roles: Record<string, string> = { sidecar: "사이드카", router: "게이트웨이", waypoint: "웨이포인트" };
+
 /** Korean texts. Polite form (합니다체); service names and protocol words stay as they are. */
 export const ko: Dict = {
   code: "ko",
@@ -426,8 +429,8 @@ export const ko: Dict = {
     noAnswer: "HTTP 응답을 보내지 않았습니다",
     grpcStatus: (code) => `gRPC 상태 ${code} 응답을 보냈습니다`,
     retries: (n) => `${n}번 다시 시도했습니다`,
-    pod: (role, name) => `${name}의 프록시(${role})`,
-    podIn: (role, name, namespace) => `${namespace}에 있는 ${name}의 프록시(${role})`,
+    pod: (role, name) => `${name}의 프록시(${roles[role] ?? role})`,
+    podIn: (role, name, namespace) => `${namespace}에 있는 ${name}의 프록시(${roles[role] ?? role})`,
     meshId: (cluster, mesh) => `클러스터 ${cluster}, 메시 ${mesh}`,
     clusterId: (cluster) => `클러스터 ${cluster}`,
   },
