@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -185,6 +186,9 @@ func scope() store.Scope { return store.Scope{Tenant: store.DefaultTenant} }
 func (s *service) announce(memory int64) {
 	for _, p := range s.ports {
 		s.log.Info(p.speaks+" started", "address", p.addr, "tls", p.tls, "authentication", !p.open)
+		if a, err := netip.ParseAddrPort(p.addr); err == nil && p.open && !a.Addr().IsLoopback() {
+			s.log.Warn("open to the network without authentication", "listener", p.name, "address", p.addr, "hint", "see --auth-token-file")
+		}
 	}
 	for _, later := range []struct{ name, addr string }{{"jaeger-grpc", s.config.JaegerGRPC}, {"tempo", s.config.TempoAddr}, {"tempo-grpc", s.config.TempoGRPC}} {
 		if later.addr != config.Off {
