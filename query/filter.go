@@ -3,7 +3,6 @@ package query
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/match"
 )
 
 // Filters is the text form of a search, read: conditions that must all hold on one span, and bounds of the trace's duration.
@@ -324,7 +324,7 @@ func (p *filterParser) operand(op store.Op, opText string, typ fieldType, value 
 		return p.fail(at, hint, "%q is none of the values", value)
 	}
 	if regex && typ != boolField && typ < durationField {
-		if _, err := regexp.Compile(value); err != nil {
+		if err := match.CheckRegex(value); err != nil {
 			return store.Operand{}, p.fail(at, "expressions are RE2, anchored at both ends", "bad regular expression: %v", err)
 		}
 	}

@@ -24,7 +24,7 @@ type Limits struct {
 	TraceBytes  int64         // bytes of its batch; 512 MiB, at most 2 GiB (offsets in an arena have 32 bits)
 	LargeAtOnce int           // traces of more than 4 MiB that are read or answered at once; 2
 	ScanRows    int64         // matching rows of a scan; 50,000,000
-	ScanTime    time.Duration // wall time of a scan; 20 s
+	ScanTime    time.Duration // wall time of a scan, a search or a list; 20 s
 }
 
 func (l Limits) withDefaults() Limits {
@@ -109,12 +109,16 @@ func (q *Query) ListServices(ctx context.Context, s store.Scope, r store.TimeRan
 
 // Keys lists attribute keys.
 func (q *Query) Keys(ctx context.Context, s store.Scope, k store.KeysQuery) ([]store.Key, store.Done, error) {
-	return q.store.Keys(ctx, s, k)
+	limited, cancel := context.WithTimeout(ctx, q.limits.ScanTime)
+	defer cancel()
+	return q.store.Keys(limited, s, k)
 }
 
 // Values lists the values of a field.
 func (q *Query) Values(ctx context.Context, s store.Scope, v store.ValuesQuery) ([]store.ValueCount, store.Done, error) {
-	return q.store.Values(ctx, s, v)
+	limited, cancel := context.WithTimeout(ctx, q.limits.ScanTime)
+	defer cancel()
+	return q.store.Values(limited, s, v)
 }
 
 // Keep copies a trace out of retention; until 0 is for ever.

@@ -15,7 +15,7 @@ const MaxSearchLimit = 10_000
 
 // Search answers one page of traces, newest first; see store.Reader.Search for the order and for pages. Roots without a name
 // show PlainName, and a condition on that name finds them. Where the engine cannot bound the duration of traces, a page may
-// hold fewer traces than asked for although there is a next one.
+// hold fewer traces than asked for although there is a next one. A search out of time answers what it found, marked partial.
 func (q *Query) Search(ctx context.Context, s store.Scope, plan *store.Search) (*store.Page, error) {
 	if plan.Limit < 1 || plan.Limit > MaxSearchLimit {
 		return nil, &problem.Problem{Kind: problem.Invalid, Field: "limit", Message: fmt.Sprintf("limit is %d", plan.Limit), Hint: fmt.Sprintf("use 1 to %d", MaxSearchLimit)}
@@ -27,7 +27,9 @@ func (q *Query) Search(ctx context.Context, s store.Scope, plan *store.Search) (
 	if filter {
 		p.TraceDuration = Bounds{}
 	}
-	page, err := q.store.Search(ctx, s, &p)
+	limited, cancel := context.WithTimeout(ctx, q.limits.ScanTime)
+	defer cancel()
+	page, err := q.store.Search(limited, s, &p)
 	if err != nil {
 		return nil, fmt.Errorf("search: %w", err)
 	}

@@ -12,10 +12,12 @@
 package match
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"regexp/syntax"
 	"strconv"
+	"strings"
 
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
@@ -23,11 +25,13 @@ import (
 )
 
 // maxDepth bounds the nesting of a tree, maxConds its conditions, maxRegex the bytes of an expression: all come from foreign
-// text. RE2 matches in linear time, but its programs can be a thousand times as large as their text.
+// text. RE2 matches in linear time, but each byte of a value may cost a step for every instruction of the program, and programs
+// can be a thousand times as large as their text: maxSteps bounds those. A list of a hundred names of services fits.
 const (
 	maxDepth = 500
 	maxConds = 10_000
-	maxRegex = 16 << 10
+	maxRegex = 4 << 10
+	maxSteps = 4_000
 )
 
 // Program is a compiled condition tree. It is immutable and safe for concurrent use.
@@ -188,12 +192,9 @@ func compileCond(e store.Cond) (*cond, error) {
 		if c.typ != span.TypeString {
 			return invalid("write the expression in quotes", "operator %s needs a string", OpText(c.op))
 		}
-		if len(c.text) > maxRegex {
-			return invalid("shorten it", "a regular expression of %d bytes, at most %d", len(c.text), maxRegex)
-		}
 		re, err := compileRegex(c.text)
 		if err != nil {
-			return invalid("expressions are RE2 (https://github.com/google/re2/wiki/Syntax), anchored at both ends", "bad regular expression %q: %v", c.text, err)
+			return invalid("expressions are RE2 (https://github.com/google/re2/wiki/Syntax), anchored at both ends", "bad regular expression: %v", err)
 		}
 		c.re = re
 	}
@@ -287,10 +288,33 @@ func (c *cond) canonicalID() error {
 // compileRegex anchors an expression at both ends. It is parsed alone first, so that "a)|(b" is not mended by the group
 // around it.
 func compileRegex(text string) (*regexp.Regexp, error) {
-	if _, err := syntax.Parse(text, syntax.Perl); err != nil {
+	if err := CheckRegex(text); err != nil {
 		return nil, err
 	}
 	return regexp.Compile(`\A(?:` + text + `)\z`)
+}
+
+// CheckRegex tells whether an expression parses and is small enough to be matched against everything.
+func CheckRegex(text string) error {
+	if len(text) > maxRegex {
+		return fmt.Errorf("it has %d bytes, at most %d are searched with", len(text), maxRegex)
+	}
+	parsed, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		var wrong *syntax.Error
+		if errors.As(err, &wrong) && len(wrong.Expr) > 100 {
+			return &syntax.Error{Code: wrong.Code, Expr: strings.ToValidUTF8(wrong.Expr[:100], "") + "…"}
+		}
+		return err
+	}
+	prog, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return err
+	}
+	if n := len(prog.Inst); n > maxSteps {
+		return fmt.Errorf("it unfolds to %d steps, at most %d are searched with", n, maxSteps)
+	}
+	return nil
 }
 
 // OpText is an operator as people write it.

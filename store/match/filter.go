@@ -14,6 +14,9 @@ func (bd *Bound) Filter(rows []uint32) []uint32 {
 	return bd.filter(bd.prog.root, rows)
 }
 
+// Slow reports whether a row may take long: an expression is matched against its values.
+func (bd *Bound) Slow() bool { return bd.memos != nil }
+
 func (bd *Bound) filter(n *node, rows []uint32) []uint32 {
 	switch n.op {
 	case opAnd:

@@ -29,19 +29,23 @@ type group struct {
 // maxGroups bounds the summary that is remembered: a chunk with a span name per request is summed up anew each time.
 const maxGroups = chunkRows / 16
 
-func (e *Engine) summaryOf(c *chunk, sc *scanner, done *store.Done) *summary {
+func (e *Engine) summaryOf(ctx context.Context, c *chunk, sc *scanner, done *store.Done) (*summary, error) {
 	if sc.whole(c) {
 		if s := c.summary.Load(); s != nil {
-			return s
+			return s, nil
 		}
 	}
 	done.Read.Blocks++
 	done.Read.Bytes += c.bytes
-	s := summarise(c, sc.match(c))
+	rows, err := sc.match(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	s := summarise(c, rows)
 	if sc.whole(c) && len(s.groups) <= maxGroups {
 		c.summary.Store(s)
 	}
-	return s
+	return s, nil
 }
 
 func summarise(c *chunk, rows []uint32) *summary {
@@ -79,7 +83,12 @@ func (e *Engine) groups(ctx context.Context, s store.Scope, r store.TimeRange, f
 		if !sc.mayHave(c) {
 			continue
 		}
-		for _, g := range e.summaryOf(c, sc, &done).groups {
+		sum, err := e.summaryOf(ctx, c, sc, &done)
+		if err != nil {
+			done.Complete, done.Reason = false, reason(err)
+			break
+		}
+		for _, g := range sum.groups {
 			fn(&c.batch, g)
 		}
 	}

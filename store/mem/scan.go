@@ -33,7 +33,11 @@ func (e *Engine) Scan(ctx context.Context, s store.Scope, q *store.Scan) iter.Se
 			read.Blocks++
 			read.Bytes += c.bytes
 			last = &c.batch
-			rows := sc.match(c)
+			rows, err := sc.match(ctx, c)
+			if err != nil {
+				yield(store.Rows{}, err)
+				return
+			}
 			if len(rows) == 0 {
 				continue
 			}
@@ -80,7 +84,7 @@ func (sc *scanner) mayHave(c *chunk) bool {
 }
 
 // match lists the living rows of a chunk that meet window and program; valid until the next call.
-func (sc *scanner) match(c *chunk) []uint32 {
+func (sc *scanner) match(ctx context.Context, c *chunk) ([]uint32, error) {
 	if sc.bound == nil {
 		sc.bound = sc.prog.Bind(&c.batch)
 	} else {
@@ -93,7 +97,25 @@ func (sc *scanner) match(c *chunk) []uint32 {
 			sc.rows = append(sc.rows, uint32(row))
 		}
 	}
-	return sc.bound.Filter(sc.rows)
+	return filterRows(ctx, sc.bound, sc.rows)
+}
+
+// slowRows is how many rows are compared with an expression between two looks at the context.
+const slowRows = 16
+
+// filterRows keeps the rows on which a program holds, in place. Its error is the context's.
+func filterRows(ctx context.Context, bound *match.Bound, rows []uint32) ([]uint32, error) {
+	if !bound.Slow() {
+		return bound.Filter(rows), nil
+	}
+	kept := rows[:0]
+	for piece := range slices.Chunk(rows, slowRows) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		kept = append(kept, bound.Filter(piece)...)
+	}
+	return kept, nil
 }
 
 // whole reports whether every row of a chunk is an answer, so that what is known of the chunk can be used.
@@ -115,7 +137,12 @@ func (sc *scanner) each(ctx context.Context, fn func(c *chunk, rows []uint32) (s
 		}
 		done.Read.Blocks++
 		done.Read.Bytes += c.bytes
-		if rows := sc.match(c); len(rows) > 0 {
+		rows, err := sc.match(ctx, c)
+		if err != nil {
+			done.Complete, done.Reason = false, reason(err)
+			return done
+		}
+		if len(rows) > 0 {
 			if stop := fn(c, rows); stop != "" {
 				done.Complete, done.Reason = false, stop
 				return done

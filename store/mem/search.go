@@ -180,7 +180,11 @@ func (sr *searcher) candidates(ctx context.Context, c *chunk) error {
 			sr.rows = append(sr.rows, uint32(row))
 		}
 	}
-	sr.rows = sr.bound.Filter(sr.rows)
+	kept, err := filterRows(ctx, sr.bound, sr.rows)
+	if err != nil {
+		return err
+	}
+	sr.rows = kept
 	for _, row := range sr.rows {
 		r := rank{c.batch.Time[row], c.batch.TraceID[row]}
 		if i, ok := sr.index[r.id]; ok {
