@@ -155,7 +155,7 @@ type filterParser struct {
 // fail makes the error for the text at a byte offset.
 func (p *filterParser) fail(at int, hint, format string, args ...any) error {
 	return &problem.Problem{Kind: problem.Invalid, Field: "filter", Hint: hint,
-		Message: fmt.Sprintf("%s at position %d of %q", fmt.Sprintf(format, args...), utf8.RuneCountInString(p.text[:at])+1, p.text)}
+		Message: fmt.Sprintf("%s at position %d of %.200q", fmt.Sprintf(format, args...), utf8.RuneCountInString(p.text[:at])+1, p.text)}
 }
 
 // parse reads one condition. Its Field is zero for traceDuration.
