@@ -231,31 +231,33 @@ func TestHTTPBackPressure(t *testing.T) {
 }
 
 func TestHTTPBudget(t *testing.T) {
-	in := newIntake(new(sink))
-	in.Budget = receive.NewBudget(20 << 10)
-	post := func(body []byte) int {
-		r := httptest.NewRequest(http.MethodPost, tracesPath, bytes.NewReader(body))
+	const budget = 4 << 20
+	for _, tt := range []struct {
+		name   string
+		body   []byte
+		others int64 // bytes that other requests hold
+		want   int
+	}{
+		{"a small request", request(goodSpan("a")), 0, 200},
+		{"a body beyond the budget", make([]byte, budget+1), 0, 429},
+		{"a request whose batch blows up", bytes.Repeat(request(goodSpan("a")), 20_000), 0, 413},
+		{"a request beside others", bytes.Repeat(request(goodSpan("a")), 100), budget - 10<<10, 429},
+		{"the same alone", bytes.Repeat(request(goodSpan("a")), 100), 0, 200},
+	} {
+		in := newIntake(new(sink)) // its own pools: what a request reserves depends on the buffer it gets
+		in.MaxBody = 2 * budget
+		in.Budget = receive.NewBudget(budget)
+		in.Budget.Take(tt.others)
+		r := httptest.NewRequest(http.MethodPost, tracesPath, bytes.NewReader(tt.body))
 		r.Header.Set("Content-Type", protobufType)
 		w := httptest.NewRecorder()
 		Handler(in, Options{}).ServeHTTP(w, r)
-		return w.Code
-	}
-	if got := post(request(goodSpan("a"))); got != 200 {
-		t.Errorf("a small request: %d", got)
-	}
-	if got := post(bytes.Repeat(request(goodSpan("a")), 1000)); got != 429 {
-		t.Errorf("a large request: %d", got)
-	}
-	if got := post(lv(1, lv(2, bytes.Repeat(lv(2, lv(11)), 2000)))); got != 413 {
-		t.Errorf("a request that blows up: %d, a retry does not mend it", got)
-	}
-	in.Budget.Take(8 << 10)
-	if got := post(bytes.Repeat(request(goodSpan("a")), 200)); got != 429 {
-		t.Errorf("a request beside others: %d, a retry mends it", got)
-	}
-	in.Budget.Give(8 << 10)
-	if in.Budget.Used() != 0 {
-		t.Errorf("%d bytes not given back", in.Budget.Used())
+		if w.Code != tt.want {
+			t.Errorf("%s: %d %q, want %d", tt.name, w.Code, w.Body, tt.want)
+		}
+		if used := in.Budget.Used(); used != tt.others {
+			t.Errorf("%s: %d bytes not given back", tt.name, used-tt.others)
+		}
 	}
 }
 
