@@ -5,6 +5,7 @@ import (
 	"runtime/metrics"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spanloom/spanloom/internal/problem"
@@ -12,10 +13,11 @@ import (
 )
 
 const (
-	watchEvery = 20 * time.Millisecond
-	longCall   = 20 * time.Millisecond // on its way for longer: its message is large, or its sender slow
-	longestWay = time.Minute           // a message has this long to arrive, as a body over HTTP has
-	spared     = 2                     // oldest long calls that memory never ends, so that something always gets through
+	watchEvery    = 20 * time.Millisecond
+	longCall      = 20 * time.Millisecond // on its way for longer: its message is large, or its sender slow
+	longestWay    = time.Minute           // a message has this long to arrive, as a body over HTTP has
+	idleReceivers = 16                    // that wait for the next message
+	spared        = 2                     // oldest long calls that memory never ends, so that something always gets through
 )
 
 // arrivals are the calls whose messages are on their way. grpc-go gathers a message before anybody sees its size, so a few
@@ -30,14 +32,31 @@ type arrivals struct {
 	mu       sync.Mutex
 	calls    []*arrival // in no order
 	watched  bool
-	answered uint64 // the last collection that ended calls: its successor shows what that brought
+	answered uint64        // the last collection that ended calls: its successor shows what that brought
+	quiet    chan struct{} // closed when the watch ends
+
+	jobs chan job // to receivers without one
+	idle atomic.Int32
+	pool sync.Pool
 }
 
 type arrival struct {
 	began time.Time
-	at    int // in calls
-	done  chan error
-	cut   chan *refusal
+	at    int          // in calls; -1 once it is off the list
+	ended chan outcome // of the message, and of the watch if that ends the call
+}
+
+// job is a message to be received.
+type job struct {
+	call       *arrival
+	receiveMsg func(any) error
+	m          *message
+}
+
+// outcome is how a call ended: cut is not nil where the watch ended it.
+type outcome struct {
+	err error
+	cut *refusal
 }
 
 // refusal is why a call was ended.
@@ -47,7 +66,7 @@ type refusal struct {
 }
 
 func newArrivals(memory int64, now func() time.Time) *arrivals {
-	return &arrivals{limit: uint64(max(memory, 0)) / 10 * 7, heap: heapAlive, now: now}
+	return &arrivals{limit: uint64(max(memory, 0)) / 10 * 7, heap: heapAlive, now: now, jobs: make(chan job)}
 }
 
 func heapAlive() (alive, collection uint64) {
@@ -59,30 +78,59 @@ func heapAlive() (alive, collection uint64) {
 // receive waits for a message, or for the call's end by the watch. In the latter case m is not to be used: it is freed as soon
 // as grpc-go lets go of it, which the handler's return brings about.
 func (a *arrivals) receive(receiveMsg func(any) error, m *message) (error, *refusal) {
-	c := &arrival{began: a.now(), done: make(chan error, 1), cut: make(chan *refusal, 1)}
+	c, ok := a.pool.Get().(*arrival)
+	if !ok {
+		c = &arrival{ended: make(chan outcome, 2)}
+	}
+	c.began = a.now()
 	a.mu.Lock()
 	c.at = len(a.calls)
 	a.calls = append(a.calls, c)
 	if !a.watched {
-		a.watched = true
+		a.watched, a.quiet = true, make(chan struct{})
 		go a.watch()
 	}
+	quiet := a.quiet
 	a.mu.Unlock()
-	go func() { c.done <- receiveMsg(m) }()
+	j := job{c, receiveMsg, m}
 	select {
-	case err := <-c.done:
-		a.mu.Lock()
-		if c.at >= 0 {
-			a.drop(c)
-		}
-		a.mu.Unlock()
-		return err, nil
-	case r := <-c.cut:
+	case a.jobs <- j:
+	default:
+		go a.receiver(j, quiet)
+	}
+	end := <-c.ended
+	if end.cut != nil {
 		go func() {
-			<-c.done
+			<-c.ended
 			m.free()
 		}()
-		return nil, r
+		return nil, end.cut
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c.at >= 0 { // else the watch ended it at the same moment and says so in ended
+		a.drop(c)
+		a.pool.Put(c)
+	}
+	return end.err, nil
+}
+
+// receiver receives messages until the watch ends. A goroutine of its own for each message costs a fifth of a small request:
+// its stack grows anew every time.
+func (a *arrivals) receiver(j job, quiet chan struct{}) {
+	for {
+		j.call.ended <- outcome{err: j.receiveMsg(j.m)}
+		if a.idle.Add(1) > idleReceivers {
+			a.idle.Add(-1)
+			return
+		}
+		select {
+		case j = <-a.jobs:
+			a.idle.Add(-1)
+		case <-quiet:
+			a.idle.Add(-1)
+			return
+		}
 	}
 }
 
@@ -132,11 +180,14 @@ func (a *arrivals) look() bool {
 			}
 		}
 	}
-	a.watched = len(a.calls) > 0
+	if a.watched && len(a.calls) == 0 {
+		a.watched = false
+		close(a.quiet)
+	}
 	return a.watched
 }
 
 func (a *arrivals) end(c *arrival, reason receive.Reason, pr *problem.Problem) {
 	a.drop(c)
-	c.cut <- &refusal{reason, pr}
+	c.ended <- outcome{cut: &refusal{reason, pr}}
 }

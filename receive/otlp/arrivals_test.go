@@ -26,7 +26,7 @@ func newOnTheWay() *onTheWay {
 	w := &onTheWay{at: time.Unix(1_800_000_000, 0)}
 	w.arrivals = newArrivals(1000, func() time.Time { w.mu.Lock(); defer w.mu.Unlock(); return w.at })
 	w.arrivals.heap = func() (uint64, uint64) { w.mu.Lock(); defer w.mu.Unlock(); return w.alive, w.cycle }
-	w.arrivals.watched = true // the test looks itself
+	w.arrivals.watched, w.arrivals.quiet = true, make(chan struct{}) // the test looks itself
 	return w
 }
 
