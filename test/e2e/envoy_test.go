@@ -73,16 +73,21 @@ func TestSidecarReportsByEachProtocol(t *testing.T) {
 			if strings.Contains(string(otlp), "secret-of-the-user") || !strings.Contains(string(otlp), "token=***") {
 				t.Error("the token of the URL's query was stored")
 			}
-			stats, err := e.Stats(t.Context(), "tracing.")
-			if err != nil {
-				t.Fatal(err)
+			sent, dropped := "tracing.opentelemetry.spans_sent", "tracing.opentelemetry.spans_dropped"
+			if strings.HasPrefix(string(tracer), "zipkin") {
+				sent, dropped = "tracing.zipkin.reports_sent", "tracing.zipkin.reports_dropped"
 			}
-			if strings.HasPrefix(string(tracer), "zipkin") && (stats["tracing.zipkin.reports_sent"] == 0 || stats["tracing.zipkin.reports_dropped"] != 0) {
-				t.Errorf("Envoy counts %v", stats)
-			}
-			if !strings.HasPrefix(string(tracer), "zipkin") && (stats["tracing.opentelemetry.spans_sent"] == 0 || stats["tracing.opentelemetry.spans_dropped"] != 0) {
-				t.Errorf("Envoy counts %v", stats)
-			}
+			// Envoy counts when it has our answer: the span is found before that.
+			wait.For(t, 10*time.Second, "Envoy to count a success", func() bool {
+				stats, err := e.Stats(t.Context(), "tracing.")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if stats[dropped] != 0 {
+					t.Fatalf("Envoy counts %v", stats)
+				}
+				return stats[sent] > 0
+			})
 		})
 	}
 }
