@@ -35,7 +35,7 @@ const (
 	BadContentType  Reason = "bad_content_type" // media type that no receiver of this port reads
 	BodyTooLarge    Reason = "body_too_large"   // over the limit before or after decompression
 	TraceTooLarge   Reason = "trace_too_large"  // over --limits span count of one trace
-	WrongPath       Reason = "wrong_path"       // only with --strict-ingest
+	WrongPath       Reason = "wrong_path"       // no receiver answers there; with --strict-ingest also a prefix before the right path
 	WrongProtocol   Reason = "wrong_protocol"   // only with --strict-ingest
 	NotAllowed      Reason = "unauthenticated"  // no or wrong credentials
 	TooBusy         Reason = "overloaded"       // over the memory budget; the sender may retry
