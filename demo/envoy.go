@@ -229,9 +229,6 @@ func (e *Envoy) Pod() string { return e.pod }
 // AdminAddr is the host:port of the admin interface.
 func (e *Envoy) AdminAddr() string { return e.admin }
 
-// LogFile is where the proxy's output goes.
-func (e *Envoy) LogFile() string { return e.log }
-
 // PID is the id of the process.
 func (e *Envoy) PID() int { return e.process.Pid }
 

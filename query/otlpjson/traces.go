@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/span"
 )
 
@@ -19,18 +18,6 @@ import (
 func AppendTracesData(dst []byte, b *span.Batch, rows []int32) []byte {
 	dst = append(dst, `{"resourceSpans":`...)
 	return append(AppendResourceSpans(dst, b, rows), '}')
-}
-
-// AppendTrace appends the spans of an assembled trace as an object {"resourceSpans":[…]}: as they were received, without
-// the copies that assembly left out and without its placeholders.
-func AppendTrace(dst []byte, t *query.Trace) []byte {
-	rows := make([]int32, 0, len(t.Rows))
-	for i := range t.Rows {
-		if row := t.Rows[i].Span; row >= 0 {
-			rows = append(rows, row)
-		}
-	}
-	return AppendTracesData(dst, t.Batch, rows)
 }
 
 // AppendResourceSpans appends the list of ResourceSpans alone. Rows of one resource and scope are put together; resources,

@@ -1,9 +1,6 @@
 package match
 
 import (
-	"fmt"
-
-	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 )
@@ -111,15 +108,4 @@ func (g *Getter) appendIntrinsic(dst []span.Value, row int) []span.Value {
 		dst = append(dst, span.StrValue(span.TypeString, s))
 	}
 	return dst
-}
-
-// ParseScope reads the word of a field scope as the own API writes it.
-func ParseScope(word string) (store.FieldScope, error) {
-	for s := store.InAny; s <= store.Intrinsic; s++ {
-		if s.String() == word {
-			return s, nil
-		}
-	}
-	return 0, &problem.Problem{Kind: problem.Invalid, Field: "in", Message: fmt.Sprintf("%q is not a scope", word),
-		Hint: "any, span, resource, scope, event, link or intrinsic"}
 }
