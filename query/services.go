@@ -76,6 +76,7 @@ func (q *Query) Services(ctx context.Context, s store.Scope, sq ServicesQuery) (
 	counts := callCounts{sq: sq, byName: make(map[string]*serviceCount)}
 	scanned, err := q.scan(ctx, s, &store.Scan{
 		Range: store.TimeRange{From: sq.Range.From - int64(compareWith), To: sq.Range.To}, Mode: store.Start, Match: entrySpans,
+		Need: store.Need{Columns: store.ColKind | store.ColStatus | store.ColMark | store.ColTime | store.ColWeight | store.ColService},
 	}, counts.rows)
 	if err != nil {
 		return nil, err

@@ -34,6 +34,7 @@ type Scan struct {
 	Range TimeRange
 	Mode  TimeMode
 	Match Expr
+	Need  Need // what of the rows the caller reads; conditions need not be named
 }
 
 // Rows are the matching rows of one batch.

@@ -49,12 +49,19 @@ type Reader interface {
 	// hint may narrow the look-up by time; an engine may ignore it, never answer less inside of it.
 	Trace(ctx context.Context, s Scope, id span.TraceID, hint TimeRange) iter.Seq2[*span.Batch, error]
 
+	// Traces yields the rows of several traces, without their twins, each row with what need says of it. The traces come in no
+	// particular order and share batches; a trace's rows may come in several of them, rows of equal identity in the order
+	// they were received. A batch is valid until the next step. Ids that are not here yield nothing; an id given twice is
+	// answered once. Cost: a block that holds rows of several of the traces is read once, so hundreds of ids of one page
+	// of a search cost little more than one.
+	Traces(ctx context.Context, s Scope, ids []span.TraceID, hint TimeRange, need Need) iter.Seq2[*span.Batch, error]
+
 	// Search answers the traces in which at least one span meets the plan, newest first: by the start of the trace's
 	// newest matching span, descending, then by trace id, ascending: the same in every engine and for every segmentation.
 	Search(ctx context.Context, s Scope, q *Search) (*Page, error)
 
-	// Scan yields every row that meets the plan, engine order. What RED, maps and TraceQL's metrics are computed from
-	// where no rollup answers. Rows and batch are valid until the next step.
+	// Scan yields every row that meets the plan, engine order, with what q.Need says of it. What RED, maps and TraceQL's
+	// metrics are computed from where no rollup answers. Rows and batch are valid until the next step.
 	Scan(ctx context.Context, s Scope, q *Scan) iter.Seq2[Rows, error]
 
 	// Services lists the services (span.Batch.Service) that have spans in the range, sorted by name.

@@ -122,9 +122,11 @@ type caller struct {
 	shared     bool
 }
 
+var callColumns = store.Need{Columns: store.ColSpanID | store.ColParent | store.ColKind | store.ColMark | store.ColTime | store.ColWeight | store.ColService}
+
 // read adds the spans that started in a range and reports whether there was no room for all.
 func (g *callGraph) read(c *call, reader store.Reader, r store.TimeRange) (full bool, err error) {
-	for rows, err := range reader.Scan(c.Context(), c.scope, &store.Scan{Range: r, Mode: store.Start}) {
+	for rows, err := range reader.Scan(c.Context(), c.scope, &store.Scan{Range: r, Mode: store.Start, Need: callColumns}) {
 		if err != nil {
 			return false, err
 		}

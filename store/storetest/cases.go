@@ -36,7 +36,7 @@ func fidelity(t *testing.T, s *suite) {
 	}
 	var read []*span.Batch
 	rows := 0
-	for r, err := range s.engine.Scan(t.Context(), scope, &store.Scan{}) {
+	for r, err := range s.engine.Scan(t.Context(), scope, &store.Scan{Need: store.Everything()}) {
 		if err != nil {
 			t.Fatal(err)
 		}

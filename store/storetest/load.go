@@ -61,6 +61,7 @@ func (s *suite) checkScan(t *testing.T, q store.Scan) {
 			spans[r.b.Identity(r.row)] = true
 		}
 	}
+	q.Need = store.Everything()
 	for r, err := range s.engine.Scan(t.Context(), scope, &q) {
 		if err != nil {
 			t.Fatal(err)

@@ -42,6 +42,8 @@ func Run(t *testing.T, open Open) {
 		{"shared spans", sharedSpans},
 		{"twins of 64 and 128 bits", twins},
 		{"absent and impossible times", oddTimes},
+		{"several traces at once", severalTraces},
+		{"what a caller needs", needs},
 		{"scopes of calls", mustMatch},
 		{"lists", lists},
 		{"plans that make no sense", nonsense},
