@@ -65,6 +65,16 @@ func Merge(ctx context.Context, w *segment.Writer, inputs []*segment.Reader, o O
 	return m.stats, err
 }
 
+// inputError says which input cannot be read.
+type inputError struct {
+	input int
+	err   error
+}
+
+func (e *inputError) Error() string { return fmt.Sprintf("input %d: %v", e.input, e.err) }
+
+func (e *inputError) Unwrap() error { return e.err }
+
 // piece is the rows of a trace in one block.
 type piece struct {
 	id    span.TraceID
@@ -106,7 +116,7 @@ func (m *merger) collect() error {
 		m.w.Range(info.FirstSeq, info.LastSeq)
 		side, err := r.Side()
 		if err != nil {
-			return fmt.Errorf("input %d: %w", i, err)
+			return &inputError{i, err}
 		}
 		sides[i] = side
 		for b := range r.Blocks() {
@@ -114,7 +124,7 @@ func (m *merger) collect() error {
 				return err
 			}
 			if err := m.collectBlock(i, b, side); err != nil {
-				return fmt.Errorf("input %d: %w", i, err)
+				return &inputError{i, err}
 			}
 		}
 	}
@@ -290,7 +300,7 @@ func (c *cache) get(input, block int32) (*decoded, error) {
 	}
 	d, err := c.decode(input, block)
 	if err != nil {
-		return nil, fmt.Errorf("input %d, block %d: %w", input, block, err)
+		return nil, &inputError{int(input), fmt.Errorf("block %d: %w", block, err)}
 	}
 	if len(c.blocks) < cap(c.blocks) {
 		c.blocks = append(c.blocks, d)
