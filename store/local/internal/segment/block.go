@@ -107,6 +107,7 @@ func (w *Writer) encode(rows []uint32, parts []Part, meta *Block) []byte {
 	w.attributes(rows, meta)
 	w.events(rows)
 	w.links(rows)
+	w.side.Sync() // their texts were copied since
 	w.sideFilter(colResource, w.resourceHashes)
 	w.sideFilter(colScope, w.scopeHashes)
 	w.sideFilter(colIdent, w.identHashes)

@@ -338,7 +338,6 @@ func (w *Writer) textHash(h []uint64, id table.ID) []uint64 {
 }
 
 func (w *Writer) listHashes(h []uint64, l table.List) []uint64 {
-	w.side.Sync()
 	for i, code := range w.side.CodesOf(l) {
 		f := w.side.Fields[w.side.Shapes[l.Shape][i]]
 		if f.Type.InArena() {
