@@ -201,3 +201,14 @@ func (v *ValueCounter) List(limit int) []store.ValueCount {
 	})
 	return First(list, limit)
 }
+
+// Add counts a key that was counted elsewhere.
+func (t KeyCounts) Add(key string, in store.FieldScope, typ span.Type, n int64) {
+	place := keyPlace{key, in}
+	types := t[place]
+	if types == nil {
+		types = new([span.NumTypes]int64)
+		t[place] = types
+	}
+	types[typ] += n
+}

@@ -379,3 +379,17 @@ func keyCounts(side *table.View, counts *[5][]uint64) []KeyCount {
 	}
 	return list
 }
+
+// PartsOf is Parts for many lower halves in one pass.
+func (r *Reader) PartsOf(dst []int, lows map[uint64]bool) ([]int, error) {
+	p, err := r.section(sectionTraces)
+	if err != nil {
+		return dst, err
+	}
+	for i := range r.info.Parts {
+		if lows[binary.LittleEndian.Uint64(p[8*i:])] {
+			dst = append(dst, i)
+		}
+	}
+	return dst, nil
+}

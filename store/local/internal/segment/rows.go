@@ -627,17 +627,7 @@ func (b *Rows) Times() (time []int64, start, end []uint64) {
 	return x.time, x.start, x.end
 }
 
-// FirstOf is the first row of each trace: the reverse of Parts.
-func (b *Rows) FirstOf(part int) (first, rows int) {
-	p := b.readParts()
-	at := uint64(0)
-	for i := range part {
-		at += p.counts[i]
-	}
-	return int(at), int(p.counts[part])
-}
-
-// chunkLinkID is the bytes of a link's trace and span id.
+// linkIDBytes is the bytes of a link's trace and span id.
 const linkIDBytes = 24
 
 // childRows expands how many events or links each row has: ends of each row's, and the row of each child.
@@ -669,4 +659,33 @@ func (b *Rows) childRows(chunk int) (ends, rowOf []uint32) {
 		ends[row] = uint32(len(rowOf))
 	}
 	return ends, rowOf
+}
+
+// Spans and Parents are the span ids and parents of all rows.
+func (b *Rows) Spans() []span.SpanID { return b.readIDs(false).span }
+
+// Parents is the parents of all rows, zero for roots.
+func (b *Rows) Parents() []span.SpanID { return b.readIDs(false).parent }
+
+// Value is a value of the column, texts as runs of Dict.Arena.
+func (c *Column) Value(code uint32) span.Value {
+	switch {
+	case c.Type == span.TypeNull:
+		return span.Value{}
+	case c.Type.InArena():
+		off, n := c.Dict.Run(code)
+		return span.StrValue(c.Type, span.Str{Off: off, Len: n})
+	}
+	return span.Value{Type: c.Type, Bits: c.Dict.Nums[code]}
+}
+
+// Starts is the first row of each trace of the block, and the number of rows behind them.
+func (b *Rows) Starts() []uint32 {
+	p := b.readParts()
+	starts, at := make([]uint32, 0, len(p.counts)+1), uint32(0)
+	for _, n := range p.counts {
+		starts = append(starts, at)
+		at += uint32(n)
+	}
+	return append(starts, at)
 }
