@@ -106,7 +106,11 @@ func (m *Manifest) bodyOf(c Change) (body, error) {
 			return b, fmt.Errorf("manifest: segment %d is to be removed and is not there", r.Number)
 		}
 		gone[r.Number] = true
-		b.removed = append(b.removed, removed{Removal: r, hour: e.Hour, rows: e.Rows, at: m.now().UnixNano()})
+		rows := e.Rows
+		if r.Lost > 0 {
+			rows = r.Lost
+		}
+		b.removed = append(b.removed, removed{Removal: r, hour: e.Hour, rows: rows, at: m.now().UnixNano()})
 	}
 	added := make(map[uint64]bool, len(c.Add))
 	for _, e := range c.Add {
@@ -169,7 +173,7 @@ func (m *Manifest) begin(b body) error {
 func (m *Manifest) image(salt uint32, number uint64) ([]byte, error) {
 	b := body{through: m.through, next: m.next, added: m.sorted()}
 	for _, a := range m.aside {
-		b.removed = append(b.removed, removed{Removal{a.Number, Damaged, a.Text}, a.Hour, a.Rows, a.At})
+		b.removed = append(b.removed, removed{Removal{Number: a.Number, Reason: Damaged, Text: a.Text}, a.Hour, a.Rows, a.At})
 	}
 	p := appendRecord(appendFileHeader(nil, salt, number), salt, kindState, 1, b)
 	if len(p) > maxBody {

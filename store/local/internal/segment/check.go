@@ -16,7 +16,8 @@ import (
 // Fault is a part of a segment that is not as it should be.
 type Fault struct {
 	Offset, Bytes int64 // of the file
-	Rows          int   // that cannot be read because of it; 0 if it is not about rows
+	Block         int   // that cannot be read because of it, -1 if it is not about that
+	Rows          int   // that cannot be read because of it
 	Reason        string
 }
 
@@ -32,7 +33,7 @@ func (r *Reader) Check(ctx context.Context, each func(v *table.View, rows *Rows)
 		return err
 	})
 	if errors.Is(err, ErrDamaged) { // the mapping
-		return append(faults, Fault{Bytes: int64(len(r.p)), Rows: r.info.Rows, Reason: err.Error()}), nil
+		return append(faults, Fault{Bytes: int64(len(r.p)), Block: -1, Rows: r.info.Rows, Reason: err.Error()}), nil
 	}
 	return faults, err
 }
@@ -49,22 +50,20 @@ func (c *checker) run(ctx context.Context, each func(v *table.View, rows *Rows) 
 	want := append(binary.LittleEndian.AppendUint16(nil, version), make([]byte, headerSize)...)
 	for _, at := range [][2]int{{8, headerSize}, {len(r.p) - 12, len(r.p) - 8}} {
 		if p := r.p[at[0]:at[1]]; !bytes.Equal(p, want[:len(p)]) {
-			c.faults = append(c.faults, Fault{Offset: int64(at[0]), Bytes: int64(len(p)), Reason: "version is not what this version writes"})
+			c.faults = append(c.faults, Fault{Offset: int64(at[0]), Bytes: int64(len(p)), Block: -1, Reason: "version is not what this version writes"})
 		}
 	}
-	whole := true
 	for i := range r.sections {
 		if _, err := r.section(i); err != nil {
 			c.section(i, err.Error())
-			whole = false
 		}
 	}
 	c.totals()
 	side, err := r.Side()
-	if err != nil || !whole {
-		if whole {
-			c.section(sectionSide, err.Error())
-		}
+	if err != nil && c.good(sectionSide) {
+		c.section(sectionSide, err.Error())
+	}
+	if err != nil || !c.good(sectionTraces) {
 		c.blocksAlone()
 		return ctx.Err()
 	}
@@ -92,21 +91,35 @@ func (c *checker) run(ctx context.Context, each func(v *table.View, rows *Rows) 
 	return nil
 }
 
+// good reports whether a section meets its checksum; one that doesn't was named.
+func (c *checker) good(section int) bool {
+	_, err := c.r.section(section)
+	return err == nil
+}
+
 func (c *checker) section(i int, reason string) {
 	s := c.r.sections[i]
-	c.faults = append(c.faults, Fault{Offset: s.off, Bytes: int64(s.length), Reason: reason})
+	f := Fault{Offset: s.off, Bytes: int64(s.length), Block: -1, Reason: reason}
+	if i == sectionSide || i == sectionTraces { // no row can be read without
+		f.Rows = c.r.info.Rows
+	}
+	c.faults = append(c.faults, f)
 }
 
 func (c *checker) bad(block, rows int, reason string) {
 	b := c.r.blocks[block]
-	c.faults = append(c.faults, Fault{Offset: b.offset, Bytes: int64(b.length), Rows: rows, Reason: reason})
+	f := Fault{Offset: b.offset, Bytes: int64(b.length), Block: -1, Rows: rows, Reason: reason}
+	if rows > 0 {
+		f.Block = block
+	}
+	c.faults = append(c.faults, f)
 }
 
-// blocksAlone compares the checksums of blocks where what they refer to cannot be read: all rows are lost.
+// blocksAlone compares the checksums of blocks where what they refer to cannot be read: all rows are lost already.
 func (c *checker) blocksAlone() {
 	for i, b := range c.r.blocks {
 		if checksum(c.r.p[b.offset:b.offset+int64(b.length)]) != b.sum {
-			c.bad(i, b.Rows, fmt.Sprintf("checksum of block %d is wrong", i))
+			c.bad(i, 0, fmt.Sprintf("checksum of block %d is wrong", i))
 		}
 	}
 }
@@ -118,7 +131,7 @@ func (c *checker) totals() {
 		i.MinStart, i.MaxStart, i.MaxEnd = min(i.MinStart, b.MinStart), max(i.MaxStart, b.MaxStart), max(i.MaxEnd, b.MaxEnd)
 	}
 	if f := c.r.info; f.MinStart != i.MinStart || f.MaxStart != i.MaxStart || f.MaxEnd != i.MaxEnd || f.MinReceived > f.MaxReceived || f.FirstSeq > f.LastSeq {
-		c.faults = append(c.faults, Fault{Offset: int64(len(c.r.p) - trailerSize), Bytes: trailerSize, Reason: "footer says other times than its blocks"})
+		c.faults = append(c.faults, Fault{Offset: int64(len(c.r.p) - trailerSize), Bytes: trailerSize, Block: -1, Reason: "footer says other times than its blocks"})
 	}
 }
 
@@ -147,7 +160,7 @@ func (c *checker) block(i int, side *table.View) (*Rows, *table.View, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if ok, err := c.r.MayHaveTrace(id.Low()); err != nil || !ok {
+		if ok, err := c.r.MayHaveTrace(id.Low()); err == nil && !ok {
 			c.section(sectionTraceFilter, fmt.Sprintf("the filter does not know trace %s of block %d", id, i))
 			break
 		}
@@ -161,6 +174,10 @@ func (c *checker) block(i int, side *table.View) (*Rows, *table.View, error) {
 
 // filters asks the filter of a block for the texts of its rows.
 func (c *checker) filters(block int, v *table.View) error {
+	c.count(v)
+	if !c.good(sectionFilters) {
+		return nil
+	}
 	f := filterCheck{c: c, v: v, block: block}
 	c.seen = append(c.seen[:0], make([]bool, v.Texts.Len())...)
 	for row := range v.Rows() {
@@ -191,7 +208,6 @@ func (c *checker) filters(block int, v *table.View) error {
 			break
 		}
 	}
-	c.count(v)
 	return f.err
 }
 
@@ -262,6 +278,9 @@ func (f *filterCheck) list(l table.List) {
 
 // counts compares the groups with the rows.
 func (c *checker) counts() {
+	if !c.good(sectionStats) {
+		return
+	}
 	s, err := c.r.Stats()
 	if err != nil {
 		c.section(sectionStats, err.Error())
