@@ -94,6 +94,17 @@ func (b *Builder) Collect(rows store.Rows) {
 	}
 }
 
+// Count counts rows of a scan in series only, at once: calls, copies and the order of rows are nothing to it. The batch needs
+// what SeriesNeed says. Do not mix with Collect.
+func (b *Builder) Count(rows store.Rows) {
+	b.batch.begin(rows.Batch, b.t)
+	for _, row := range rows.Rows {
+		var f fact
+		b.read(&f, int(row))
+		b.addSeries(&f)
+	}
+}
+
 // Collected is the number of rows that wait for Flush.
 func (b *Builder) Collected() int { return len(b.facts) }
 

@@ -110,6 +110,7 @@ func (t *Table) settle() {
 			continue
 		}
 		if s, ok := callee[int32(i)]; ok {
+			t.named(h.target, t.halves[s].node)
 			t.addHalfEdge(h, edgeKey{from: h.node, to: t.halves[s].node, protocol: h.protocol, flag: h.flag, class: h.class, view: ViewClient})
 		} else {
 			t.alone(h)

@@ -58,3 +58,20 @@ func TestHistogram(t *testing.T) {
 		t.Errorf("extremes: %d..%d", h.Min(), h.Max())
 	}
 }
+
+func TestHistogramBuckets(t *testing.T) {
+	last := -1
+	for v := int64(0); v < 1<<20; v++ {
+		i := bucketOf(v)
+		if i != last && i != last+1 {
+			t.Fatalf("%d is in bucket %d after %d", v, i, last)
+		}
+		if bucketOf(bucketMiddle(i)) != i || bucketOf(bucketLow(i)) != i {
+			t.Fatalf("the middle of bucket %d is in bucket %d", i, bucketOf(bucketMiddle(i)))
+		}
+		last = i
+	}
+	if bucketOf(math.MaxInt64) != maxBucket {
+		t.Errorf("the last bucket is %d", bucketOf(math.MaxInt64))
+	}
+}

@@ -57,6 +57,19 @@ func Need() store.Need {
 	return n
 }
 
+// SeriesNeed is what Builder.Count reads.
+func SeriesNeed() store.Need {
+	n := store.Need{Columns: store.ColParent | store.ColName | store.ColKind | store.ColStatus | store.ColMark | store.ColTime |
+		store.ColWeight | store.ColService}
+	for _, key := range [...]string{"error", "node_id", "istio.canonical_revision"} {
+		n.Fields = append(n.Fields, store.Field{In: store.InSpan, Key: key})
+	}
+	for _, key := range versionKeys {
+		n.Fields = append(n.Fields, store.Field{In: store.InResource, Key: key})
+	}
+	return n
+}
+
 // Flags are facts about the spans of a series.
 type Flags uint8
 

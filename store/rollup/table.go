@@ -18,7 +18,7 @@ type Table struct {
 
 	nodes     []node
 	nodeIndex map[node]uint32
-	aliases   map[uint32]uint32 // node of an application -> node of the sidecar in front of it
+	aliases   map[uint32]uint32 // node -> the same workload by its own name: Aliases
 
 	series keyed[seriesKey]
 	edges  keyed[edgeKey]
@@ -254,10 +254,10 @@ func (t *Table) nodeAt(i uint32) Node {
 	return Node{NodeKind(n.kind), t.strings[n.namespace], t.strings[n.name], t.strings[n.service]}
 }
 
-// Aliases yields pairs of nodes that are one workload: an application and the sidecar in front of it, where the two name
-// it differently.
+// Aliases yields pairs of nodes that are one workload, the second of them by its own name: an application and the sidecar in
+// front of it, where the two name it differently, and the name by which callers know a workload.
 func (t *Table) Aliases() iter.Seq2[Node, Node] {
-	return func(yield func(app, sidecar Node) bool) {
+	return func(yield func(alias, workload Node) bool) {
 		for app, sidecar := range t.aliases {
 			if !yield(t.nodeAt(app), t.nodeAt(sidecar)) {
 				return

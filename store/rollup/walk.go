@@ -192,6 +192,7 @@ func (b *Builder) client(facts []fact, i int) {
 	if callee >= 0 {
 		k.to = facts[callee].node
 		b.addEdge(f, k)
+		b.t.named(last.target, k.to)
 		return
 	}
 	k.to = f.target
@@ -206,6 +207,17 @@ func (b *Builder) client(facts []fact, i int) {
 		b.addHalf(f, last.id, 0, k, k.to)
 	default:
 		b.addEdge(f, k)
+	}
+}
+
+// named notes which workload answers to the name by which it was called, a Kubernetes service's.
+func (t *Table) named(target, callee uint32) {
+	if target == noNode {
+		return
+	}
+	n, c := &t.nodes[target], &t.nodes[callee]
+	if NodeKind(n.kind) == KindService && NodeKind(c.kind) == KindService && n.namespace != 0 && n.namespace == c.namespace && n.name != c.name {
+		t.alias(target, callee)
 	}
 }
 
