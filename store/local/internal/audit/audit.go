@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"github.com/spanloom/spanloom/store/local/internal/manifest"
 	"github.com/spanloom/spanloom/store/local/internal/segment"
 	"github.com/spanloom/spanloom/store/local/internal/wal"
+	"github.com/spanloom/spanloom/store/rollup"
 )
 
 // File is a manifest or a segment.
@@ -35,12 +37,16 @@ type File struct {
 type Report struct {
 	Files  []File
 	Damage []wal.Damage
+	Rolled int // segments that got new rollups, and a new name with them
 }
 
 // Options are the settings of Check.
 type Options struct {
-	Repair bool             // nobody else may use the folder
-	Now    func() time.Time // for what the manifest remembers of a repair
+	Repair bool // nobody else may use the folder
+	// Rollups, with Repair, counts the rollups of every segment anew, also those that can be read: they may have been counted by an
+	// older version's rules.
+	Rollups bool
+	Now     func() time.Time // for what the manifest remembers of a repair
 }
 
 // Check reads the segments below a manifest's folder. A folder that is not there is empty. Without Repair it writes nothing, and a
@@ -188,6 +194,9 @@ func (a *auditor) segment(ctx context.Context, s *checked) error {
 	if s.faults, err = r.Check(ctx, nil); err != nil {
 		return err
 	}
+	if f, bad := rollups(r); bad {
+		s.faults = append(s.faults, f)
+	}
 	s.Rows = r.Info().Rows
 	for _, f := range s.faults {
 		s.Rows -= f.Rows
@@ -195,6 +204,21 @@ func (a *auditor) segment(ctx context.Context, s *checked) error {
 	}
 	s.Rows = max(s.Rows, 0)
 	return nil
+}
+
+// rollups looks whether a segment's rollups can be read. Their checksum was compared already.
+func rollups(r *segment.Reader) (f segment.Fault, bad bool) {
+	_ = segment.Guard(func() error {
+		p, err := r.Rollups()
+		if err != nil {
+			return nil // named
+		}
+		if _, err := rollup.Decode(p); err != nil {
+			f, bad = segment.Fault{Bytes: int64(len(p)), Block: -1, Reason: fmt.Sprintf("rollups: %v", err)}, true
+		}
+		return nil
+	})
+	return f, bad
 }
 
 func (a *auditor) fault(s *checked, f segment.Fault) {

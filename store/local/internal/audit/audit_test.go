@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"github.com/spanloom/spanloom/store/local/internal/segment"
 	"github.com/spanloom/spanloom/store/local/internal/table"
 	"github.com/spanloom/spanloom/store/local/internal/wal"
+	"github.com/spanloom/spanloom/store/rollup"
 	"github.com/spanloom/spanloom/store/storetest"
 )
 
@@ -62,7 +64,9 @@ func create(t *testing.T, fsys faultfs.FS, at manifest.Entry) manifest.Entry {
 	tab.Append(storetest.Batch(t, text.String()))
 	e, err := compact.Create(fsys, dir, at, func(w *segment.Writer) ([]byte, error) {
 		w.Range(at.Number*10, at.Number*10+9)
-		return nil, segment.WriteTable(t.Context(), w, tab, 2)
+		r := compact.NewRolling()
+		err := segment.WriteTable(t.Context(), w, tab, 2, r.Add)
+		return r.Encoded(), err
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -97,6 +101,23 @@ func blockOf(t *testing.T, fsys *faultfs.Mem, e manifest.Entry, block int) int64
 	}
 	t.Fatal("no such block")
 	return 0
+}
+
+// rollupsOf is a bit inside of the rollups of a segment.
+func rollupsOf(t *testing.T, fsys *faultfs.Mem, e manifest.Entry) int64 {
+	t.Helper()
+	m, err := fsys.Map(path(e))
+	must(t, err)
+	defer m.Close()
+	r, err := segment.Open(m.Bytes())
+	must(t, err)
+	p, err := r.Rollups()
+	must(t, err)
+	at := bytes.Index(m.Bytes(), p)
+	if len(p) < 20 || at < 0 {
+		t.Fatal("no rollups")
+	}
+	return int64(at+10) * 8
 }
 
 func must(t *testing.T, err error) {
@@ -171,6 +192,9 @@ func TestRepair(t *testing.T) {
 		"another file": {func(t *testing.T, fsys *faultfs.Mem, entries []manifest.Entry) {
 			must(t, fsys.Rename(path(entries[3]), path(entries[2])))
 		}, []string{"000000000003.seg", "it is another file than the manifest names", "000000000004.seg", "it is missing"}, 3 * rows, 1, 1},
+		"rollups": {func(t *testing.T, fsys *faultfs.Mem, entries []manifest.Entry) {
+			must(t, fsys.Flip(path(entries[1]), rollupsOf(t, fsys, entries[1])))
+		}, []string{"000000000002.seg", "checksum of section"}, 4 * rows, 1, 0},
 		"manifest": {func(t *testing.T, fsys *faultfs.Mem, _ []manifest.Entry) {
 			name := fsys.Files(".manifest")[0]
 			must(t, fsys.Flip(name, (32+32+5)*8))
@@ -239,6 +263,65 @@ func TestRepair(t *testing.T) {
 				t.Errorf("set aside: %v", bad)
 			}
 		})
+	}
+}
+
+// TestRollups: they are counted anew from the rows, whatever was there.
+func TestRollups(t *testing.T) {
+	fsys, old := folder(t)
+	m, _, err := manifest.Open(fsys, dir, now)
+	must(t, err)
+	for n, e := range old { // segments with the rollups of others, and with what is none
+		odd, err := compact.Create(fsys, dir, manifest.Entry{Number: m.Take(), Hour: e.Hour, Level: e.Level}, func(w *segment.Writer) ([]byte, error) {
+			in, err := fsys.Map(path(e))
+			must(t, err)
+			defer in.Close()
+			r, err := segment.Open(in.Bytes())
+			must(t, err)
+			_, err = compact.Merge(t.Context(), w, []*segment.Reader{r}, compact.Options{})
+			if n == 0 {
+				return []byte("no rollups"), err
+			}
+			return rollup.New().AppendBinary(nil), err
+		})
+		must(t, err)
+		must(t, m.Apply(manifest.Change{Add: []manifest.Entry{odd}, Remove: []manifest.Removal{{Number: e.Number, Reason: manifest.Compacted}}}))
+		must(t, fsys.Remove(path(e)))
+	}
+	must(t, m.Close())
+	r, err := Check(t.Context(), fsys, dir, Options{})
+	if err != nil || len(r.Damage) != 1 || !strings.Contains(said(r), "rollups: ") {
+		t.Errorf("%s, %v", said(r), err)
+	}
+	r, err = Check(t.Context(), fsys, dir, Options{Repair: true, Rollups: true, Now: now})
+	if err != nil || r.Rolled != 3 { // the fourth was bad, and mended
+		t.Errorf("%d rolled, %v", r.Rolled, err)
+	}
+	if r, err := Check(t.Context(), fsys, dir, Options{}); err != nil || len(r.Damage) > 0 {
+		t.Errorf("afterwards: %s, %v", said(r), err)
+	}
+	m, entries, err := manifest.Open(fsys, dir, now)
+	must(t, err)
+	defer m.Close()
+	total := int64(0)
+	for _, e := range entries {
+		in, err := fsys.Map(path(e))
+		must(t, err)
+		s, err := segment.Open(in.Bytes())
+		must(t, err)
+		p, err := s.Rollups()
+		must(t, err)
+		counted, err := rollup.Decode(p)
+		must(t, err)
+		for _, cells := range counted.Series() {
+			for _, c := range cells {
+				total += c.N
+			}
+		}
+		must(t, in.Close())
+	}
+	if len(entries) != 4 || total != 4*rows {
+		t.Errorf("%d segments, %d spans counted", len(entries), total)
 	}
 }
 

@@ -8,14 +8,13 @@ import (
 
 	"github.com/spanloom/spanloom/store/local/internal/compact"
 	"github.com/spanloom/spanloom/store/local/internal/manifest"
-	"github.com/spanloom/spanloom/store/local/internal/policy"
 	"github.com/spanloom/spanloom/store/local/internal/segment"
 	"github.com/spanloom/spanloom/store/local/internal/wal"
 )
 
 // repair sets aside what is bad. After a crash on the way the next repair goes on.
 func (a *auditor) repair(ctx context.Context) error {
-	work := !a.whole && len(a.segments) > 0 || len(a.missing) > 0 || len(a.r.Damage) > 0
+	work := a.o.Rollups || !a.whole && len(a.segments) > 0 || len(a.missing) > 0 || len(a.r.Damage) > 0
 	if !work {
 		return nil
 	}
@@ -38,13 +37,32 @@ func (a *auditor) repair(ctx context.Context) error {
 		}
 	}
 	for i := range a.segments {
-		if s := &a.segments[i]; s.bad() {
-			if err := a.mend(ctx, m, s); err != nil {
-				return fmt.Errorf("repair %s: %w", s.at.Name(), err)
-			}
+		s := &a.segments[i]
+		var err error
+		switch {
+		case s.bad():
+			err = a.mend(ctx, m, s)
+		case a.o.Rollups && s.open && s.listed && !s.gone:
+			err = a.roll(ctx, m, s)
+		}
+		if err != nil {
+			return fmt.Errorf("repair %s: %w", s.at.Name(), err)
 		}
 	}
 	return nil
+}
+
+// roll puts a segment with new rollups in the place of a good one.
+func (a *auditor) roll(ctx context.Context, m *manifest.Manifest, s *checked) error {
+	if err := a.rewrite(ctx, m, s); err != nil {
+		return err
+	}
+	s.gone = true
+	a.r.Rolled++
+	if err := a.fs.Remove(s.Name); err != nil {
+		return err
+	}
+	return a.fs.SyncDir(filepath.Dir(s.Name))
 }
 
 // rebuild writes the manifest again: every segment whose footer can be read counts. Where there are two of a number, which only a
@@ -99,8 +117,7 @@ func (a *auditor) rewrite(ctx context.Context, m *manifest.Manifest, s *checked)
 			skip[f.Block] = true
 		}
 	}
-	j := policy.Job{Hour: s.at.Hour, Level: s.at.Level, Inputs: []manifest.Entry{s.entry}}
-	e, _, err := compact.Run(ctx, a.fs, a.dir, j, m.Take(), compact.Options{Skip: func(_, block int) bool { return skip[block] }}, nil)
+	e, err := compact.Rewrite(ctx, a.fs, a.dir, s.entry, m.Take(), func(block int) bool { return skip[block] })
 	if err != nil {
 		return err
 	}

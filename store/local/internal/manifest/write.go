@@ -15,11 +15,15 @@ import (
 	"github.com/spanloom/spanloom/store/local/internal/wal"
 )
 
+// ErrGone says that a segment that was to be removed is not in the manifest: retention, say, took the input of a compaction while it
+// ran. Nothing was changed.
+var ErrGone = errors.New("segment is not in the manifest any more")
+
 // minGrowth is how much a file may grow at least before it is begun anew.
 const minGrowth = 256 << 10
 
 // Apply makes a change durable, as a whole, and then true. On an error (a problem.Problem of kind Unavailable, but for a
-// change that makes no sense) it is not true now, and whether it will be after a crash is not known before the next good
+// change that makes no sense, such as ErrGone: that one left no trace) it is not true now, and whether it will be after a crash is not known before the next good
 // Apply or Mend: files that it adds must stay until then, files that it removes as well.
 // Cost: one write and one fsync; two of a new file where it grew, or where the last one failed.
 func (m *Manifest) Apply(c Change) error {
@@ -103,7 +107,7 @@ func (m *Manifest) bodyOf(c Change) (body, error) {
 	for _, r := range c.Remove {
 		e, ok := m.entries[r.Number]
 		if !ok || gone[r.Number] {
-			return b, fmt.Errorf("manifest: segment %d is to be removed and is not there", r.Number)
+			return b, fmt.Errorf("%w: %d", ErrGone, r.Number)
 		}
 		gone[r.Number] = true
 		rows := e.Rows

@@ -117,7 +117,7 @@ func TestCheckCountsTheRows(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		w := NewWriter(&out)
-		if err := WriteTable(t.Context(), w, tab, 0); err != nil {
+		if err := WriteTable(t.Context(), w, tab, 0, nil); err != nil {
 			t.Fatal(err)
 		}
 		for k := range w.groups {
