@@ -29,7 +29,7 @@ func write(t testing.TB, blockRows int, first uint64, batches ...*span.Batch) []
 	var out bytes.Buffer
 	w := segment.NewWriter(&out)
 	w.Range(first, first+uint64(len(batches))-1)
-	if err := segment.WriteTable(t.Context(), w, tab, blockRows); err != nil {
+	if err := segment.WriteTable(t.Context(), w, tab, blockRows, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Finish(nil); err != nil {

@@ -32,7 +32,7 @@ func create(t testing.TB, fsys faultfs.FS, number uint64, b *span.Batch) (manife
 	tab.Append(b)
 	return Create(fsys, dir, manifest.Entry{Number: number, Hour: 7}, func(w *segment.Writer) ([]byte, error) {
 		w.Range(number*10, number*10+9)
-		return []byte("rollups"), segment.WriteTable(t.Context(), w, tab, 0)
+		return []byte("rollups"), segment.WriteTable(t.Context(), w, tab, 0, nil)
 	})
 }
 

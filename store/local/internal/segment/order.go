@@ -56,19 +56,31 @@ func (p *Packer) Flush() error {
 
 // WriteTable writes all rows of a table, which nobody changes meanwhile: traces in the order of their first start, duplicates
 // dropped (the latest-ending stays, of equal ones the last received). It ends with the context's error between blocks.
-func WriteTable(ctx context.Context, w *Writer, t *table.Table, blockRows int) error {
+// each, if it is not nil, is given all rows that are written, some thousands at a time, whole traces.
+func WriteTable(ctx context.Context, w *Writer, t *table.Table, blockRows int, each func(v *table.View, rows []uint32) error) error {
 	w.Source(&t.View)
 	p := NewPacker(w, blockRows)
 	order := ByFirstStart(t)
 	var d Deduper
+	var told []uint32
 	for i, trace := range order {
 		if i&255 == 0 {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 		}
-		if err := p.Trace(d.Rows(t, trace), t.Heads[trace].Received); err != nil {
+		rows := d.Rows(t, trace)
+		if err := p.Trace(rows, t.Heads[trace].Received); err != nil {
 			return err
+		}
+		if each == nil {
+			continue
+		}
+		if told = append(told, rows...); len(told) >= BlockRows || i == len(order)-1 {
+			if err := each(&t.View, told); err != nil {
+				return err
+			}
+			told = told[:0]
 		}
 	}
 	return p.Flush()

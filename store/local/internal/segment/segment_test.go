@@ -36,7 +36,7 @@ func write(t testing.TB, blockRows int, batches ...*span.Batch) []byte {
 	}
 	var out bytes.Buffer
 	w := NewWriter(&out)
-	if err := WriteTable(t.Context(), w, tab, blockRows); err != nil {
+	if err := WriteTable(t.Context(), w, tab, blockRows, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Finish(nil); err != nil {
@@ -195,7 +195,7 @@ func BenchmarkWrite(b *testing.B) {
 		for b.Loop() {
 			var out bytes.Buffer
 			w := NewWriter(&out)
-			if err := WriteTable(b.Context(), w, t, 0); err != nil {
+			if err := WriteTable(b.Context(), w, t, 0, nil); err != nil {
 				b.Fatal(err)
 			}
 			info, err := w.Finish(nil)
@@ -208,7 +208,7 @@ func BenchmarkWrite(b *testing.B) {
 	})
 	var out bytes.Buffer
 	w := NewWriter(&out)
-	if err := WriteTable(b.Context(), w, t, 0); err != nil {
+	if err := WriteTable(b.Context(), w, t, 0, nil); err != nil {
 		b.Fatal(err)
 	}
 	if _, err := w.Finish(nil); err != nil {
