@@ -259,3 +259,9 @@ func compareNewest(x, y Row) int {
 	a, b := x.Batch, y.Batch
 	return cmp.Or(cmp.Compare(b.Time[y.Row], a.Time[x.Row]), bytes.Compare(a.SpanID[x.Row][:], b.SpanID[y.Row][:]))
 }
+
+// Distinct drops the copies of spans from the rows of one trace, which stand in the order they were received: the latest-ending stays,
+// then the last received.
+func Distinct(rows []Row) []Row {
+	return distinct(slices.Clone(rows), make(map[identity]int32), maphash.MakeSeed())
+}

@@ -4,10 +4,12 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store/local/internal/segment"
 	"github.com/spanloom/spanloom/store/local/internal/table"
+	"github.com/spanloom/spanloom/store/rollup"
 )
 
 // memtable is rows that are in the log but not in a segment yet. Rows come in under its lock; readers take a view.
@@ -18,7 +20,17 @@ type memtable struct {
 	first    uint64   // sequences of the log
 	last     uint64
 	received instants // receipts, ns
-	arrays   bool     // some value is an array of texts: its elements are not interned
+	counted  countedRollups
+	arrays   bool // some value is an array of texts: its elements are not interned
+}
+
+// countedRollups is what was counted of a memtable last.
+type countedRollups struct {
+	mu    sync.Mutex
+	table *rollup.Table
+	rows  int
+	at    time.Time
+	took  time.Duration
 }
 
 // instants is the first and the last of some instants.

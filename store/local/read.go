@@ -92,9 +92,10 @@ func joinTwins(traces []gathered, id span.TraceID) (rows []answer.Row) {
 		}
 	}
 	if !found {
-		for i, tr := range traces {
-			if t := firstStart(tr.rows); i == 0 || t > start {
-				start = t
+		known := false
+		for _, tr := range traces {
+			if t := firstStart(tr.rows); tr.id.IsTwin(id) && (!known || t > start) {
+				known, start = true, t
 			}
 		}
 	}
