@@ -315,6 +315,9 @@ func TestFaultAtEveryCall(t *testing.T) {
 					}
 				}
 				hits, call := fsys.Hits()
+				if hits == 0 { // a flush may still be on its way and meet it
+					fsys.SetRule(nil)
+				}
 				for range 3 {
 					_ = e.wal.Tick()
 				}

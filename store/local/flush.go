@@ -27,7 +27,7 @@ func (e *Engine) makeRoom(ctx context.Context, b *span.Batch) error {
 		rows, used := e.cur.size()
 		full := rows >= e.o.SegmentRows || used >= e.maxMem || rows > 0 && !e.cur.fits(b)
 		frozen, failed := e.frozen, e.flushErr
-		again := e.now().Sub(e.flushed) >= retryFlush
+		again, tried := e.now().Sub(e.flushed) >= retryFlush, e.tried
 		e.mu.Unlock()
 		switch {
 		case !full:
@@ -42,11 +42,11 @@ func (e *Engine) makeRoom(ctx context.Context, b *span.Batch) error {
 		default:
 			select {
 			case <-frozen.done:
+			case <-tried:
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-e.ctx.Done():
 				return errClosed()
-			case <-time.After(retryFlush): // to see a failure
 			}
 		}
 	}
@@ -109,6 +109,8 @@ func (e *Engine) flush(ctx context.Context) error {
 	err := e.write(ctx, f)
 	e.mu.Lock()
 	e.flushErr, e.flushed = err, e.now()
+	close(e.tried)
+	e.tried = make(chan struct{})
 	e.mu.Unlock()
 	if err != nil {
 		return err

@@ -99,6 +99,7 @@ type Engine struct {
 	lost     []string       // segments set aside since the start, in words
 	flushErr error          // why the last attempt to write a segment failed
 	flushed  time.Time      // when that was
+	tried    chan struct{}  // closed when an attempt ends
 	closed   bool
 	counts   counts
 
@@ -133,7 +134,8 @@ var _ store.Engine = (*Engine)(nil)
 // for another process to end. What can't be read is left out, logged and named in Stats; it ends Open only if a newer version
 // wrote it.
 func Open(ctx context.Context, o Options) (*Engine, error) {
-	e := &Engine{o: o, now: o.Now, log: o.Log, fs: o.FS, wake: make(chan struct{}, 1), flushNow: make(chan struct{}, 1), sides: &sideCache{}}
+	e := &Engine{o: o, now: o.Now, log: o.Log, fs: o.FS, wake: make(chan struct{}, 1), flushNow: make(chan struct{}, 1), sides: &sideCache{},
+		tried: make(chan struct{})}
 	if e.now == nil {
 		e.now = time.Now
 	}

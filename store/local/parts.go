@@ -98,6 +98,12 @@ func (e *Engine) openSegments() error {
 			return err
 		}
 	}
+	if !man.Whole() && len(files) == 0 {
+		// An empty manifest tells a first segment that a crash kept from being entered from segments whose manifest is lost.
+		if err := man.Apply(manifest.Change{}); err != nil {
+			e.log.Warn("the manifest of the segments could not be begun", "err", err)
+		}
+	}
 	known := make(map[uint64]bool, len(entries))
 	for _, entry := range entries {
 		known[entry.Number] = true

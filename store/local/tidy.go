@@ -28,9 +28,11 @@ func (e *Engine) use(next int64) policy.Use {
 const roomShare = 16
 
 // nextSegment is about what the next segment will need at most: it is smaller than its log, and a small one is mostly footer.
-func (e *Engine) nextSegment() int64 {
+func (e *Engine) nextSegment() int64 { return e.segmentOf(e.wal.Stats().Bytes) }
+
+func (e *Engine) segmentOf(log int64) int64 {
 	const footer = 8 << 10
-	return min(e.wal.Stats().Bytes, e.maxMem) + footer
+	return min(log, e.maxMem) + footer
 }
 
 // tidy lets go of what retention and the disk limit say is to go, and joins segments.
@@ -127,7 +129,8 @@ func (e *Engine) free(ctx context.Context) error {
 // compact does the most useful compaction that is due, one after the other until none is left.
 func (e *Engine) compact() error {
 	for e.ctx.Err() == nil {
-		room := e.o.MaxDisk - policy.Bytes(e.entries()) - e.use(0).Log - e.nextSegment() - e.o.MaxDisk/roomShare
+		left, log := e.left()
+		room := left - log - e.segmentOf(log)
 		if free, _, err := e.fs.Space(e.o.Dir); err == nil {
 			room = min(room, free-e.o.Reserve)
 		}
@@ -192,11 +195,17 @@ func (e *Engine) damagedInput(bad *compact.BadInput) {
 	}
 }
 
-// limitLog gives the log half of what kept traces, documents and segments leave of the disk limit: the other half is for the segment
-// that its rows become. Where that is less than an eighth of the limit, segments go when the log needs it.
+// left is what kept traces, documents and segments leave of the disk limit, and how much of it the log may take: half, for the other
+// half is for the segment that its rows become. Where that is less than an eighth of the limit, segments go when the log needs it.
+func (e *Engine) left() (left, log int64) {
+	left = e.o.MaxDisk - e.kept.bytes() - e.docs.bytes() - e.man.Bytes() - policy.Bytes(e.entries())
+	return left, max(1, left/2, e.o.MaxDisk/8)
+}
+
+// limitLog tells the log its share of the disk limit.
 func (e *Engine) limitLog() {
-	left := e.o.MaxDisk - e.kept.bytes() - e.docs.bytes() - e.man.Bytes() - policy.Bytes(e.entries())
-	e.wal.SetMaxBytes(max(1, left/2, e.o.MaxDisk/8))
+	_, log := e.left()
+	e.wal.SetMaxBytes(log)
 }
 
 // Stats implements store.Engine.
