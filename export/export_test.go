@@ -123,7 +123,7 @@ func rebuild(t *testing.T, b *span.Batch, r row) {
 	}
 	b.Name[row], b.TraceState[row], b.StatusMessage[row] = b.AddText(r.Name), b.AddText(r.TraceState), b.AddText(r.StatusMessage)
 	b.Kind[row], b.Status[row], b.Mark[row], b.Flags[row] = span.Kind(r.KindCode), span.Status(r.StatusCode), span.Mark(r.Marks), r.Flags
-	b.Start[row], b.End[row], b.Time[row], b.Weight[row] = r.StartNano, r.EndNano, r.Time, r.Weight
+	b.Start[row], b.End[row], b.Time[row], b.Weight[row] = r.StartNano, r.EndNano, r.TimeNano, r.Weight
 	b.Service[row], b.Group[row], b.Namespace[row] = b.AddText(r.Service), b.AddText(r.WorkloadGroup), b.AddText(r.Namespace)
 	b.DroppedAttrs[row], b.DroppedEvents[row], b.DroppedLinks[row] = r.DroppedAttributes, r.DroppedEvents, r.DroppedLinks
 	b.SpanAttrs[row] = rebuildAttrs(t, b, r.Attributes)

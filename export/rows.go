@@ -77,6 +77,7 @@ func (x *builder) add(i int) {
 		Time:      b.Time[i],
 		EndTime:   b.EndTime(i),
 		Duration:  b.Duration(i),
+		TimeNano:  b.Time[i],
 		StartNano: b.Start[i],
 		EndNano:   b.End[i],
 

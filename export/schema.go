@@ -19,6 +19,7 @@ type row struct {
 	Time      int64  `parquet:"time,timestamp(nanosecond),delta"`
 	EndTime   int64  `parquet:"end_time,timestamp(nanosecond),delta"`
 	Duration  int64  `parquet:"duration_ns,delta"`
+	TimeNano  int64  `parquet:"time_unix_nano,delta"`
 	StartNano uint64 `parquet:"start_unix_nano,delta"`
 	EndNano   uint64 `parquet:"end_unix_nano,delta"`
 
