@@ -38,6 +38,7 @@ var arrows = []struct {
 	{"query/jaegerapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
 	{"query/uiapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
 	{"query", []string{"span", "store", "query"}, "query is engine-neutral: it imports the contract, never an engine"},
+	{"export", []string{"span", "store"}, "export reads any engine through the contract"},
 	{"web", nil, "the UI is files"},
 	{"config", nil, "settings are plain data"},
 	{"load", []string{"span", "receive/otlp", "receive/zipkin"}, "load is a client: it uses encoders, never the server"},
