@@ -52,7 +52,7 @@ func oMetrics(q *Query, traces []*oTrace, r MetricsRequest) (lines []string, err
 		line := s.key()
 		for _, t := range m.times {
 			if v, ok := s.values[t]; ok && !math.IsInf(v, 0) {
-				line += fmt.Sprintf(" %d:%.6g", t/1e9, v)
+				line += fmt.Sprintf(" %d:%.15g", t/1e9, v)
 			}
 		}
 		lines = append(lines, line)
