@@ -49,7 +49,7 @@ func TestQueriesAgreeWithTheOracle(t *testing.T) {
 			batches = append(batches, b)
 		}
 		traces := oracleTraces(batches...)
-		e := New(engine, Options{})
+		e := New(strictReader{engine}, Options{})
 		for range 50 {
 			d.used = make(map[string]int)
 			window := store.TimeRange{From: storetest.At(0), To: storetest.At(time.Hour)}
