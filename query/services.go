@@ -105,6 +105,11 @@ var entrySpans = store.Or{
 
 // scan runs a plan inside of the limits. It answers an error only where nothing can be said; a limit or a cut answer is Done.
 func (q *Query) scan(ctx context.Context, s store.Scope, plan *store.Scan, each func(store.Rows)) (store.Done, error) {
+	leave, err := q.Admit(ctx, Sweep)
+	if err != nil {
+		return store.Done{}, err
+	}
+	defer leave()
 	limited, cancel := context.WithTimeout(ctx, q.limits.ScanTime)
 	defer cancel()
 	done := store.Done{Complete: true}
