@@ -35,6 +35,7 @@ var arrows = []struct {
 	{"store", []string{"span"}, "the contract knows no engine"},
 	{"query/jaegerapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
 	{"query/uiapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
+	{"query/traceql", []string{"span", "store", "query"}, "the language knows neither engines nor dialects"},
 	{"query", []string{"span", "store", "query"}, "query is engine-neutral: it imports the contract, never an engine"},
 	{"web", nil, "the UI is files"},
 	{"config", nil, "settings are plain data"},
