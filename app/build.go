@@ -50,7 +50,7 @@ func (s *service) buildPorts() error {
 		return err
 	}
 	if err := s.add("http", "http", "ui and query api", c.HTTPAddr, roleRead, func(conf *tls.Config) server {
-		return door.NewHTTP(s.queryHandler(c.ListenerAddr(c.HTTPAddr)), nil, conf, s.log)
+		return door.NewHTTP(s.queryHandler(c.ListenerAddr(c.HTTPAddr)), s.tempoGRPC(s.tokens.on()), conf, s.log)
 	}); err != nil {
 		return err
 	}

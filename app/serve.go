@@ -21,6 +21,7 @@ import (
 	"github.com/spanloom/spanloom/process"
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/tempoapi"
+	"github.com/spanloom/spanloom/query/traceql"
 	"github.com/spanloom/spanloom/receive"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -92,7 +93,7 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 		documents: documents{engine},
 		query:     query.New(query.Options{Reader: engine, Keeper: engine, Meta: engine, Now: now, Log: log, Limits: traceLimits(memory)}),
 	}
-	s.tempo = tempoapi.New(tempoapi.Options{Query: s.query, Log: log, Build: tempoapi.Build(o.Build)})
+	s.tempo = tempoapi.New(tempoapi.Options{Query: s.query, TraceQL: traceql.New(engine, traceql.Options{Now: now, MaxBytes: queryBytes(memory)}), Log: log, Build: tempoapi.Build(o.Build)})
 	if s.tokens, err = loadTokens(c.AuthTokenFile); err != nil {
 		return err
 	}
@@ -133,6 +134,11 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 // traceLimits keeps the traces that people look at within what spans and bodies leave of the memory.
 func traceLimits(memory int64) query.Limits {
 	return query.Limits{TraceBytes: min(memory/4, 512<<20), LargeAtOnce: int(max(memory>>30, 1))}
+}
+
+// queryBytes is what one TraceQL query may hold: all that run at once share a quarter of the memory.
+func queryBytes(memory int64) int64 {
+	return min(max(memory/4/int64(query.DefaultAtOnce()), 16<<20), 256<<20)
 }
 
 // openEngine is a switch over the engines; half of the planned memory holds spans.

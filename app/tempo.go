@@ -17,12 +17,12 @@ import (
 func (s *service) addTempo() error {
 	c := s.config
 	if err := s.add("tempo", "tempo", "tempo query api", c.TempoAddr, roleRead, func(conf *tls.Config) server {
-		return door.NewHTTP(s.tempoHandler("tempo", c.ListenerAddr(c.TempoAddr)), s.tempoGRPC("tempo"), conf, s.log)
+		return door.NewHTTP(s.tempoHandler("tempo", c.ListenerAddr(c.TempoAddr)), s.tempoGRPC(s.guarded("tempo")), conf, s.log)
 	}); err != nil {
 		return err
 	}
 	return s.add("tempo-grpc", "tempoGrpc", "tempo grpc query api", c.TempoGRPC, roleRead, func(conf *tls.Config) server {
-		return door.NewGRPC(s.tempoGRPC("tempo-grpc"), s.tempoHandler("tempo-grpc", c.ListenerAddr(c.TempoGRPC)), conf, s.log)
+		return door.NewGRPC(s.tempoGRPC(s.guarded("tempo-grpc")), s.tempoHandler("tempo-grpc", c.ListenerAddr(c.TempoGRPC)), conf, s.log)
 	})
 }
 
@@ -53,10 +53,11 @@ func withoutPrefix(prefix string, next http.Handler) http.Handler {
 	})
 }
 
-// tempoGRPC is StreamingQuerier with the health service. A server belongs to one port.
-func (s *service) tempoGRPC(name string) *grpc.Server {
+// tempoGRPC is StreamingQuerier with the health service, with tokens or without. A server belongs to one port. The UI's port
+// has one too: `spanloom query` knows no other address.
+func (s *service) tempoGRPC(guarded bool) *grpc.Server {
 	var options []grpc.ServerOption
-	if s.guarded(name) {
+	if guarded {
 		options = append(options, grpc.StreamInterceptor(s.tokens.grpcStreamGuard(roleRead)))
 	}
 	g := grpc.NewServer(options...)

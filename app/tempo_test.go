@@ -65,7 +65,7 @@ func TestTempoPorts(t *testing.T) {
 			t.Errorf("%s: values %d %s", base, code, body)
 		}
 	}
-	for _, addr := range []string{r.Tempo, r.TempoGRPC} {
+	for _, addr := range []string{r.Tempo, r.TempoGRPC, r.HTTP} {
 		if names, err := tagNames(t, addr, ""); err != nil || len(names) == 0 || names[0] != "service.name" {
 			t.Errorf("gRPC on %s: %v %v", addr, names, err)
 		}
@@ -82,7 +82,7 @@ func TestTempoAsksForTokens(t *testing.T) {
 			}
 		}
 	}
-	for _, addr := range []string{r.Tempo, r.TempoGRPC} {
+	for _, addr := range []string{r.Tempo, r.TempoGRPC, r.HTTP} {
 		for token, want := range map[string]string{"": "Unauthenticated", "aaaaaaaaaaaaaaaa": "PermissionDenied"} {
 			if _, err := tagNames(t, addr, token); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("gRPC on %s with %q: %v, want %s", addr, token, err, want)

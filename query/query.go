@@ -24,10 +24,13 @@ type Limits struct {
 	TraceSpans  int           // rows of an assembled trace; 1,000,000
 	TraceBytes  int64         // bytes of its batch; 512 MiB, at most 2 GiB (offsets in an arena have 32 bits)
 	LargeAtOnce int           // traces of more than 4 MiB that are read or answered at once; 2
-	AtOnce      int           // searches, lists and scans that run at once; the processors, at least 2
+	AtOnce      int           // searches, lists and scans that run at once; the processors, 2 to 8
 	ScanRows    int64         // matching rows of a scan; 50,000,000
 	ScanTime    time.Duration // wall time of a scan, a search or a list; 20 s
 }
+
+// DefaultAtOnce is Limits.AtOnce where nothing is set: what plans the memory of single questions goes by it.
+func DefaultAtOnce() int { return min(max(runtime.GOMAXPROCS(0), 2), 8) }
 
 func (l Limits) withDefaults() Limits {
 	if l.TraceSpans <= 0 {
@@ -41,7 +44,7 @@ func (l Limits) withDefaults() Limits {
 		l.LargeAtOnce = 2
 	}
 	if l.AtOnce <= 0 {
-		l.AtOnce = runtime.GOMAXPROCS(0)
+		l.AtOnce = DefaultAtOnce()
 	}
 	if l.ScanRows <= 0 {
 		l.ScanRows = 50_000_000

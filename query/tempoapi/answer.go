@@ -15,6 +15,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/query/traceql"
+	"github.com/spanloom/spanloom/store"
 )
 
 // The content types of answers. Tempo's binary form goes by the first of the two names only.
@@ -133,8 +135,16 @@ func (o *answer) fail(err error) {
 	if o.silent {
 		return
 	}
-	o.buf = append(o.buf[:0], p.Error()...)
+	o.buf = append(o.buf[:0], errorText(err)...)
 	o.flush()
+}
+
+// errorText is what a client shows of an error: of a query that does not parse in the words that people know from Tempo.
+func errorText(err error) string {
+	if parse, ok := errors.AsType[*traceql.ParseError](err); ok {
+		return parse.Error()
+	}
+	return problem.Of(err).Error()
 }
 
 // grpcError is fail for gRPC.
@@ -143,13 +153,23 @@ func grpcError(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, context.Canceled):
-		return status.Error(codes.Canceled, p.Error())
+		return status.Error(codes.Canceled, errorText(err))
 	case errors.Is(err, context.DeadlineExceeded):
-		return status.Error(codes.DeadlineExceeded, p.Error())
+		return status.Error(codes.DeadlineExceeded, errorText(err))
 	default:
-		return status.Error(p.Kind.GRPCCode(), p.Error())
+		return status.Error(p.Kind.GRPCCode(), errorText(err))
 	}
 }
 
 // text is a string as protobuf allows it: bytes that are not UTF-8 become U+FFFD.
 func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// headerPartial says why an answer is not everything; Tempo's search has no field for it.
+const headerPartial = "Spanloom-Partial"
+
+// partial marks an answer that a limit of the store or of the query cut.
+func (c *call) partial(d store.Done) {
+	if !d.Complete {
+		c.out.w.Header().Set(headerPartial, d.Reason)
+	}
+}

@@ -16,12 +16,14 @@ import (
 
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/query"
+	"github.com/spanloom/spanloom/query/traceql"
 	"github.com/spanloom/spanloom/store"
 )
 
 // Options are what the API stands on.
 type Options struct {
 	Query     *query.Query                      // required; its clock is the API's clock
+	TraceQL   *traceql.Engine                   // required
 	Log       *slog.Logger                      // nil: silence. Only failures of our own are logged
 	Scope     func(*http.Request) store.Scope   // whose data a request may see; nil: the default tenant's
 	GRPCScope func(context.Context) store.Scope // the same for gRPC
@@ -58,6 +60,9 @@ func New(o Options) *API {
 		{"/status/services", "", a.statusServices},
 		{"/api/traces/", "", a.traceV1},
 		{"/api/v2/traces/", "", a.traceV2},
+		{"/api/search", "", a.search},
+		{"/api/metrics/query_range", "", a.queryRange},
+		{"/api/metrics/query", "", a.queryInstant},
 		{"/api/search/tags", "", a.tagsV1},
 		{"/api/v2/search/tags", "", a.tagsV2},
 		{"/api/search/tag/", "/values", a.valuesV1},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spanloom/spanloom/query"
+	"github.com/spanloom/spanloom/query/traceql"
 	"github.com/spanloom/spanloom/store/mem"
 	"github.com/spanloom/spanloom/store/storetest"
 )
@@ -34,7 +35,7 @@ func newAPI(t testing.TB, spans string) *API {
 			t.Fatal(err)
 		}
 	}
-	return New(Options{Query: query.New(query.Options{Reader: engine, Now: clock}), Build: Build{Version: "1.2.3", Commit: "abc", Date: "2026-01-01"}})
+	return New(Options{Query: query.New(query.Options{Reader: engine, Now: clock}), TraceQL: traceql.New(engine, traceql.Options{Now: clock}), Build: Build{Version: "1.2.3", Commit: "abc", Date: "2026-01-01"}})
 }
 
 func ask(t testing.TB, api http.Handler, method, url string, headers ...string) *httptest.ResponseRecorder {

@@ -66,3 +66,16 @@ func parseCount(v url.Values, name string, without int) (int, error) {
 	}
 	return int(n), nil
 }
+
+// parseDuration reads a duration with its unit; absent is 0.
+func parseDuration(v url.Values, name string) (time.Duration, error) {
+	text := v.Get(name)
+	if text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return 0, invalid(name, "durations have a unit: 500us, 20ms, 1.2s", "%.50q is not a duration", text)
+	}
+	return d, nil
+}

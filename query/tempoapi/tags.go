@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/spanloom/spanloom/query/tempoapi/tempopb"
+	"github.com/spanloom/spanloom/query/traceql"
 	"github.com/spanloom/spanloom/store"
 )
 
@@ -16,7 +17,7 @@ const maxListed = 10_000
 // listQuery is what lists of tags and values have in common.
 type listQuery struct {
 	scope  string // of tags; empty for all
-	filter string // TraceQL; spans that do not match do not count
+	filter string // TraceQL; values of spans that do not match do not count. Names are listed unfiltered
 	window store.TimeRange
 	limit  int
 }
@@ -170,7 +171,13 @@ func (a *API) tagValues(ctx context.Context, s store.Scope, t tag, q listQuery) 
 	if t.field == (store.Field{}) {
 		return m, nil
 	}
-	values, done, err := a.Query.Values(ctx, s, store.ValuesQuery{Range: q.window, Field: t.field, Match: t.match, Limit: bounded(q.limit)})
+	match := t.match
+	if f := filterOf(q.filter); f != nil && match != nil {
+		match = store.And{match, f}
+	} else if f != nil {
+		match = f
+	}
+	values, done, err := a.Query.Values(ctx, s, store.ValuesQuery{Range: q.window, Field: t.field, Match: match, Limit: bounded(q.limit)})
 	if err != nil {
 		return nil, err
 	}
@@ -184,6 +191,19 @@ func (a *API) tagValues(ctx context.Context, s store.Scope, t tag, q listQuery) 
 		return cmp.Or(cmp.Compare(x.Value, y.Value), cmp.Compare(x.Type, y.Type))
 	})
 	return m, nil
+}
+
+// filterOf is the condition of a filter that somebody is still typing. One that cannot be read filters nothing: a list that is too
+// long helps more than an error at every key.
+func filterOf(text string) store.Expr {
+	if text == "" {
+		return nil
+	}
+	e, err := traceql.SpanFilter(text)
+	if err != nil {
+		return nil
+	}
+	return e
 }
 
 // withoutTypes is a list of values as the first API has it.
