@@ -31,10 +31,11 @@ func parseLogfmt(text string) (tags []searchTag, err error) {
 				return nil, err
 			}
 		}
-		if rest != "" && !unicode.IsSpace([]rune(rest[:1])[0]) {
+		next := strings.TrimLeftFunc(rest, unicode.IsSpace)
+		if rest != "" && len(next) == len(rest) {
 			return nil, invalid("tags", `write http.method=GET name="GET /"`, "a space was expected before %.50q", rest)
 		}
-		rest = strings.TrimLeftFunc(rest, unicode.IsSpace)
+		rest = next
 		if slices.ContainsFunc(tags, func(o searchTag) bool { return o.key == t.key }) {
 			return nil, invalid("tags", "give it once", "tag %.50q is given twice", t.key)
 		}
