@@ -165,10 +165,6 @@ func (e *Engine) Metrics(ctx context.Context, s store.Scope, r MetricsRequest, p
 	return e.metrics(ctx, s, r, progress)
 }
 
-func (e *Engine) search(context.Context, store.Scope, SearchRequest, func(*SearchResult)) (*SearchResult, error) {
-	return nil, problem.New(problem.Unsupported, "searches by TraceQL are not built yet", "")
-}
-
 func (e *Engine) metrics(context.Context, store.Scope, MetricsRequest, func(*MetricsResult)) (*MetricsResult, error) {
 	return nil, problem.New(problem.Unsupported, "metrics by TraceQL are not built yet", "")
 }

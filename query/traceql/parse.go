@@ -193,7 +193,7 @@ func nearestOf(word string, known []string) string {
 	if len(word) > 100 {
 		return ""
 	}
-	if n := nearest.Word(word, known); n != "" {
+	if n := nearest.Word(word, known); n != "" && n != word {
 		return "did you mean " + n + "?"
 	}
 	return ""
