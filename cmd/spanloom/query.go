@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -95,87 +96,80 @@ func queryCommand() *cobra.Command {
 
 // search asks over gRPC, which tells how far it is, and over HTTP where something between speaks nothing newer.
 func (s *server) search(ctx context.Context, q question, p *progress) (*tempopb.SearchResponse, error) {
-	conn, err := s.dial()
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
 	req := &tempopb.SearchRequest{Query: q.text, Limit: uint32(q.limit), SpansPerSpanSet: uint32(max(q.spans, 1))}
+	v := url.Values{"q": {q.text}, "limit": {strconv.Itoa(q.limit)}, "spss": {strconv.Itoa(max(q.spans, 1))}}
 	if !q.start.IsZero() {
 		req.Start, req.End = uint32(q.start.Unix()), uint32(q.end.Unix()+1)
-	}
-	stream, err := tempopb.NewStreamingQuerierClient(conn).Search(s.withToken(ctx), req)
-	if err != nil {
-		return nil, err
+		v.Set("start", strconv.FormatUint(uint64(req.Start), 10))
+		v.Set("end", strconv.FormatUint(uint64(req.End), 10))
 	}
 	all := &tempopb.SearchResponse{}
-	for {
-		m, err := stream.Recv()
-		switch {
-		case errors.Is(err, io.EOF):
-			return all, nil
-		case noGRPC(err):
-			v := url.Values{"q": {q.text}, "limit": {strconv.Itoa(q.limit)}, "spss": {strconv.Itoa(max(q.spans, 1))}}
-			if !q.start.IsZero() {
-				v.Set("start", strconv.FormatInt(q.start.Unix(), 10))
-				v.Set("end", strconv.FormatInt(q.end.Unix()+1, 10))
-			}
-			return all, s.getMessage(ctx, "/tempo/api/search?"+v.Encode(), all)
-		case err != nil:
-			return nil, errors.New(status.Convert(err).Message())
-		}
+	err := follow(ctx, s, func(ctx context.Context, c tempopb.StreamingQuerierClient) (grpc.ServerStreamingClient[tempopb.SearchResponse], error) {
+		return c.Search(ctx, req)
+	}, func(m *tempopb.SearchResponse) {
 		all.Traces = append(all.Traces, m.Traces...)
 		if m.Metrics != nil {
 			all.Metrics = m.Metrics
 		}
 		p.show(all.Metrics, count(len(all.Traces), "trace"))
+	})
+	if noGRPC(err) {
+		err = s.getMessage(ctx, "/tempo/api/search?"+v.Encode(), all)
 	}
+	return all, err
 }
 
 func (s *server) metrics(ctx context.Context, q question, p *progress) (*tempopb.QueryRangeResponse, error) {
-	conn, err := s.dial()
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	stream, err := tempopb.NewStreamingQuerierClient(conn).MetricsQueryRange(s.withToken(ctx), &tempopb.QueryRangeRequest{
-		Query: q.text, Start: uint64(q.start.UnixNano()), End: uint64(q.end.UnixNano()), Step: uint64(q.step),
-	})
-	if err != nil {
-		return nil, err
+	req := &tempopb.QueryRangeRequest{Query: q.text, Start: uint64(q.start.UnixNano()), End: uint64(q.end.UnixNano()), Step: uint64(q.step)}
+	v := url.Values{"q": {q.text}, "start": {strconv.FormatUint(req.Start, 10)}, "end": {strconv.FormatUint(req.End, 10)}}
+	if q.step > 0 {
+		v.Set("step", q.step.String())
 	}
 	all := &tempopb.QueryRangeResponse{}
-	for {
-		m, err := stream.Recv()
-		switch {
-		case errors.Is(err, io.EOF):
-			return all, nil
-		case noGRPC(err):
-			v := url.Values{"q": {q.text}, "start": {strconv.FormatInt(q.start.UnixNano(), 10)}, "end": {strconv.FormatInt(q.end.UnixNano(), 10)}}
-			if q.step > 0 {
-				v.Set("step", q.step.String())
-			}
-			return all, s.getMessage(ctx, "/tempo/api/metrics/query_range?"+v.Encode(), all)
-		case err != nil:
-			return nil, errors.New(status.Convert(err).Message())
-		}
+	err := follow(ctx, s, func(ctx context.Context, c tempopb.StreamingQuerierClient) (grpc.ServerStreamingClient[tempopb.QueryRangeResponse], error) {
+		return c.MetricsQueryRange(ctx, req)
+	}, func(m *tempopb.QueryRangeResponse) {
 		all.Series = append(all.Series, m.Series...)
 		if m.Metrics != nil {
 			all.Metrics = m.Metrics
 		}
 		all.Status, all.Message = m.Status, m.Message
-		p.show(all.Metrics, count(len(all.Series), "series"))
+		p.show(all.Metrics, count(len(all.Series), "line"))
+	})
+	if noGRPC(err) {
+		err = s.getMessage(ctx, "/tempo/api/metrics/query_range?"+v.Encode(), all)
+	}
+	return all, err
+}
+
+// follow calls each with every message of a stream.
+func follow[M any](ctx context.Context, s *server, open func(context.Context, tempopb.StreamingQuerierClient) (grpc.ServerStreamingClient[M], error), each func(*M)) error {
+	conn, err := s.dial()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	stream, err := open(s.withToken(ctx), tempopb.NewStreamingQuerierClient(conn))
+	for err == nil {
+		var m *M
+		if m, err = stream.Recv(); err == nil {
+			each(m)
+		}
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil
+	case noGRPC(err):
+		return err
+	default:
+		return errors.New(status.Convert(err).Message())
 	}
 }
 
 // noGRPC reports whether nobody there speaks gRPC: nobody at all, or a proxy of HTTP/1.
 func noGRPC(err error) bool {
-	switch status.Code(err) {
-	case codes.Unavailable, codes.Unimplemented, codes.Unknown:
-		return err != nil
-	default:
-		return false
-	}
+	code := status.Code(err)
+	return code == codes.Unavailable || code == codes.Unimplemented
 }
 
 // getMessage fetches a message in its JSON form.

@@ -91,9 +91,9 @@ func searchText(v url.Values) (string, error) {
 func (q *searchQuery) bound(limit, spansPerSet int) error {
 	switch {
 	case limit < 1 || limit > query.MaxSearchLimit:
-		return invalid("limit", fmt.Sprintf("use 1 to %d", query.MaxSearchLimit), "limit is %d", limit)
+		return invalid("limit", fmt.Sprintf("use 1 to %d", query.MaxSearchLimit), "%d is out of bounds", limit)
 	case spansPerSet > maxSpansPerSet:
-		return invalid("spss", fmt.Sprintf("use up to %d", maxSpansPerSet), "spans per span set is %d", spansPerSet)
+		return invalid("spss", fmt.Sprintf("use up to %d", maxSpansPerSet), "%d spans of a span set are too many", spansPerSet)
 	case q.upTo > 0 && q.upTo < q.atLeast:
 		return invalid("maxDuration", "drop one of them", "maxDuration %s is less than minDuration %s", q.upTo, q.atLeast)
 	}
