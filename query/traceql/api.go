@@ -11,7 +11,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 )
@@ -163,15 +162,4 @@ type Exemplar struct {
 // calls replace. Counts are raw (not weighted). Errors as of Search.
 func (e *Engine) Metrics(ctx context.Context, s store.Scope, r MetricsRequest, progress func(*MetricsResult)) (*MetricsResult, error) {
 	return e.metrics(ctx, s, r, progress)
-}
-
-func (e *Engine) metrics(context.Context, store.Scope, MetricsRequest, func(*MetricsResult)) (*MetricsResult, error) {
-	return nil, problem.New(problem.Unsupported, "metrics by TraceQL are not built yet", "")
-}
-
-// SpanFilter is the span-local condition of a query that filters tags and values: of `{ ... }` what the engine can decide on one
-// span, a superset of the spans that meet it. Unfinished text, as people type it, is cut to what parses: a comparison without
-// a value holds always, open braces are closed. Text that is not a single filter even so is no condition: nil without an error.
-func SpanFilter(text string) (store.Expr, error) {
-	return nil, nil
 }

@@ -41,13 +41,14 @@ func (c *cost) check(bytes int64) error {
 	return nil
 }
 
-// partial turns an error into the reason of a partial answer where it is one: a bound of ours, not the caller's cancel.
-func (c *cost) partial(ctx context.Context, err error) (string, bool) {
+// partial turns an error into the reason of a partial answer where it is one: a bound of ours. Whether the caller gave up is
+// asked of its context afterwards.
+func (c *cost) partial(err error) (string, bool) {
 	var budget errBudget
 	switch {
 	case errors.As(err, &budget):
 		return budget.reason, true
-	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("stopped after %s, %d spans and %d traces", c.options.MaxTime.Round(time.Millisecond), c.spans, c.traces), true
 	}
 	return "", false

@@ -33,6 +33,7 @@ type parser struct {
 	metrics []int32 // how many names of metrics functions stand before a token
 	depth   int
 	nodes   int
+	lenient bool // unfinished text is mended: see SpanFilter
 }
 
 func newParser(text string) (*parser, error) {
@@ -384,14 +385,14 @@ func (p *parser) spanset() (Element, error) {
 
 func (p *parser) filter() (*Filter, error) {
 	f := &Filter{At: p.take().pos}
-	if p.accept("}") {
+	if p.accept("}") || p.lenient && p.peek().kind == tokEnd {
 		return f, nil
 	}
 	var err error
 	if f.Expr, err = p.expr(0); err != nil {
 		return nil, err
 	}
-	if p.accept("}") {
+	if p.accept("}") || p.lenient && p.peek().kind == tokEnd {
 		return f, nil
 	}
 	hint := ""

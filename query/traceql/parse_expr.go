@@ -29,6 +29,10 @@ func (p *parser) expr(level int) (Expr, error) {
 		if err := p.node(); err != nil {
 			return nil, err
 		}
+		if p.lenient && op.isComparison() && p.unfinished() {
+			left = &Literal{At: t.pos, Value: BoolValue(true)}
+			continue
+		}
 		next := op.precedence() + 1
 		if op == OpPow { // right-associative
 			next = op.precedence()
@@ -57,8 +61,8 @@ func (p *parser) operand() (Expr, error) {
 	case t.is("("):
 		p.take()
 		x, err := p.expr(0)
-		if err != nil {
-			return nil, err
+		if err != nil || p.lenient && p.peek().kind == tokEnd {
+			return x, err
 		}
 		return x, p.expect(")", "an operator")
 	case t.kind == tokLiteral:

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/query"
-	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/match"
 )
@@ -20,6 +19,9 @@ const (
 	// MaxLimit is the most traces a search answers.
 	MaxLimit = query.MaxSearchLimit
 )
+
+// outOfTime is what engines answer with where the context's deadline ended a search.
+const outOfTime = "out of time"
 
 // search is one search on its way.
 type search struct {
@@ -63,7 +65,7 @@ func (e *Engine) search(ctx context.Context, s store.Scope, r SearchRequest, pro
 	limited, cancel := context.WithTimeout(ctx, e.options.MaxTime)
 	defer cancel()
 	err = sr.pages(limited, progress)
-	if reason, ok := sr.spent.partial(ctx, err); ok {
+	if reason, ok := sr.spent.partial(err); ok {
 		sr.result.Complete, sr.result.Reason = false, reason
 		err = nil
 	}
@@ -108,7 +110,7 @@ func (sr *search) pages(ctx context.Context, progress func(*SearchResult)) error
 			return err
 		}
 		if !page.Complete {
-			if page.Reason == "out of time" || ctx.Err() != nil {
+			if page.Reason == outOfTime || ctx.Err() != nil {
 				return errors.Join(context.DeadlineExceeded, ctx.Err())
 			}
 			sr.result.Complete, sr.result.Reason = false, page.Reason
@@ -131,11 +133,7 @@ func (sr *search) page(ctx context.Context, candidates []store.Summary, progress
 		}
 	}
 	for len(kept) > 0 && len(sr.result.Traces) < sr.request.Limit {
-		n, spans := 0, 0
-		for n < len(kept) && (n == 0 || spans+kept[n].Spans <= spansAtOnce) {
-			spans += kept[n].Spans
-			n++
-		}
+		n := together(kept)
 		if err := sr.together(ctx, kept[:n]); err != nil {
 			return err
 		}
@@ -154,13 +152,7 @@ func (sr *search) page(ctx context.Context, candidates []store.Summary, progress
 
 // together reads some traces and runs the query on each, in their order.
 func (sr *search) together(ctx context.Context, list []store.Summary) error {
-	ids := make([]span.TraceID, len(list))
-	hint := store.TimeRange{From: list[0].Start, To: list[0].End}
-	for i, c := range list {
-		ids[i] = c.TraceID
-		hint.From, hint.To = min(hint.From, c.Start), max(hint.To, c.End)
-	}
-	hint.To++
+	ids, hint := idsOf(list)
 	f, err := sr.engine.gather(ctx, sr.scope, ids, hint, sr.comp, sr.need, &sr.spent)
 	if err != nil {
 		return err
