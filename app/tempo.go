@@ -60,7 +60,7 @@ func (s *service) tempoGRPC(guarded bool) *grpc.Server {
 	if guarded {
 		options = append(options, grpc.StreamInterceptor(s.tokens.grpcStreamGuard(roleRead)))
 	}
-	g := grpc.NewServer(options...)
+	g := grpc.NewServer(append(options, grpc.MaxConcurrentStreams(128))...)
 	s.tempo.Register(g)
 	healthpb.RegisterHealthServer(g, health.NewServer())
 	return g

@@ -14,7 +14,6 @@ import (
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/tempoapi/tempopb"
 	"github.com/spanloom/spanloom/query/traceql"
-	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 )
 
@@ -208,8 +207,7 @@ func (a *API) queryInstant(c *call) error {
 	return c.message(instantResponse(r, q.maxSeries))
 }
 
-// runMetrics runs a metrics query when its turn has come. Tempo aligns a range outwards and puts one more bucket before it, in
-// which spans at the very start of it fall.
+// runMetrics runs a metrics query when its turn has come.
 func (a *API) runMetrics(ctx context.Context, s store.Scope, q metricsQuery, progress func(*traceql.MetricsResult)) (*traceql.MetricsResult, error) {
 	parsed, err := traceql.Parse(q.text)
 	if err != nil {
@@ -219,11 +217,6 @@ func (a *API) runMetrics(ctx context.Context, s store.Scope, q metricsQuery, pro
 		return nil, invalid("q", "end it with a function such as | rate() by (resource.service.name)", "%.200q is not a metrics query", q.text)
 	}
 	r := traceql.MetricsRequest{Query: parsed, Range: store.TimeRange{From: q.start, To: q.end}, Step: q.step, Exemplars: q.exemplars, Instant: q.step == 0}
-	if !r.Instant {
-		step := int64(q.step)
-		r.Range.From = q.start/step*step - step
-		r.Range.To = (q.end + step - 1) / step * step
-	}
 	leave, err := a.Query.Admit(ctx, query.Sweep)
 	if err != nil {
 		return nil, err
@@ -273,10 +266,6 @@ func timeSeries(s *traceql.Series) *tempopb.TimeSeries {
 		if math.IsNaN(x.Value) {
 			x.Value = valueAt(s.Samples, e.Time)
 		}
-		x.Labels = append(x.Labels, textLabel("trace:id", e.TraceID.String()))
-		if e.SpanID != (span.SpanID{}) {
-			x.Labels = append(x.Labels, textLabel("span:id", e.SpanID.String()))
-		}
 		out.Exemplars = append(out.Exemplars, x)
 	}
 	return out
@@ -319,10 +308,6 @@ func labels(attrs []traceql.Attr) (out []*tempopb.KeyValue) {
 		out = append(out, keyValue(a.Name, a.Value))
 	}
 	return out
-}
-
-func textLabel(key, value string) *tempopb.KeyValue {
-	return keyValue(key, traceql.StringValue(value))
 }
 
 func metricsMetrics(r *traceql.MetricsResult) *tempopb.SearchMetrics {

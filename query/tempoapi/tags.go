@@ -17,7 +17,7 @@ const maxListed = 10_000
 // listQuery is what lists of tags and values have in common.
 type listQuery struct {
 	scope  string // of tags; empty for all
-	filter string // TraceQL; values of spans that do not match do not count. Names are listed unfiltered
+	filter string // TraceQL; values of spans that do not match do not count. Of names only the service is heeded
 	window store.TimeRange
 	limit  int
 }
@@ -100,7 +100,7 @@ func (a *API) tagScopes(ctx context.Context, s store.Scope, q listQuery) (*tempo
 		if len(wanted) == 1 {
 			in = wanted[0]
 		}
-		keys, done, err := a.Query.Keys(ctx, s, store.KeysQuery{Range: q.window, In: in, Limit: maxListed})
+		keys, done, err := a.Query.Keys(ctx, s, store.KeysQuery{Range: q.window, In: in, Service: serviceOf(filterOf(q.filter)), Limit: maxListed})
 		if err != nil {
 			return nil, err
 		}
@@ -204,6 +204,23 @@ func filterOf(text string) store.Expr {
 		return nil
 	}
 	return e
+}
+
+// serviceOf is the service that a condition asks for, empty if it asks for none or for several. Names are kept by service.
+func serviceOf(e store.Expr) string {
+	switch e := e.(type) {
+	case store.And:
+		for _, part := range e {
+			if s := serviceOf(part); s != "" {
+				return s
+			}
+		}
+	case store.Cond:
+		if e.Field == (store.Field{In: store.Intrinsic, Key: store.FieldService}) && e.Op == store.Eq {
+			return e.Value.Text
+		}
+	}
+	return ""
 }
 
 // withoutTypes is a list of values as the first API has it.
