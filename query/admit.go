@@ -9,21 +9,21 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 )
 
-const (
-	placeWait    = 10 * time.Second // for a place
-	placeWaiting = 64               // questions that may wait for one
-)
+// placeWaiting is how many questions may wait for a place.
+const placeWaiting = 64
 
 // places lets few questions of a kind run at once. Who waits holds nothing and is served in the order of arrival.
 type places struct {
 	free    chan struct{}
 	waiting atomic.Int32
-	message string // to those who got none
-	hint    string
+
+	patience time.Duration // how long one waits
+	message  string        // to those who got none
+	hint     string
 }
 
-func newPlaces(atOnce int, message, hint string) *places {
-	return &places{free: make(chan struct{}, atOnce), message: message, hint: hint}
+func newPlaces(atOnce int, patience time.Duration, message, hint string) *places {
+	return &places{free: make(chan struct{}, atOnce), patience: patience, message: message, hint: hint}
 }
 
 // enter waits for a place. It is given back by leave or when ctx ends, whichever is first; leave may be called again.
@@ -46,7 +46,7 @@ func (p *places) wait(ctx context.Context) error {
 	if p.waiting.Add(1) > placeWaiting {
 		return busy
 	}
-	patience := time.NewTimer(placeWait)
+	patience := time.NewTimer(p.patience)
 	defer patience.Stop()
 	select {
 	case p.free <- struct{}{}:
@@ -72,10 +72,12 @@ const (
 type admission struct{ all, sweeps *places }
 
 func newAdmission(atOnce int) *admission {
+	// A dashboard of slow panels is one reader: they come one after the other, and most clients wait for half a minute.
+	const patience = 30 * time.Second
 	const hint = "try again, or ask for a shorter window"
 	return &admission{
-		all:    newPlaces(max(atOnce, 2), "too many searches at once", hint),
-		sweeps: newPlaces(max(atOnce-1, 1), "too many questions over whole windows at once", hint),
+		all:    newPlaces(max(atOnce, 2), patience, "too many searches at once", hint),
+		sweeps: newPlaces(max(atOnce-1, 1), patience, "too many questions over whole windows at once", hint),
 	}
 }
 
