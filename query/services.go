@@ -2,14 +2,15 @@ package query
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/rollup"
 )
 
 // ServicesQuery asks for the services of a window with their figures.
@@ -33,6 +34,7 @@ type RED struct {
 	ErrorRate     float64 // Errors / Weight, 0 to 1
 	P50, P95, P99 int64   // ns, off by at most 1.6 %
 	Estimated     bool    // a weight was not 1
+	Deviation     float64 // standard error of Weight from the size of the sample; 0 where every weight is 1
 }
 
 // ServiceFigures is a service with its figures.
@@ -50,11 +52,13 @@ type ServicesAnswer struct {
 	store.Done
 }
 
-// Services answers rate, errors and durations per service, by one scan over the window and the hour before it.
+// Services answers rate, errors and durations per service in the window and in the hour before it: from rollups where the
+// engine keeps them, else by one scan.
 //
 // A call is counted by its entry span: a span of kind server or consumer, for services that have none their root spans. Where
 // a sidecar and the application report the same calls under one service name, the side that saw more of them counts, so
-// that no call counts twice. Copies of a span that the store still holds twice are counted twice.
+// that no call counts twice. Copies of a span that the store still holds twice are counted twice. Sparklines from rollups are
+// made of whole minutes: one that lies across two buckets counts where it begins.
 //
 // An answer cut by Limits, or of an engine that could not read everything, has Complete false and figures that are too low.
 // Answers are up to two seconds old, because overviews poll.
@@ -74,20 +78,11 @@ func (q *Query) Services(ctx context.Context, s store.Scope, sq ServicesQuery) (
 		return nil, fmt.Errorf("list services: %w", err)
 	}
 	counts := callCounts{sq: sq, byName: make(map[string]*serviceCount)}
-	scanned, err := q.scan(ctx, s, &store.Scan{
-		Range: store.TimeRange{From: sq.Range.From - int64(compareWith), To: sq.Range.To}, Mode: store.Start, Match: entrySpans,
-		Need: store.Need{Columns: store.ColKind | store.ColStatus | store.ColMark | store.ColTime | store.ColWeight | store.ColService},
-	}, counts.rows)
+	counted, err := q.countCalls(ctx, s, &counts)
 	if err != nil {
 		return nil, err
 	}
-	a := &ServicesAnswer{Items: make([]ServiceFigures, 0, len(services)), Done: scanned}
-	if !done.Complete && a.Complete {
-		a.Complete, a.Reason = false, done.Reason
-	}
-	a.Read.Blocks += done.Read.Blocks
-	a.Read.Of += done.Read.Of
-	a.Read.Bytes += done.Read.Bytes
+	a := &ServicesAnswer{Items: make([]ServiceFigures, 0, len(services)), Done: joinDone(counted, done)}
 	for _, service := range services {
 		a.Items = append(a.Items, counts.figures(service))
 	}
@@ -97,45 +92,48 @@ func (q *Query) Services(ctx context.Context, s store.Scope, sq ServicesQuery) (
 	return a, nil
 }
 
+// countCalls counts the window and the hour before it.
+func (q *Query) countCalls(ctx context.Context, s store.Scope, counts *callCounts) (store.Done, error) {
+	from, middle, to := counts.sq.Range.From-int64(compareWith), counts.sq.Range.From, counts.sq.Range.To
+	before, window := wholeMinutes(store.TimeRange{From: from, To: middle}), wholeMinutes(store.TimeRange{From: middle, To: to})
+	done := store.Done{Complete: true}
+	scan := func(r store.TimeRange) error {
+		if r.From >= r.To {
+			return nil
+		}
+		d, err := q.scan(ctx, s, &store.Scan{Range: r, Mode: store.Start, Match: entrySpans,
+			Need: store.Need{Columns: store.ColKind | store.ColStatus | store.ColMark | store.ColTime | store.ColWeight | store.ColService}}, counts.rows)
+		done = joinDone(done, d)
+		return err
+	}
+	tables := make([]*rollup.Table, 2)
+	for i, r := range []store.TimeRange{before, window} {
+		table, d, ok, err := q.rollups(ctx, s, r)
+		if err != nil {
+			return d, err
+		}
+		if !ok {
+			return done, scan(store.TimeRange{From: from, To: to})
+		}
+		tables[i], done = table, joinDone(done, d)
+	}
+	for _, table := range tables {
+		for k, cells := range table.Series() {
+			counts.cells(k, cells)
+		}
+	}
+	for _, r := range []store.TimeRange{{From: from, To: before.From}, {From: before.To, To: window.From}, {From: window.To, To: to}} {
+		if err := scan(r); err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
 var entrySpans = store.Or{
 	intrinsicIs(store.FieldKind, span.KindServer.String()),
 	intrinsicIs(store.FieldKind, span.KindConsumer.String()),
 	store.Cond{Field: store.Field{In: store.Intrinsic, Key: store.FieldRoot}, Op: store.Eq, Value: store.Bool(true)},
-}
-
-// scan runs a plan inside of the limits. It answers an error only where nothing can be said; a limit or a cut answer is Done.
-func (q *Query) scan(ctx context.Context, s store.Scope, plan *store.Scan, each func(store.Rows)) (store.Done, error) {
-	leave, err := q.Admit(ctx, Sweep)
-	if err != nil {
-		return store.Done{}, err
-	}
-	defer leave()
-	limited, cancel := context.WithTimeout(ctx, q.limits.ScanTime)
-	defer cancel()
-	done := store.Done{Complete: true}
-	rows := int64(0)
-	for r, err := range q.store.Scan(limited, s, plan) {
-		if err != nil {
-			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-				done.Complete, done.Reason = false, fmt.Sprintf("stopped after %s", q.limits.ScanTime)
-				return done, nil
-			}
-			return done, fmt.Errorf("scan: %w", err)
-		}
-		done.Read.Blocks += r.Read.Blocks
-		done.Read.Of = max(done.Read.Of, r.Read.Of)
-		done.Read.Bytes += r.Read.Bytes
-		each(r)
-		if rows += int64(len(r.Rows)); rows >= q.limits.ScanRows {
-			done.Complete, done.Reason = false, fmt.Sprintf("stopped after %d spans", rows)
-			return done, nil
-		}
-		if limited.Err() != nil && ctx.Err() == nil {
-			done.Complete, done.Reason = false, fmt.Sprintf("stopped after %s", q.limits.ScanTime)
-			return done, nil
-		}
-	}
-	return done, ctx.Err()
 }
 
 // entryClass is by what a call is counted.
@@ -150,12 +148,7 @@ const (
 
 // callCount is the calls of one class.
 type callCount struct {
-	window, before struct {
-		n              int64
-		weight, errors float64
-		durations      Histogram
-	}
-	estimated          bool
+	window, before     rollup.Counts
 	spark, sparkErrors []float64 // weights
 }
 
@@ -182,47 +175,74 @@ func (c *callCounts) rows(r store.Rows) {
 			}
 			last = s
 		}
-		class := rootEntry
-		if serves(b.Kind[row]) {
-			class = appEntry
-			if b.Mark[row]&span.MarkProxy != 0 {
-				class = proxyEntry
-			}
+		c.add(&count[classOf(b.Kind[row], b.Mark[row]&span.MarkProxy != 0)], b, row, failed.row(row))
+	}
+}
+
+func classOf(k span.Kind, proxy bool) entryClass {
+	switch {
+	case !serves(k):
+		return rootEntry
+	case proxy:
+		return proxyEntry
+	default:
+		return appEntry
+	}
+}
+
+// cells adds a series of a rollup.
+func (c *callCounts) cells(k rollup.SeriesKey, cells []rollup.Cell) {
+	if !serves(k.Kind) && k.Flags&rollup.Root == 0 {
+		return
+	}
+	service, ok := c.byName[k.Service]
+	if !ok {
+		service = new(serviceCount)
+		c.byName[k.Service] = service
+	}
+	count := &service[classOf(k.Kind, k.Flags&rollup.Proxy != 0)]
+	for i := range cells {
+		cell := &cells[i]
+		if cell.Start < c.sq.Range.From {
+			count.before.Merge(&cell.Counts)
+			continue
 		}
-		c.add(&count[class], b, row, failed.row(row))
+		count.window.Merge(&cell.Counts)
+		c.spark(count, cell.Start, cell.Weight, cell.ErrorWeight)
 	}
 }
 
 func (c *callCounts) add(count *callCount, b *span.Batch, row int, failed bool) {
-	weight := b.Weight[row]
 	period := &count.window
 	if b.Time[row] < c.sq.Range.From {
 		period = &count.before
 	}
-	period.n++
-	period.weight += weight
-	period.durations.Add(b.Duration(row), weight)
+	weight, failedWeight := b.Weight[row], 0.0
 	if failed {
-		period.errors += weight
+		failedWeight = weight
 	}
-	count.estimated = count.estimated || weight != 1
-	if c.sq.Buckets == 0 || period == &count.before {
+	period.Add(b.TraceID[row], b.Duration(row), weight, failed)
+	if period == &count.window {
+		c.spark(count, b.Time[row], weight, failedWeight)
+	}
+}
+
+func (c *callCounts) spark(count *callCount, at int64, weight, failed float64) {
+	if c.sq.Buckets == 0 {
 		return
 	}
 	if count.spark == nil {
 		count.spark, count.sparkErrors = make([]float64, c.sq.Buckets), make([]float64, c.sq.Buckets)
 	}
-	at := int(float64(b.Time[row]-c.sq.Range.From) / float64(c.sq.Range.To-c.sq.Range.From) * float64(c.sq.Buckets))
-	at = min(max(at, 0), c.sq.Buckets-1)
-	count.spark[at] += weight
-	if failed {
-		count.sparkErrors[at] += weight
-	}
+	i := int(float64(at-c.sq.Range.From) / float64(c.sq.Range.To-c.sq.Range.From) * float64(c.sq.Buckets))
+	i = min(max(i, 0), c.sq.Buckets-1)
+	count.spark[i] += weight
+	count.sparkErrors[i] += failed
 }
 
 // choose takes the side that saw more of the calls, or the roots where nobody serves.
 func (c *serviceCount) choose() *callCount {
-	seen := func(e entryClass) float64 { return c[e].window.weight + c[e].before.weight }
+	seen := func(e entryClass) float64 { return c[e].window.Weight + c[e].before.Weight }
 	switch {
 	case seen(appEntry) > seen(proxyEntry):
 		return &c[appEntry]
@@ -241,9 +261,7 @@ func (c *callCounts) figures(s store.Service) ServiceFigures {
 	}
 	count := counts.choose()
 	window := time.Duration(c.sq.Range.To - c.sq.Range.From)
-	f.RED = figuresOf(count.window.n, count.window.weight, count.window.errors, &count.window.durations, window)
-	f.Before = figuresOf(count.before.n, count.before.weight, count.before.errors, &count.before.durations, compareWith)
-	f.RED.Estimated, f.Before.Estimated = count.estimated, count.estimated
+	f.RED, f.Before = figuresOf(&count.window, window), figuresOf(&count.before, compareWith)
 	bucket := window.Seconds() / float64(max(c.sq.Buckets, 1))
 	for i := range count.spark {
 		f.Spark[i], f.SparkErrors[i] = count.spark[i]/bucket, count.sparkErrors[i]/bucket
@@ -251,12 +269,15 @@ func (c *callCounts) figures(s store.Service) ServiceFigures {
 	return f
 }
 
-func figuresOf(n int64, weight, failed float64, h *Histogram, over time.Duration) RED {
-	r := RED{N: n, Weight: weight, Errors: failed, Rate: weight / over.Seconds()}
-	if weight > 0 {
-		r.ErrorRate = failed / weight
-		r.P50, r.P95, r.P99 = h.Quantile(0.50), h.Quantile(0.95), h.Quantile(0.99)
+func figuresOf(c *rollup.Counts, over time.Duration) RED {
+	r := RED{N: c.N, Weight: c.Weight, Errors: c.ErrorWeight, Rate: c.Weight / over.Seconds()}
+	if c.Weight > 0 {
+		r.ErrorRate = c.ErrorWeight / c.Weight
+		r.P50, r.P95, r.P99 = c.Durations.Quantile(0.50), c.Durations.Quantile(0.95), c.Durations.Quantile(0.99)
 	}
+	// Each kept span stands for w calls of which it was kept with the probability 1/w: the variance of its share is w² - w.
+	r.Deviation = math.Sqrt(max(c.Squares-c.Weight, 0))
+	r.Estimated = c.Weight != float64(c.N) || r.Deviation > 0
 	return r
 }
 

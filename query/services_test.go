@@ -159,58 +159,6 @@ func TestServicesRecent(t *testing.T) {
 	ask(0, time.Minute, 0, 4)
 }
 
-func TestHistogram(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(1, 2))
-	var all, left, right Histogram
-	var values []int64
-	for i := range 10_000 {
-		v := int64(math.Exp(rnd.Float64() * 43)) // 1 ns to 150 years
-		if i < 3 {
-			v = []int64{0, math.MaxInt64, -5}[i]
-		}
-		values = append(values, max(v, 0))
-		all.Add(v, 1)
-		if i%2 == 0 {
-			left.Add(v, 1)
-		} else {
-			right.Add(v, 1)
-		}
-	}
-	slices.Sort(values)
-	left.Merge(&right)
-	left.Merge(&Histogram{})
-	for _, p := range []float64{0, 0.01, 0.5, 0.9, 0.95, 0.99, 0.999, 1} {
-		want := values[min(max(int(math.Ceil(p*float64(len(values))))-1, 0), len(values)-1)]
-		got := all.Quantile(p)
-		if math.Abs(float64(got)-float64(want)) > float64(want)/64 {
-			t.Errorf("quantile %g is %d, want %d", p, got, want)
-		}
-		if merged := left.Quantile(p); merged != got {
-			t.Errorf("quantile %g merged is %d, want %d", p, merged, got)
-		}
-	}
-	if left.Total() != 10_000 {
-		t.Errorf("total %g", left.Total())
-	}
-	if (&Histogram{}).Quantile(0.5) != 0 {
-		t.Error("an empty histogram has a median")
-	}
-}
-
-func TestHistogramBuckets(t *testing.T) {
-	last := -1
-	for v := int64(0); v < 1<<20; v++ {
-		i := bucketOf(v)
-		if i != last && i != last+1 {
-			t.Fatalf("%d is in bucket %d after %d", v, i, last)
-		}
-		if bucketOf(bucketMiddle(i)) != i {
-			t.Fatalf("the middle of bucket %d is in bucket %d", i, bucketOf(bucketMiddle(i)))
-		}
-		last = i
-	}
-}
-
 func TestSearchNameless(t *testing.T) {
 	e := filled(t, "1 - server reviews \"\" 1s+1ms\n2 1 client reviews \"\" 1s+1ms\n3 1 server ratings \"x\" 1s+1ms")
 	q := New(Options{Reader: e, Now: testClock})

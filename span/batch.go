@@ -173,8 +173,10 @@ func ImpossibleStart(start uint64, received int64) bool {
 
 // Duration is a row's duration in nanoseconds: 0 where the end lies before the start or where the start is so absurd that
 // the difference means nothing.
-func (b *Batch) Duration(row int) int64 {
-	start, end := b.Start[row], b.End[row]
+func (b *Batch) Duration(row int) int64 { return DurationOf(b.Start[row], b.End[row]) }
+
+// DurationOf is Batch.Duration of a start and an end as sent.
+func DurationOf(start, end uint64) int64 {
 	if end <= start || end > 1<<63-1 {
 		return 0
 	}
@@ -185,12 +187,14 @@ func (b *Batch) Duration(row int) int64 {
 }
 
 // EndTime is a row's effective end: Time plus Duration, in ns since the epoch.
-func (b *Batch) EndTime(row int) int64 {
-	t, d := b.Time[row], b.Duration(row)
-	if t > 1<<63-1-d {
+func (b *Batch) EndTime(row int) int64 { return EndTimeOf(b.Time[row], b.Duration(row)) }
+
+// EndTimeOf is Batch.EndTime of an effective start and a duration.
+func EndTimeOf(t, duration int64) int64 {
+	if t > 1<<63-1-duration {
 		return 1<<63 - 1
 	}
-	return t + d
+	return t + duration
 }
 
 // Failed reports whether a row is an error as people count them: status Error, or an `error` attribute that is

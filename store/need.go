@@ -45,3 +45,13 @@ func (n Need) Has(c Columns) bool { return n.All || n.Columns&c == c }
 
 // Everything is the Need of all columns and attributes.
 func Everything() Need { return Need{All: true} }
+
+// And is everything that one of two needs asks for.
+func (n Need) And(o Need) Need {
+	n.All = n.All || o.All
+	n.Columns |= o.Columns
+	if len(o.Fields) > 0 {
+		n.Fields = append(n.Fields[:len(n.Fields):len(n.Fields)], o.Fields...)
+	}
+	return n
+}

@@ -79,7 +79,7 @@ type Summary struct {
 	MatchedStart int64              // start of its newest matching span: the order of the list
 	MatchedSpans []span.SpanID      // the first few matching spans (at most 3), newest first
 	Services     []ServiceInSummary // sorted by name
-	Received     int64              // receipt of its newest span
+	Received     int64              // receipt of its newest span, ns, whole milliseconds
 }
 
 // ServiceInSummary counts one service's spans in a trace.

@@ -20,6 +20,10 @@ type FS interface {
 	Open(name string) (File, error)
 	// Edit opens an existing file for writing and cutting.
 	Edit(name string) (File, error)
+	// Map gives a view of a whole file as it is now, for files that are never changed in place: what reading it would cost is
+	// paid page by page, and the pages are the system's, not the heap's. An empty file maps to an empty slice. A disk error
+	// behind a mapped page ends the process: durable code verifies checksums of what it needs, not the disk.
+	Map(name string) (Mapping, error)
 	// Rename replaces to. It is durable when the folder was synced.
 	Rename(from, to string) error
 	// Remove removes a file; fs.ErrNotExist if there is none.
@@ -48,6 +52,14 @@ type File interface {
 	// Sync makes the file's content durable. After an error nothing is known about what was written since the last good
 	// Sync, and a second Sync may succeed without having written it.
 	Sync() error
+}
+
+// Mapping is a read-only view of a file. It stays whole when the file is removed or replaced by a rename.
+type Mapping interface {
+	// Bytes is the file's content. Nobody writes to it, and nobody reads it after Close: the memory is gone then.
+	Bytes() []byte
+	// Close gives the view back. The caller sees to it that nobody reads; a second Close does nothing.
+	io.Closer
 }
 
 // LockedError says that another process holds a lock.

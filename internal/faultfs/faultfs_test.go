@@ -68,6 +68,23 @@ func TestSameAnswers(t *testing.T) {
 			if info, err := fsys.Stat(at("a", "b", "g")); err != nil || info.Size() != 2 || info.IsDir() {
 				t.Errorf("stat: %v, %v", info, err)
 			}
+			_, err = fsys.Map(at("a", "b"))
+			check("map a folder", err, syscall.EISDIR)
+			m, err := fsys.Map(at("a", "b", "g"))
+			check("map", err, nil)
+			create(t, fsys, at("a", "b", "empty"), "").Close()
+			none, err := fsys.Map(at("a", "b", "empty"))
+			check("map an empty file", err, nil)
+			if len(none.Bytes()) != 0 {
+				t.Errorf("an empty file maps to %d bytes", len(none.Bytes()))
+			}
+			check("unmap", none.Close(), nil)
+			check("replace a mapped file", fsys.Rename(at("a", "b", "empty"), at("a", "b", "g")), nil)
+			if string(m.Bytes()) != "he" {
+				t.Errorf("a mapping of a replaced file reads %q", m.Bytes())
+			}
+			check("unmap", m.Close(), nil)
+			check("unmap again", m.Close(), nil)
 			list, err := fsys.ReadDir(at("a"))
 			if err != nil || len(list) != 1 || list[0].Name() != "b" || !list[0].IsDir() {
 				t.Errorf("list: %v, %v", list, err)
@@ -241,11 +258,32 @@ func TestInject(t *testing.T) {
 	if n, c := x.Hits(); n != 1 || c.Op != OpWrite || x.Calls() != 3 {
 		t.Errorf("%d hits, last %s, %d calls", n, c, x.Calls())
 	}
+	x.SetRule(On(OpMap, "f", syscall.EIO))
+	if _, err := x.Map("/f"); !errors.Is(err, syscall.EIO) {
+		t.Errorf("map: %v", err)
+	}
 	x.SetRule(On(OpWrite, "f", &Short{Len: 2, Err: syscall.EIO}))
 	if n, err := f.Write([]byte("two")); n != 2 || !errors.Is(err, syscall.EIO) {
 		t.Errorf("short write: %d, %v", n, err)
 	}
 	if got, err := read(x, "/f"); err != nil || got != "onetw" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestMappingReadsAsWritten holds the way without mmap to the same content.
+func TestMappingReadsAsWritten(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "f")
+	content := string(bytes.Repeat([]byte("0123456789abcdef"), 5000)) // more than a page, no whole number of them
+	create(t, OS{}, name, content[1:]).Close()
+	for what, open := range map[string]func(string) (Mapping, error){"map": OS{}.Map, "read": readFile} {
+		m, err := open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(m.Bytes()) != content[1:] {
+			t.Errorf("%s: %d bytes that differ from what was written", what, len(m.Bytes()))
+		}
+		m.Close()
 	}
 }

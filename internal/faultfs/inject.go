@@ -16,6 +16,7 @@ const (
 	OpCreate   Op = "create"
 	OpOpen     Op = "open"
 	OpEdit     Op = "edit"
+	OpMap      Op = "map"
 	OpRename   Op = "rename"
 	OpRemove   Op = "remove"
 	OpMkdir    Op = "mkdir"
@@ -152,6 +153,12 @@ func (x *Injected) Open(name string) (File, error) { return x.open(OpOpen, name,
 
 // Edit implements FS.
 func (x *Injected) Edit(name string) (File, error) { return x.open(OpEdit, name, x.fs.Edit) }
+
+// Map implements FS.
+func (x *Injected) Map(name string) (m Mapping, err error) {
+	err = x.do(OpMap, name, func() error { m, err = x.fs.Map(name); return err })
+	return m, err
+}
 
 // Rename implements FS.
 func (x *Injected) Rename(from, to string) error {

@@ -244,6 +244,22 @@ func (m *Mem) Open(name string) (File, error) { return m.open("open", name, fals
 // Edit implements FS.
 func (m *Mem) Edit(name string) (File, error) { return m.open("edit", name, true) }
 
+// Map implements FS. The mapping is a copy as of now.
+func (m *Mem) Map(name string) (v Mapping, err error) {
+	err = m.locked("map", name, func(name string) error {
+		switch node := m.now[name]; {
+		case node == nil:
+			return fs.ErrNotExist
+		case node.dir:
+			return syscall.EISDIR
+		default:
+			v = &copied{slices.Clone(node.data)}
+			return nil
+		}
+	})
+	return v, err
+}
+
 // Rename implements FS.
 func (m *Mem) Rename(from, to string) error {
 	return m.locked("rename", to, func(to string) error {

@@ -46,6 +46,9 @@ func (OS) Open(name string) (File, error) { return open(name, os.O_RDONLY) }
 // Edit implements FS.
 func (OS) Edit(name string) (File, error) { return open(name, os.O_RDWR) }
 
+// Map implements FS.
+func (OS) Map(name string) (Mapping, error) { return mapFile(name) }
+
 // Rename implements FS.
 func (OS) Rename(from, to string) error { return os.Rename(from, to) }
 

@@ -14,3 +14,5 @@ func lock(*os.File) error { return errors.ErrUnsupported }
 func syncDir(string) error { return errors.ErrUnsupported }
 
 func space(string) (free, total int64, err error) { return 0, 0, errors.ErrUnsupported }
+
+func mapFile(name string) (Mapping, error) { return readFile(name) }

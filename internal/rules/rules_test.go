@@ -30,6 +30,8 @@ var arrows = []struct {
 	{"process", []string{"span"}, "steps know neither receivers nor engines"},
 	{"store/storetest", []string{"span", "store"}, "the suite tests the contract, not an engine"},
 	{"store/match", []string{"span", "store"}, "shared by engines"},
+	{"store/answer", []string{"span", "store"}, "shared by engines"},
+	{"store/rollup", []string{"span", "store"}, "shared by engines and query: what is counted of spans"},
 	{"store/mem", []string{"span", "store"}, "engines know the contract only"},
 	{"store/local", []string{"span", "store", "store/mem"}, "the embedded engine keeps its memory part in mem"},
 	{"store", []string{"span"}, "the contract knows no engine"},
@@ -45,7 +47,7 @@ var arrows = []struct {
 }
 
 // everyone may import these.
-var everyone = []string{"internal/problem", "internal/wait", "internal/nearest", "internal/faultfs", "internal/envoyspans", "store/match"}
+var everyone = []string{"internal/problem", "internal/wait", "internal/nearest", "internal/faultfs", "internal/envoyspans", "store/match", "store/answer", "store/rollup"}
 
 func TestArrowsPointOneWay(t *testing.T) {
 	out, err := exec.Command("go", "list", "-e", "-f", `{{.ImportPath}} {{join .Imports ","}}`, module+"...").Output()

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spanloom/spanloom/internal/problem"
-	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/otlpjson"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -46,11 +45,6 @@ func (a *api) dependencies(c *call) error {
 	case <-c.Context().Done():
 		return c.Context().Err()
 	}
-	leave, err := a.Query.Admit(c.Context(), query.Sweep)
-	if err != nil {
-		return err
-	}
-	defer leave()
 	calls := callGraph{services: make(map[string]uint32)}
 	from := end - lookback
 	if from > end { // before the beginning of time

@@ -141,6 +141,8 @@ func (d *documents) size(name string, n int64) {
 // bytes is what the files hold.
 func (d *documents) bytes() int64 { return d.total.Load() }
 
+func defaultScope() store.Scope { return store.Scope{Tenant: store.DefaultTenant} }
+
 func metaProblem(name string, err error) error {
 	return &problem.Problem{Kind: problem.Unavailable, Field: name, Message: "the document could not be written", Err: err,
 		Hint: "look at the disk under --data-dir (space, permissions, kernel log)"}

@@ -22,6 +22,7 @@ const (
 	logDir   = "log"
 	keptDir  = "kept"
 	metaDir  = "meta"
+	segDir   = "seg"
 	lockName = "lock"
 )
 
@@ -38,7 +39,7 @@ func makeFolders(fsys faultfs.FS, dir string) error {
 		there = filepath.Dir(there)
 	}
 	tenant := tenantDir(dir)
-	for _, sub := range []string{logDir, keptDir, metaDir} {
+	for _, sub := range []string{logDir, keptDir, metaDir, segDir} {
 		if err := fsys.MkdirAll(filepath.Join(tenant, sub)); err != nil {
 			return err
 		}

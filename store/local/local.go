@@ -1,10 +1,12 @@
-// Package local is the embedded engine: spans are readable from memory (store/mem) and safe in a log
-// (store/local/internal/wal) that is replayed at the start. Everything lies under one folder, which one process locks;
-// docs/format/log.md draws it. Files of others are left alone.
+// Package local is the embedded engine: its own columnar segments under one folder, which one process locks. Files of others are
+// left alone.
 //
-// A batch goes into the log first and then into memory; the sender is answered after both. A log file goes when every trace
-// in it was evicted from memory, when retention says so, or when the folder would grow beyond its limit, oldest first.
-// Kept traces are copied to files of their own, which none of this touches.
+// A batch goes into the log (internal/wal) and then into the memtable (internal/table); the sender is answered after both. A memtable
+// that is full, or five minutes old, is frozen at a border of the log and written as an immutable segment (internal/segment), which
+// the manifest (internal/manifest) makes count; then its log files go. Segments of one hour are joined (internal/compact), and go
+// by age and size (internal/policy). Readers take a snapshot of memtables and segments and need no lock after that.
+//
+// docs/format/ draws the bytes of each file.
 package local
 
 import (
@@ -13,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -22,6 +25,7 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/local/internal/manifest"
 	"github.com/spanloom/spanloom/store/local/internal/wal"
 	"github.com/spanloom/spanloom/store/mem"
 )
@@ -30,63 +34,108 @@ import (
 type Options struct {
 	Dir       string           // the data folder; made if missing
 	FS        faultfs.FS       // nil: the operating system's
-	MaxMemory int64            // budget of the spans in memory; 0: mem.DefaultMaxBytes
+	MaxMemory int64            // budget of memtables and kept traces; 0: mem.DefaultMaxBytes
 	MaxDisk   int64            // of the folder's files; 0: 80 % of the volume
-	Retention time.Duration    // age at which spans go; 0: none
+	Retention time.Duration    // age by receipt at which whole hours go; 0: none
 	Sync      time.Duration    // how often the log is synced; 0: before every answer
 	LockWait  time.Duration    // for another process to release the folder; 0: 30 s, negative: not at all
 	Now       func() time.Time // nil: time.Now
 	Log       *slog.Logger     // nil: none
 
-	// FileSize and Reserve follow from the limits above where they are 0; tests set them.
-	FileSize int64 // of a log file
-	Reserve  int64 // of the volume, that stays free
+	// What follows from the limits above where it is 0; tests set it.
+	FileSize    int64 // of a log file
+	Reserve     int64 // of the volume, that stays free
+	SegmentRows int   // at which a memtable is frozen
+	BlockRows   int   // of segments
 }
 
 const (
 	defaultLockWait = 30 * time.Second
 	alwaysTick      = time.Second // repairs are looked after in this interval where Sync is 0
-	houseworkEvery  = time.Minute // old files and traces are looked for
-	minFileSize     = 4 << 20
-	maxFileSize     = 64 << 20
+	houseworkEvery  = time.Minute // retention, compaction and old page tokens are looked after
 	minReserve      = 16 << 20
 	maxReserve      = 512 << 20
-	chunkAge        = time.Hour // rows that close together are let go together
+
+	segmentRows  = 500_000
+	segmentAge   = 5 * time.Minute
+	maxMemtable  = 96 << 20
+	minMemtable  = 4 << 20
+	keepShare    = 4       // of MaxMemory, that kept traces may take
+	maxFileSize  = 1 << 30 // of a log file: there is one a memtable
+	rowsAtFirst  = 8192    // room of the first memtable
+	roomForRows  = 9       // eighths of the memtable before that the next one gets room for
+	pagesShare   = 4       // of MaxMemory, that snapshots of page tokens may hold
+	documentsMax = 8       // of MaxMemory, that documents may take
 )
 
 // Engine implements store.Engine. Use Open.
 type Engine struct {
-	store.Reader // mem's
-	store.Meta   // docs
+	store.Meta // docs
 
-	o       Options
-	now     func() time.Time
-	log     *slog.Logger
-	fs      faultfs.FS
-	lock    io.Closer
-	mem     *mem.Engine
-	wal     *wal.Log
-	docs    *documents
-	kept    *keptTraces
-	maxMem  int64
-	maxFile int64
-	damaged []string // found at the start, the log's excepted
+	o     Options
+	now   func() time.Time
+	log   *slog.Logger
+	fs    faultfs.FS
+	lock  io.Closer
+	wal   *wal.Log
+	man   *manifest.Manifest
+	docs  *documents
+	kept  *keptTraces
+	pages *pages
+	sides *sideCache
 
+	maxMem   int64 // of one memtable
+	damaged  []string
 	replayed int64
 
+	// accepting is held for reading from the log write to the memtable: who has it for writing sees a border of the log.
+	accepting sync.RWMutex
+
+	mu       sync.Mutex
+	cur      *memtable
+	began    time.Time      // of cur's first row
+	frozen   *frozenTable   // being written as a segment
+	segments []*segmentFile // oldest first
+	lost     []string       // segments set aside since the start, in words
+	flushErr error          // why the last attempt to write a segment failed
+	flushed  time.Time      // when that was
+	tried    chan struct{}  // closed when an attempt ends
+	closed   bool
+	counts   counts
+
 	housework sync.Mutex // one round at a time
+	flushing  sync.Mutex // one segment at a time
 	wake      chan struct{}
+	flushNow  chan struct{}
 	stop      context.CancelFunc
+	ctx       context.Context
 	stopped   sync.WaitGroup
-	closed    atomic.Bool
+	ended     atomic.Bool
+}
+
+// counts are for Stats.
+type counts struct {
+	flushes, compactions     int64
+	duplicates, expiredSpans int64
+	expiredSegments          int64
+}
+
+// frozenTable is a memtable on its way to the disk. done is closed when its segment counts.
+type frozenTable struct {
+	m       *memtable
+	through uint64
+	entry   manifest.Entry // of its segment, once the manifest has it
+	done    chan struct{}
 }
 
 var _ store.Engine = (*Engine)(nil)
 
-// Open locks the folder, replays the log and gives an engine that is ready. It waits up to LockWait for another process to
-// end. What can't be read is left out, logged and named in Stats; it ends Open only if a newer version wrote it.
+// Open locks the folder, opens the segments, replays the log behind them and gives an engine that is ready. It waits up to LockWait
+// for another process to end. What can't be read is left out, logged and named in Stats; it ends Open only if a newer version
+// wrote it.
 func Open(ctx context.Context, o Options) (*Engine, error) {
-	e := &Engine{o: o, now: o.Now, log: o.Log, fs: o.FS, maxMem: o.MaxMemory, wake: make(chan struct{}, 1)}
+	e := &Engine{o: o, now: o.Now, log: o.Log, fs: o.FS, wake: make(chan struct{}, 1), flushNow: make(chan struct{}, 1), sides: &sideCache{},
+		tried: make(chan struct{})}
 	if e.now == nil {
 		e.now = time.Now
 	}
@@ -96,9 +145,13 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if e.fs == nil {
 		e.fs = faultfs.OS{}
 	}
-	if e.maxMem <= 0 {
-		e.maxMem = mem.DefaultMaxBytes
+	if e.o.MaxMemory <= 0 {
+		e.o.MaxMemory = mem.DefaultMaxBytes
 	}
+	if e.o.SegmentRows <= 0 {
+		e.o.SegmentRows = segmentRows
+	}
+	e.maxMem = min(max(e.o.MaxMemory*3/8, minMemtable), maxMemtable) // two of them, and what the next one gets room for
 	if err := makeFolders(e.fs, o.Dir); err != nil {
 		return nil, folderProblem(o.Dir, err)
 	}
@@ -108,28 +161,36 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	e.lock = lock
 	e.wake <- struct{}{} // what got old while nobody ran
+	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := e.recover(ctx); err != nil {
-		return nil, errors.Join(err, lock.Close())
+		e.stop()
+		return nil, errors.Join(err, e.release())
 	}
-	ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
-	e.stopped.Go(func() { e.run(ctx) })
+	e.stopped.Go(e.run)
+	e.stopped.Go(e.flushes)
 	return e, nil
 }
 
 // recover reads everything the folder holds.
 func (e *Engine) recover(ctx context.Context) error {
 	began := time.Now()
-	e.mem = mem.New(mem.Options{MaxBytes: e.maxMem, Now: e.now})
-	e.Reader = e.mem
+	dir := tenantDir(e.o.Dir)
+	e.pages = newPages(e.now, e.o.MaxMemory/pagesShare)
+	e.cur = newMemtable(rowsAtFirst)
+	inMemory := mem.NewDocuments()
 	var err error
-	if e.docs, err = openDocuments(e.fs, filepath.Join(tenantDir(e.o.Dir), metaDir), e.mem.Documents); err != nil {
-		return folderProblem(e.o.Dir, err)
-	}
-	if e.kept, err = openKept(ctx, e.fs, filepath.Join(tenantDir(e.o.Dir), keptDir), e.mem, e.now); err != nil {
+	if e.docs, err = openDocuments(e.fs, filepath.Join(dir, metaDir), inMemory); err != nil {
 		return folderProblem(e.o.Dir, err)
 	}
 	e.Meta = e.docs
-	e.damaged = append(e.docs.damaged, e.kept.damaged...)
+	e.damaged = append(e.damaged, e.docs.damaged...)
+	if err := e.openSegments(); err != nil {
+		return folderProblem(e.o.Dir, err)
+	}
+	if e.kept, err = openKept(e.fs, filepath.Join(dir, keptDir), e.now); err != nil {
+		return folderProblem(e.o.Dir, err)
+	}
+	e.damaged = append(e.damaged, e.kept.damaged...)
 	for _, d := range e.damaged {
 		e.log.Error("data folder is damaged", "what", d, "hint", "spanloom fsck tells more")
 	}
@@ -137,36 +198,44 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err != nil {
 		return folderProblem(e.o.Dir, err)
 	}
-	e.wal, err = wal.Open(ctx, o, func(b *span.Batch, sequence uint64) error { return e.replay(ctx, b, sequence) })
-	if err != nil {
+	if e.wal, err = wal.Open(ctx, o, func(b *span.Batch, sequence uint64) error { return e.replay(ctx, b, sequence) }); err != nil {
 		return folderProblem(e.o.Dir, err)
 	}
-	e.kept.settle(ctx)
+	if err := e.kept.settle(ctx, e); err != nil {
+		return folderProblem(e.o.Dir, err)
+	}
+	if _, err := e.wal.DropBefore(e.man.Through()+1, 0); err != nil {
+		e.log.Warn("old log files could not be removed", "err", err)
+	}
 	e.limitLog()
 	s := e.wal.Stats()
-	e.log.Info("log replayed", "spans", e.replayed, "bytes", s.Bytes, "files", s.Files, "damaged", len(s.Damage), "took", time.Since(began))
+	e.log.Info("store recovered", "segments", len(e.segments), "replayed", e.replayed, "bytes", s.Bytes, "files", s.Files,
+		"damaged", len(s.Damage)+len(e.damaged), "took", time.Since(began))
 	return nil
 }
 
-// replay puts a frame's rows into memory. A frame that memory does not take (the budget was larger when it was written) is
-// no reason not to start.
+// replay puts a frame's rows into the memtable. One that fills up on the way is written as a segment before replay goes on.
 func (e *Engine) replay(ctx context.Context, b *span.Batch, sequence uint64) error {
-	n := int64(b.Len())
-	e.kept.dropKnown(b)
-	err := e.mem.AcceptSeq(ctx, b, sequence)
-	if p := problem.Of(err); err != nil && (p.Kind == problem.TooLarge || p.Kind == problem.Unsupported) {
-		e.log.Warn("frame of the log is left out", "sequence", sequence, "spans", n, "err", err)
+	if e.o.Retention > 0 && b.Received < e.now().Add(-e.o.Retention).UnixNano() {
 		return nil
 	}
-	if err == nil {
-		e.replayed += n
+	if rows, used := e.cur.size(); rows >= e.o.SegmentRows || used >= e.maxMem || !e.cur.fits(b) {
+		e.frozen = &frozenTable{m: e.cur, through: e.cur.last, done: make(chan struct{})}
+		e.cur = newMemtable(rows)
+		if err := e.flush(ctx); err != nil {
+			return err
+		}
 	}
-	return err
+	e.replayed += int64(b.Len())
+	e.cur.add(b, sequence)
+	e.began = e.now()
+	return nil
 }
 
 // logOptions derives the log's settings from the limits.
 func (e *Engine) logOptions() (wal.Options, error) {
-	o := wal.Options{FS: e.fs, Dir: filepath.Join(tenantDir(e.o.Dir), logDir), Now: e.now, Log: e.log, FileSize: e.o.FileSize, Reserve: e.o.Reserve}
+	o := wal.Options{FS: e.fs, Dir: filepath.Join(tenantDir(e.o.Dir), logDir), Now: e.now, Log: e.log, FileSize: e.o.FileSize, Reserve: e.o.Reserve,
+		After: e.man.Through()}
 	if e.o.Sync <= 0 {
 		o.Mode = wal.Always
 	}
@@ -177,65 +246,21 @@ func (e *Engine) logOptions() (wal.Options, error) {
 	if e.o.MaxDisk <= 0 {
 		e.o.MaxDisk = total / 5 * 4
 	}
-	if o.FileSize == 0 { // memory holds about five times a log's bytes: a file is to be a small part of that
-		o.FileSize = min(max(min(e.maxMem/16, e.o.MaxDisk/16), minFileSize), maxFileSize)
+	if o.FileSize == 0 {
+		o.FileSize = maxFileSize
 	}
 	if o.Reserve == 0 {
 		o.Reserve = min(max(total/100, minReserve), maxReserve)
 	}
-	e.maxFile = o.FileSize
+	e.o.Reserve = o.Reserve
+	o.FileAge = math.MaxInt64 // a memtable ends its file
 	o.MaxBytes = e.o.MaxDisk
-	o.Since = e.oldest()
 	return o, nil
 }
 
-// oldest is the receipt time before which rows go, or 0.
-func (e *Engine) oldest() int64 {
-	if e.o.Retention <= 0 {
-		return 0
-	}
-	return e.now().Add(-e.o.Retention).UnixNano()
-}
-
-// run syncs and cleans up until the engine is closed.
-func (e *Engine) run(ctx context.Context) {
-	every := e.o.Sync
-	if every <= 0 {
-		every = alwaysTick
-	}
-	tick, housework := time.NewTicker(every), time.NewTicker(houseworkEvery)
-	defer tick.Stop()
-	defer housework.Stop()
-	var last string
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			last = e.logNew("log is not durable now", e.wal.Tick(), last)
-		case <-housework.C:
-			last = e.logNew("old data could not be removed", e.clean(), last)
-		case <-e.wake:
-			last = e.logNew("old data could not be removed", e.clean(), last)
-		}
-	}
-}
-
-// logNew logs an error that is not the last one again.
-func (e *Engine) logNew(what string, err error, last string) string {
-	if err == nil {
-		return last
-	}
-	if text := err.Error(); text != last {
-		e.log.Warn(what, "err", err)
-		return text
-	}
-	return last
-}
-
 // Accept implements store.Writer. A batch is in the log before it is in memory, so it may come back after a crash though its
-// sender never had an answer.
-// Cost: about 1 µs a span for the log (encoding, compression, a share of a write) and 1 µs for memory.
+// sender never had an answer. It waits while two memtables are full: one is being written then.
+// Cost: about 1 µs a span for the log (encoding, compression, a share of a write) and 1 µs for the memtable.
 func (e *Engine) Accept(ctx context.Context, b *span.Batch) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -246,68 +271,138 @@ func (e *Engine) Accept(ctx context.Context, b *span.Batch) error {
 	if b.Len() == 0 {
 		return nil
 	}
-	t, err := e.wal.Append(b)
-	if errors.Is(err, wal.ErrFull) {
-		if cleanErr := e.clean(); cleanErr != nil {
-			return errors.Join(err, cleanErr)
-		}
-		t, err = e.wal.Append(b)
+	if err := e.makeRoom(ctx, b); err != nil {
+		return err
 	}
+	err := e.append(b)
+	if errors.Is(err, wal.ErrFull) {
+		if freeErr := e.free(ctx); freeErr != nil {
+			return errors.Join(err, freeErr)
+		}
+		err = e.append(b)
+	}
+	return err
+}
+
+// append puts a batch into the log and the memtable.
+func (e *Engine) append(b *span.Batch) error {
+	e.accepting.RLock()
+	defer e.accepting.RUnlock()
+	t, err := e.wal.Append(b)
 	if err != nil {
 		return err
 	}
 	defer e.wal.Done(t)
-	if t.Rolled {
-		select {
-		case e.wake <- struct{}{}:
-		default: // it is awake
-		}
+	e.mu.Lock()
+	m := e.cur
+	if rows, _ := m.size(); rows == 0 {
+		e.began = e.now()
 	}
-	return e.mem.AcceptSeq(context.WithoutCancel(ctx), b, t.Sequence)
+	e.mu.Unlock()
+	m.add(b, t.Sequence)
+	return nil
 }
 
-// acceptable refuses what memory would refuse, before it is in the log.
+// acceptable refuses what no memtable would hold, before it is in the log.
 func (e *Engine) acceptable(b *span.Batch) error {
 	if b.Tenant != "" && b.Tenant != store.DefaultTenant {
 		return &problem.Problem{Kind: problem.Unsupported, Field: "tenant", Message: fmt.Sprintf("tenant %q: this engine has no tenants", b.Tenant),
 			Hint: "leave the tenant out"}
 	}
-	if size := int64(b.Size()); size > e.maxMem/4*3 {
-		return problem.New(problem.TooLarge, fmt.Sprintf("a batch of %d bytes does not fit into the memory budget of %d", size, e.maxMem),
+	if size := int64(b.Size()); size > e.o.MaxMemory/4*3 {
+		return problem.New(problem.TooLarge, fmt.Sprintf("a batch of %d bytes does not fit into the memory budget of %d", size, e.o.MaxMemory),
 			"send fewer spans in a request or raise --max-memory")
 	}
 	return nil
 }
 
-// Can adds to mem's abilities that spans survive the process.
+// readable checks that a question may be asked.
+func (e *Engine) readable(s store.Scope) error {
+	if s.Tenant != "" && s.Tenant != store.DefaultTenant {
+		return &problem.Problem{Kind: problem.Unsupported, Field: "tenant", Message: fmt.Sprintf("tenant %q: this engine has no tenants", s.Tenant),
+			Hint: "leave the tenant out"}
+	}
+	return nil
+}
+
+func errClosed() error {
+	return problem.New(problem.Unavailable, "the store is closed", "the server is stopping: ask again after its restart")
+}
+
+// Can says what local does.
 func (e *Engine) Can() store.Abilities {
-	can := e.mem.Can()
-	can.Durable = true
-	return can
+	return store.Abilities{CompareAndSet: true, Keep: true, TraceDuration: true, Durable: true}
 }
 
-// Stats implements store.Engine.
-func (e *Engine) Stats() store.Stats {
-	s, l := e.mem.Stats(), e.wal.Stats()
-	s.Kind = "local"
-	s.DiskBytes = l.Bytes + e.kept.bytes() + e.docs.bytes()
-	s.LogBytes, s.LogSyncs, s.ReplayedSpans = l.Written, l.Syncs, e.replayed
-	if s.Refusing == "" {
-		s.Refusing = l.Refusing
+// run syncs and cleans up until the engine is closed.
+func (e *Engine) run() {
+	every := e.o.Sync
+	if every <= 0 {
+		every = alwaysTick
 	}
-	s.Damaged = append(s.Damaged, e.damaged...)
-	for _, d := range l.Damage {
-		s.Damaged = append(s.Damaged, d.String())
+	tick, housework := time.NewTicker(every), time.NewTicker(houseworkEvery)
+	defer tick.Stop()
+	defer housework.Stop()
+	var last string
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-tick.C:
+			last = e.logNew("log is not durable now", e.wal.Tick(), last)
+		case <-housework.C:
+			last = e.logNew("housework", e.tidy(), last)
+		case <-e.wake:
+			last = e.logNew("housework", e.tidy(), last)
+		}
 	}
-	return s
 }
 
-// Close makes the log durable and releases the folder.
+// logNew logs an error that is not the last one again.
+func (e *Engine) logNew(what string, err error, last string) string {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return last
+	}
+	if text := err.Error(); text != last {
+		e.log.Warn(what, "err", err)
+		return text
+	}
+	return last
+}
+
+// Close makes the log durable and releases the folder. What is in the memtable is replayed at the next start.
 func (e *Engine) Close() error {
-	if e.closed.Swap(true) {
+	if e.ended.Swap(true) {
 		return nil
 	}
 	e.stop()
 	e.stopped.Wait()
-	return errors.Join(e.wal.Close(), e.mem.Close(), e.lock.Close())
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	return e.release()
+}
+
+// release lets go of whatever was opened so far.
+func (e *Engine) release() error {
+	var errs []error
+	if e.wal != nil {
+		errs = append(errs, e.wal.Close())
+	}
+	if e.man != nil {
+		errs = append(errs, e.man.Close())
+	}
+	if e.docs != nil {
+		e.docs.Documents.Close()
+	}
+	if e.pages != nil {
+		e.pages.close()
+	}
+	e.mu.Lock()
+	for _, f := range e.segments {
+		f.release()
+	}
+	e.segments, e.cur, e.frozen = nil, newMemtable(0), nil
+	e.mu.Unlock()
+	return errors.Join(append(errs, e.lock.Close())...)
 }

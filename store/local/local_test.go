@@ -23,11 +23,19 @@ import (
 	"github.com/spanloom/spanloom/store/storetest"
 )
 
+// TestConformance runs the suite on memtables alone, on segments of a few rows with tiny blocks, and on a mix of both.
 func TestConformance(t *testing.T) {
-	for name, sync := range map[string]time.Duration{"always": 0, "1s": time.Second} {
+	for name, o := range map[string]Options{
+		"memtables": {Sync: time.Second},
+		"always":    {},
+		"mixed":     {Sync: time.Second, SegmentRows: 40, BlockRows: 16},
+		"segments":  {Sync: time.Second, SegmentRows: 1, BlockRows: 3},
+	} {
 		t.Run(name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T, now func() time.Time) store.Engine {
-				return open(t, Options{FS: faultfs.NewMem(1), MaxMemory: 512 << 20, Sync: sync, Now: now})
+				o := o
+				o.FS, o.MaxMemory, o.Now = faultfs.NewMem(1), 512<<20, now
+				return open(t, o)
 			})
 		})
 	}
@@ -108,7 +116,7 @@ func traceOf(n int) span.TraceID { return span.TraceIDFromUint64s(1, uint64(n)+1
 func found(t testing.TB, e *Engine) map[int]int {
 	t.Helper()
 	got := make(map[int]int)
-	for r, err := range e.Scan(t.Context(), defaultScope(), &store.Scan{}) {
+	for r, err := range e.Scan(t.Context(), defaultScope(), &store.Scan{Need: store.Everything()}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +136,7 @@ func content(t testing.TB, e *Engine) string {
 	t.Helper()
 	all := new(span.Batch)
 	c := span.NewCopier(all)
-	for r, err := range e.Scan(t.Context(), defaultScope(), &store.Scan{}) {
+	for r, err := range e.Scan(t.Context(), defaultScope(), &store.Scan{Need: store.Everything()}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -195,7 +203,7 @@ func TestRetention(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Add(time.Hour)
-		if err := e.clean(); err != nil {
+		if err := errors.Join(e.Flush(t.Context()), e.clean(t.Context())); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -212,7 +220,10 @@ func TestRetention(t *testing.T) {
 		}
 	}
 	check("running")
-	if files := fsys.Files(".log"); len(files) > 26 {
+	if files := fsys.Files(".seg"); len(files) > 26 {
+		t.Errorf("files: %v", files)
+	}
+	if files := fsys.Files(".log"); len(files) > 1 {
 		t.Errorf("files: %v", files)
 	}
 	mustClose(t, e)
@@ -223,8 +234,8 @@ func TestRetention(t *testing.T) {
 // TestMaxDisk: where the folder would grow beyond its limit the oldest spans go, and nobody is refused.
 func TestMaxDisk(t *testing.T) {
 	fsys := faultfs.NewMem(1)
-	const most = 40_000
-	o := Options{FS: fsys, MaxDisk: most, FileSize: 4000}
+	const most = 1_000_000
+	o := Options{FS: fsys, MaxDisk: most, SegmentRows: 900}
 	e := open(t, o)
 	if err := e.Accept(t.Context(), numbered(0, o.now())); err != nil {
 		t.Fatal(err)
@@ -232,7 +243,8 @@ func TestMaxDisk(t *testing.T) {
 	if err := e.Keep(t.Context(), defaultScope(), traceOf(0), 0); err != nil {
 		t.Fatal(err)
 	}
-	for n := 1; n < 2000; n++ {
+	const last = 60_000
+	for n := 1; n <= last; n++ {
 		if err := e.Accept(t.Context(), numbered(n, o.now().Add(time.Duration(n)*time.Second))); err != nil {
 			t.Fatalf("batch %d: %v", n, err)
 		}
@@ -243,8 +255,8 @@ func TestMaxDisk(t *testing.T) {
 	mustClose(t, e)
 	e = open(t, o)
 	got := found(t, e)
-	if got[1999] != rows || got[1] != 0 || got[0] != rows || len(got) < 100 {
-		t.Errorf("%d batches; newest %d rows, oldest %d, kept %d", len(got), got[1999], got[1], got[0])
+	if got[last] != rows || got[1] != 0 || got[0] != rows || len(got) < last/20 {
+		t.Errorf("%d batches; newest %d rows, oldest %d, kept %d", len(got), got[last], got[1], got[0])
 	}
 }
 
@@ -255,32 +267,36 @@ func (o Options) now() time.Time {
 	return time.Unix(1790000000, 0)
 }
 
-// TestEvictedFilesGo: a log file goes when memory has let go of all in it, and only then.
-func TestEvictedFilesGo(t *testing.T) {
+// TestLogGoesWithItsSegment: a log file goes when all in it is in segments, and only then.
+func TestLogGoesWithItsSegment(t *testing.T) {
 	fsys := faultfs.NewMem(1)
-	o := Options{FS: fsys, MaxMemory: 1 << 20, FileSize: 8000}
+	o := Options{FS: fsys, SegmentRows: 3000}
 	e := open(t, o)
 	for n := range 5000 {
 		if err := e.Accept(t.Context(), numbered(n, o.now())); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := e.clean(); err != nil {
+	if err := e.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	held := found(t, e)
-	if len(held) > 4500 || len(held) < 100 {
-		t.Fatalf("memory holds %d batches", len(held))
+	for n := 5000; n < 5010; n++ {
+		if err := e.Accept(t.Context(), numbered(n, o.now())); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if s := e.Stats(); s.DiskBytes > 5000*150*int64(len(held))/5000*2 {
-		t.Errorf("%d bytes on disk for %d batches", s.DiskBytes, len(held))
+	if files := fsys.Files(".log"); len(files) != 1 {
+		t.Errorf("log files: %v", files)
 	}
 	mustClose(t, e)
 	e = open(t, o)
+	if got := e.Stats().ReplayedSpans; got != 10*rows {
+		t.Errorf("%d spans were replayed, want %d", got, 10*rows)
+	}
 	again := found(t, e)
-	for n := range held {
+	for n := range 5010 {
 		if again[n] != rows {
-			t.Fatalf("batch %d was in memory and has %d rows after the restart", n, again[n])
+			t.Fatalf("batch %d has %d rows after the restart", n, again[n])
 		}
 	}
 }
@@ -288,7 +304,7 @@ func TestEvictedFilesGo(t *testing.T) {
 func TestFullDiskRefusesAndRecovers(t *testing.T) {
 	fsys := faultfs.NewMem(1)
 	c := newClock()
-	o := Options{FS: fsys, MaxDisk: 1 << 40, FileSize: 4000, Reserve: 10_000, Now: c.Now}
+	o := Options{FS: fsys, MaxDisk: 1 << 40, FileSize: 4000, Reserve: 10_000, Now: c.Now, SegmentRows: 600}
 	e := open(t, o)
 	fsys.SetCapacity(50_000)
 	n := 0

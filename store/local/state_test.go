@@ -169,7 +169,7 @@ func TestKeptTraces(t *testing.T) {
 		for n := 3 + 40*life; n < 43+40*life; n++ {
 			accept(n)
 			c.Add(10 * time.Minute)
-			if err := e.clean(); err != nil {
+			if err := errors.Join(e.Flush(t.Context()), e.clean(t.Context())); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -188,7 +188,7 @@ func TestKeptTraces(t *testing.T) {
 	}
 	c.Add(100 * time.Hour)
 	accept(1000)
-	if err := e.clean(); err != nil {
+	if err := e.clean(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	mustClose(t, e)

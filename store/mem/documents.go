@@ -138,7 +138,7 @@ func (d *Documents) bytes() int64 {
 	return d.size
 }
 
-func (d *Documents) close() {
+func (d *Documents) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true

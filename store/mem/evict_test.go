@@ -14,6 +14,7 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/storetest"
 )
 
@@ -415,8 +416,8 @@ func FuzzToken(f *testing.F) {
 	f.Add(uint64(1)<<63, uint32(1)<<31, int64(-1)<<63, []byte{1})
 	f.Fuzz(func(t *testing.T, end uint64, base uint32, start int64, id []byte) {
 		// Well-formed tokens with any content must be answered, whatever with.
-		tok := token{instance: e.instance, plan: plan, issued: storetest.At(0), end: ref(end), base: base, after: rank{start: start}}
-		copy(tok.after.id[:], id)
+		tok := token{instance: e.instance, plan: plan, issued: storetest.At(0), end: ref(end), base: base, after: answer.Rank{Start: start}}
+		copy(tok.after.ID[:], id)
 		q := q
 		q.Page = tok.String()
 		if _, err := e.Search(t.Context(), store.Scope{}, &q); err != nil {

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/match"
 )
 
@@ -139,11 +139,6 @@ func (e *Engine) Operations(ctx context.Context, s store.Scope, service string, 
 	return list, done, err
 }
 
-// maxDistinct bounds what Keys and Values collect: 100,000 texts of a request id's length are 10 MB.
-const maxDistinct = 100_000
-
-var tooMany = fmt.Sprintf("more than %d different ones: narrow the time range or give a prefix", maxDistinct)
-
 // Keys counts where keys stand: once per span that has it, resources and scopes once per span of theirs, events and links each.
 func (e *Engine) Keys(ctx context.Context, s store.Scope, q store.KeysQuery) ([]store.Key, store.Done, error) {
 	var expr store.Expr
@@ -154,15 +149,15 @@ func (e *Engine) Keys(ctx context.Context, s store.Scope, q store.KeysQuery) ([]
 	if err != nil {
 		return nil, store.Done{}, err
 	}
-	total := make(keyCounts)
+	total := make(answer.KeyCounts)
 	done := sc.each(ctx, func(c *chunk, rows []uint32) string {
-		countKeys(&c.batch, rows, q, total)
-		if len(total) > maxDistinct {
-			return tooMany
+		answer.CountKeys(&c.batch, rows, q, total)
+		if len(total) > answer.MaxDistinct {
+			return answer.TooMany
 		}
 		return ""
 	})
-	return total.list(q.Limit), done, nil
+	return total.List(q.Limit), done, nil
 }
 
 // Values counts the values of a field in text form; of arrays each element. Bytes, mixed arrays and lists have no text form.
@@ -175,13 +170,13 @@ func (e *Engine) Values(ctx context.Context, s store.Scope, q store.ValuesQuery)
 	if err != nil {
 		return nil, store.Done{}, err
 	}
-	v := valueCounter{get: get, prefix: q.Prefix, chunk: make(map[span.Value]int64), total: make(map[textValue]int64)}
+	v := answer.NewValueCounter(get, q.Prefix)
 	done := sc.each(ctx, func(c *chunk, rows []uint32) string {
-		v.count(&c.batch, rows)
-		if len(v.total) > maxDistinct {
-			return tooMany
+		v.Count(&c.batch, rows)
+		if v.Len() > answer.MaxDistinct {
+			return answer.TooMany
 		}
 		return ""
 	})
-	return v.list(q.Limit), done, nil
+	return v.List(q.Limit), done, nil
 }

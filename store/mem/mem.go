@@ -233,7 +233,7 @@ func (e *Engine) Close() error {
 	e.traces = newTraceMap()
 	clear(e.kept)
 	e.seen.spans = 0
-	e.Documents.close()
+	e.Documents.Close()
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package mem
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -11,18 +10,9 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/match"
 )
-
-// rank is a trace's place in the list: newest matching start first, then trace id.
-type rank struct {
-	start int64
-	id    span.TraceID
-}
-
-func (r rank) compare(o rank) int {
-	return cmp.Or(cmp.Compare(o.start, r.start), bytes.Compare(r.id[:], o.id[:]))
-}
 
 // maxLimit bounds a page: a summary takes some hundred bytes.
 const maxLimit = 100_000
@@ -61,8 +51,8 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	}
 	sr := searcher{
 		engine: e, query: q, window: match.Window{TimeRange: q.Range, Mode: q.Mode}, prog: both,
-		end: all.end(), base: all.base, page: newTop(q.Limit + 1),
-		resolver: newResolver(e.seed, must, want),
+		end: all.end(), base: all.base, page: answer.NewTop(q.Limit + 1),
+		resolver: answer.NewResolver(must, want),
 	}
 	if q.Page != "" {
 		t, err := e.parseToken(q.Page, plan)
@@ -76,17 +66,17 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	if all.base != sr.base && done.Complete {
 		page.Complete, page.Reason = false, "the oldest traces were evicted since the first page"
 	}
-	found := sr.page.sorted()
+	found := sr.page.Sorted()
 	if len(found) > q.Limit {
 		found = found[:q.Limit]
 		if done.Complete {
 			last := found[q.Limit-1]
-			page.Next = token{instance: e.instance, plan: plan, issued: now, end: sr.end, base: sr.base, after: last.rank}.String()
+			page.Next = token{instance: e.instance, plan: plan, issued: now, end: sr.end, base: sr.base, after: last.Rank}.String()
 		}
 	}
 	page.Traces = make([]store.Summary, len(found))
 	for i, f := range found {
-		page.Traces[i] = f.summary
+		page.Traces[i] = f.Summary
 	}
 	return page, nil
 }
@@ -100,17 +90,19 @@ type searcher struct {
 	end    ref    // rows from here on came after the first page
 	base   uint32 // oldest chunk at the first page
 	paged  bool   // only traces behind after are wanted
-	after  rank
-	page   *top
+	after  answer.Rank
+	page   *answer.Top
 
-	resolver *resolver
-	bound    *match.Bound
-	rows     []uint32             // of one chunk
-	index    map[span.TraceID]int // of cands
-	cands    []rank               // of one chunk: newest matching start in that chunk, trace
-	ids      []span.TraceID
-	refs     []ref
-	seen     map[span.TraceID]struct{} // resolved
+	resolver  *answer.Resolver
+	bound     *match.Bound
+	rows      []uint32             // of one chunk
+	index     map[span.TraceID]int // of cands
+	cands     []answer.Rank        // of one chunk: newest matching start in that chunk, trace
+	ids       []span.TraceID
+	refs      []ref
+	locations []location
+	loaded    []answer.Row
+	seen      map[span.TraceID]struct{} // resolved
 }
 
 // resolveAtOnce is how many candidates are looked up under one lock.
@@ -124,10 +116,10 @@ func (sr *searcher) run(ctx context.Context, all *snapshot) store.Done {
 	sr.index = make(map[span.TraceID]int)
 	sr.seen = make(map[span.TraceID]struct{})
 	for _, c := range chunks {
-		if !sr.page.wants(rank{start: c.maxStart}) {
+		if !sr.page.Wants(answer.Rank{Start: c.maxStart}) {
 			break
 		}
-		if !sr.window.Block(c.minStart, c.maxStart, c.maxEnd) || sr.paged && c.minStart > sr.after.start || makeRef(c.number, 0) >= sr.end {
+		if !sr.window.Block(c.minStart, c.maxStart, c.maxEnd) || sr.paged && c.minStart > sr.after.Start || makeRef(c.number, 0) >= sr.end {
 			continue
 		}
 		if !sr.prog.Possible(c.texts.has) {
@@ -176,7 +168,7 @@ func (sr *searcher) candidates(ctx context.Context, c *chunk) error {
 	}
 	sr.rows = slices.Grow(sr.rows[:0], rows)
 	for row, start := range c.batch.Time[:rows] {
-		if sr.page.wants(rank{start: start}) && (!sr.paged || start <= sr.after.start) && !dead.has(row) && sr.window.Row(&c.batch, row) {
+		if sr.page.Wants(answer.Rank{Start: start}) && (!sr.paged || start <= sr.after.Start) && !dead.has(row) && sr.window.Row(&c.batch, row) {
 			sr.rows = append(sr.rows, uint32(row))
 		}
 	}
@@ -186,15 +178,15 @@ func (sr *searcher) candidates(ctx context.Context, c *chunk) error {
 	}
 	sr.rows = kept
 	for _, row := range sr.rows {
-		r := rank{c.batch.Time[row], c.batch.TraceID[row]}
-		if i, ok := sr.index[r.id]; ok {
-			sr.cands[i].start = max(sr.cands[i].start, r.start)
+		r := answer.Rank{Start: c.batch.Time[row], ID: c.batch.TraceID[row]}
+		if i, ok := sr.index[r.ID]; ok {
+			sr.cands[i].Start = max(sr.cands[i].Start, r.Start)
 			continue
 		}
-		sr.index[r.id] = len(sr.cands)
+		sr.index[r.ID] = len(sr.cands)
 		sr.cands = append(sr.cands, r)
 	}
-	slices.SortFunc(sr.cands, rank.compare)
+	slices.SortFunc(sr.cands, answer.Rank.Compare)
 	return nil
 }
 
@@ -208,15 +200,15 @@ func (sr *searcher) resolve(ctx context.Context) error {
 		sr.ids = sr.ids[:0]
 		for ; next < len(sr.cands) && len(sr.ids) < resolveAtOnce; next++ {
 			c := sr.cands[next]
-			if !sr.page.wants(rank{start: c.start}) {
+			if !sr.page.Wants(answer.Rank{Start: c.Start}) {
 				next = len(sr.cands) // so are all that follow
 				break
 			}
-			if _, ok := sr.seen[c.id]; ok {
+			if _, ok := sr.seen[c.ID]; ok {
 				continue
 			}
-			sr.seen[c.id] = struct{}{}
-			sr.ids = append(sr.ids, c.id)
+			sr.seen[c.ID] = struct{}{}
+			sr.ids = append(sr.ids, c.ID)
 		}
 		var now snapshot
 		sr.refs, now = sr.engine.heads(sr.refs, sr.ids)
@@ -224,12 +216,17 @@ func (sr *searcher) resolve(ctx context.Context) error {
 			if i&7 == 7 && ctx.Err() != nil {
 				return ctx.Err()
 			}
-			sr.resolver.load(&now, last, sr.end)
-			r, ok := sr.resolver.rank(sr.ids[i], sr.window, sr.query)
-			if !ok || sr.paged && sr.after.compare(r) >= 0 || !sr.page.wants(r) {
+			sr.locations = now.rows(sr.locations[:0], last, sr.end)
+			sr.loaded = sr.loaded[:0]
+			for _, l := range sr.locations {
+				sr.loaded = append(sr.loaded, answer.Row{Batch: &l.chunk.batch, Row: l.row, Received: l.chunk.received(l.row)})
+			}
+			sr.resolver.Load(sr.loaded)
+			r, ok := sr.resolver.Rank(sr.ids[i], sr.window, sr.query)
+			if !ok || sr.paged && sr.after.Compare(r) >= 0 || !sr.page.Wants(r) {
 				continue
 			}
-			sr.page.add(found{r, sr.resolver.summary(r)})
+			sr.page.Add(answer.Found{Rank: r, Summary: sr.resolver.Summary(r)})
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 )
 
 // pageLife is how long a page token is good.
@@ -20,12 +21,12 @@ const pageLife = 5 * time.Minute
 // URL-safe base64. The checksum is against mutilated links, not against forgery: every token answers only what the same
 // plan without a token would have answered.
 type token struct {
-	instance uint64 // of the engine
-	plan     uint64 // hash of the plan it belongs to
-	issued   int64  // ns
-	end      ref    // first row that does not belong to the snapshot
-	base     uint32 // oldest chunk when the first page was asked
-	after    rank   // last trace of the page before
+	instance uint64      // of the engine
+	plan     uint64      // hash of the plan it belongs to
+	issued   int64       // ns
+	end      ref         // first row that does not belong to the snapshot
+	base     uint32      // oldest chunk when the first page was asked
+	after    answer.Rank // last trace of the page before
 }
 
 const tokenBytes = 8 + 8 + 8 + 8 + 4 + 8 + 16 + 4
@@ -37,8 +38,8 @@ func (t token) String() string {
 	p = binary.BigEndian.AppendUint64(p, uint64(t.issued))
 	p = binary.BigEndian.AppendUint64(p, uint64(t.end))
 	p = binary.BigEndian.AppendUint32(p, t.base)
-	p = binary.BigEndian.AppendUint64(p, uint64(t.after.start))
-	p = append(p, t.after.id[:]...)
+	p = binary.BigEndian.AppendUint64(p, uint64(t.after.Start))
+	p = append(p, t.after.ID[:]...)
 	p = binary.BigEndian.AppendUint32(p, crc32.ChecksumIEEE(p))
 	return base64.RawURLEncoding.EncodeToString(p)
 }
@@ -58,7 +59,7 @@ func (e *Engine) parseToken(text string, plan uint64) (t token, err error) {
 		issued:   int64(binary.BigEndian.Uint64(p[16:])),
 		end:      ref(binary.BigEndian.Uint64(p[24:])),
 		base:     binary.BigEndian.Uint32(p[32:]),
-		after:    rank{start: int64(binary.BigEndian.Uint64(p[36:])), id: span.TraceID(p[44:60])},
+		after:    answer.Rank{Start: int64(binary.BigEndian.Uint64(p[36:])), ID: span.TraceID(p[44:60])},
 	}
 	if t.instance != e.instance || e.now().Sub(time.Unix(0, t.issued)) > pageLife {
 		return token{}, &problem.Problem{Kind: problem.Expired, Field: "page", Message: "the page token is too old", Hint: "ask for the first page again"}

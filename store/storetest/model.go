@@ -67,7 +67,7 @@ func (m *model) search(s store.Scope, q *store.Search) (list []store.Summary) {
 				sum.Start, sum.End = start, end
 			}
 			sum.Start, sum.End = min(sum.Start, start), max(sum.End, end)
-			sum.Received = max(sum.Received, r.b.Received)
+			sum.Received = max(sum.Received, r.b.Received-r.b.Received%1e6)
 			sv := services[r.b.String(r.b.Service[r.row])]
 			sv.Name = r.b.String(r.b.Service[r.row])
 			sv.Spans++

@@ -32,7 +32,7 @@ func fileNumber(name string) (uint64, bool) {
 }
 
 // Open replays all files of a folder and gives a log that begins a new one with the first Append. accept is called for
-// every readable frame, in the order of files and frames, with a batch that is valid until it returns; its error ends Open.
+// every readable frame above After, in the order of files and frames, with a batch that is valid until it returns; its error ends Open.
 // Damage is counted and named in Stats, and does not end it.
 // Cost: some 0.5 µs a span plus what accept costs, on two cores.
 func Open(ctx context.Context, o Options, accept func(b *span.Batch, sequence uint64) error) (*Log, error) {
@@ -42,7 +42,7 @@ func Open(ctx context.Context, o Options, accept func(b *span.Batch, sequence ui
 	if o.FileAge == 0 {
 		o.FileAge = defaultFileAge
 	}
-	l := &Log{o: o, salt: rand.Uint32(), next: 1, number: 1}
+	l := &Log{o: o, salt: rand.Uint32(), next: o.After + 1, number: 1}
 	l.turn.L = &l.mu
 	l.maxBytes.Store(o.MaxBytes)
 	files, err := list(o.FS, o.Dir)
@@ -141,7 +141,7 @@ func (l *Log) read(f *file, each func(Frame) error) (scanned, error) {
 		return scanned{}, err
 	}
 	defer h.Close()
-	return scan(f.name, h, each)
+	return scanAfter(f.name, h, l.o.After, each)
 }
 
 // recovered takes a file into the log after it was read, and cuts off a torn end.

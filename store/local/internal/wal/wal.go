@@ -44,6 +44,9 @@ type Options struct {
 	MaxBytes int64         // of all files; 0 for no limit. SetMaxBytes changes it
 	Reserve  int64         // of the volume, that stays free
 	Since    int64         // frames received before are not replayed, ns
+	// After is the sequence up to which every frame is safe elsewhere: those frames are not replayed, what is damaged in their
+	// payloads is nobody's loss, and no new frame gets such a sequence, also where no file is left that tells.
+	After uint64
 }
 
 // The defaults of Options.
@@ -246,6 +249,21 @@ func (l *Log) bytes() (n int64) {
 		n += f.size
 	}
 	return n
+}
+
+// Roll ends the file that is being written, so that it can go as soon as its rows are in a segment, and gives the highest
+// sequence used so far. With no Append under way that is a border: every frame up to it is in files that end here, every
+// later one in files that begin behind it (and perhaps, after a failed sync, some of the earlier ones again).
+// Cost: waits for a write that is under way.
+func (l *Log) Roll() uint64 {
+	l.takeTurn()
+	defer l.passTurn()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cur != nil && l.cur.last != 0 { // else it is empty, and as good as a new one
+		l.cur = nil // Tick syncs and closes it
+	}
+	return l.next - 1
 }
 
 // DropBefore removes files of which no row is needed: all sequences are below lowest, or all rows were received before the

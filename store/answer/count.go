@@ -1,8 +1,9 @@
-package mem
+package answer
 
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -11,16 +12,23 @@ import (
 	"github.com/spanloom/spanloom/store/match"
 )
 
+// MaxDistinct bounds what Keys and Values collect: 100,000 texts of a request id's length are 10 MB.
+const MaxDistinct = 100_000
+
+// TooMany is the reason of an answer that MaxDistinct cut.
+var TooMany = fmt.Sprintf("more than %d different ones: narrow the time range or give a prefix", MaxDistinct)
+
 // keyPlace is a key in one kind of owner.
 type keyPlace struct {
 	key string
 	in  store.FieldScope
 }
 
-type keyCounts map[keyPlace]*[span.NumTypes]int64
+// KeyCounts counts keys by where they stand and by type.
+type KeyCounts map[keyPlace]*[span.NumTypes]int64
 
-// countKeys adds the keys of some rows.
-func countKeys(b *span.Batch, rows []uint32, q store.KeysQuery, total keyCounts) {
+// CountKeys adds the keys of some rows.
+func CountKeys(b *span.Batch, rows []uint32, q store.KeysQuery, total KeyCounts) {
 	// By index of key and type first: texts are looked at once per key.
 	var counts [store.Intrinsic][]int64
 	wants := func(in store.FieldScope) bool { return q.In == store.InAny || q.In == in }
@@ -65,7 +73,7 @@ func countKeys(b *span.Batch, rows []uint32, q store.KeysQuery, total keyCounts)
 	}
 }
 
-func (t keyCounts) add(b *span.Batch, in store.FieldScope, counts []int64, prefix string) {
+func (t KeyCounts) add(b *span.Batch, in store.FieldScope, counts []int64, prefix string) {
 	for i, n := range counts {
 		if n == 0 {
 			continue
@@ -83,8 +91,8 @@ func (t keyCounts) add(b *span.Batch, in store.FieldScope, counts []int64, prefi
 	}
 }
 
-// list is the keys, most frequent first, then by key and scope; all of them where limit is not positive.
-func (t keyCounts) list(limit int) []store.Key {
+// List is the keys, most frequent first, then by key and scope; all of them where limit is not positive.
+func (t KeyCounts) List(limit int) []store.Key {
 	list := make([]store.Key, 0, len(t))
 	for place, types := range t {
 		k := store.Key{Key: place.key, In: place.in}
@@ -99,10 +107,11 @@ func (t keyCounts) list(limit int) []store.Key {
 	slices.SortFunc(list, func(a, b store.Key) int {
 		return cmp.Or(cmp.Compare(b.N, a.N), strings.Compare(a.Key, b.Key), cmp.Compare(a.In, b.In))
 	})
-	return first(list, limit)
+	return First(list, limit)
 }
 
-func first[T any](list []T, limit int) []T {
+// First is the first entries of a list; all of them where limit is not positive.
+func First[T any](list []T, limit int) []T {
 	if limit > 0 && len(list) > limit {
 		return list[:limit]
 	}
@@ -114,8 +123,8 @@ type textValue struct {
 	typ  span.Type
 }
 
-// valueCounter counts the values of a field: within a chunk by value, which for interned strings is by run, then by text.
-type valueCounter struct {
+// ValueCounter counts the values of a field: within a chunk by value, which for interned strings is by run, then by text.
+type ValueCounter struct {
 	get     *match.Getter
 	prefix  string
 	values  []span.Value
@@ -124,7 +133,16 @@ type valueCounter struct {
 	scratch []byte
 }
 
-func (v *valueCounter) count(b *span.Batch, rows []uint32) {
+// NewValueCounter makes a counter for the values of a field that begin with a prefix.
+func NewValueCounter(get *match.Getter, prefix string) *ValueCounter {
+	return &ValueCounter{get: get, prefix: prefix, chunk: make(map[span.Value]int64), total: make(map[textValue]int64)}
+}
+
+// Len is the number of different values.
+func (v *ValueCounter) Len() int { return len(v.total) }
+
+// Count adds the values of some rows.
+func (v *ValueCounter) Count(b *span.Batch, rows []uint32) {
 	v.get.Bind(b)
 	if v.get.Computed() {
 		for _, row := range rows {
@@ -157,7 +175,7 @@ func (v *valueCounter) count(b *span.Batch, rows []uint32) {
 	}
 }
 
-func (v *valueCounter) addValue(b *span.Batch, value span.Value, n int64) {
+func (v *ValueCounter) addValue(b *span.Batch, value span.Value, n int64) {
 	text, ok := match.AppendText(v.scratch[:0], b, value)
 	v.scratch = text
 	if ok {
@@ -165,15 +183,15 @@ func (v *valueCounter) addValue(b *span.Batch, value span.Value, n int64) {
 	}
 }
 
-func (v *valueCounter) add(text []byte, typ span.Type, n int64) {
-	if len(v.total) > maxDistinct || !bytes.HasPrefix(text, []byte(v.prefix)) {
+func (v *ValueCounter) add(text []byte, typ span.Type, n int64) {
+	if len(v.total) > MaxDistinct || !bytes.HasPrefix(text, []byte(v.prefix)) {
 		return
 	}
 	v.total[textValue{string(text), typ}] += n
 }
 
-// list is the values, most frequent first, then by text and type.
-func (v *valueCounter) list(limit int) []store.ValueCount {
+// List is the values, most frequent first, then by text and type.
+func (v *ValueCounter) List(limit int) []store.ValueCount {
 	list := make([]store.ValueCount, 0, len(v.total))
 	for value, n := range v.total {
 		list = append(list, store.ValueCount{Text: value.text, Type: value.typ, N: n})
@@ -181,5 +199,16 @@ func (v *valueCounter) list(limit int) []store.ValueCount {
 	slices.SortFunc(list, func(a, b store.ValueCount) int {
 		return cmp.Or(cmp.Compare(b.N, a.N), strings.Compare(a.Text, b.Text), cmp.Compare(a.Type, b.Type))
 	})
-	return first(list, limit)
+	return First(list, limit)
+}
+
+// Add counts a key that was counted elsewhere.
+func (t KeyCounts) Add(key string, in store.FieldScope, typ span.Type, n int64) {
+	place := keyPlace{key, in}
+	types := t[place]
+	if types == nil {
+		types = new([span.NumTypes]int64)
+		t[place] = types
+	}
+	types[typ] += n
 }

@@ -1,0 +1,103 @@
+package query
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/rollup"
+)
+
+// Histogram is rollup's: what engines keep per segment merges with what a scan counts.
+type Histogram = rollup.Histogram
+
+// callMargin is how far around a range a scan looks for the other side of the calls in it.
+const callMargin = rollup.Minute
+
+// collectMost bounds the rows that a scan for edges holds at once, some 160 bytes each.
+const collectMost = 2_000_000
+
+// counts answers what store/rollup counts in a range: from the engine's rollups for whole minutes and a scan for the ragged
+// ends where the engine keeps them, else from a scan of all. Both count with the same rules, so the numbers agree; edges
+// may differ by the calls whose sides start more than callMargin apart at an end that was scanned.
+func (q *Query) counts(ctx context.Context, s store.Scope, r store.TimeRange) (*rollup.Table, store.Done, error) {
+	whole := wholeMinutes(r)
+	table, done, ok, err := q.rollups(ctx, s, whole)
+	if err != nil {
+		return nil, done, err
+	}
+	if !ok {
+		return q.collect(ctx, s, r)
+	}
+	for _, end := range []store.TimeRange{{From: r.From, To: whole.From}, {From: whole.To, To: r.To}} {
+		if end.From >= end.To {
+			continue
+		}
+		part, d, err := q.collect(ctx, s, end)
+		if err != nil {
+			return nil, done, err
+		}
+		table.Merge(part)
+		done = joinDone(done, d)
+	}
+	return table, done, nil
+}
+
+// rollups asks the engine; ok is false where it has none that answer the question.
+func (q *Query) rollups(ctx context.Context, s store.Scope, whole store.TimeRange) (*rollup.Table, store.Done, bool, error) {
+	reader, ok := q.store.(rollup.Reader)
+	if !ok || s.MustMatch != nil || whole.From >= whole.To {
+		return nil, store.Done{}, false, nil
+	}
+	table, done, err := reader.Rollups(ctx, s, whole)
+	if err != nil {
+		return nil, done, false, fmt.Errorf("read rollups: %w", err)
+	}
+	return table, done, done.Complete && table.Uncounted == 0, nil
+}
+
+// wholeMinutes are those that lie in a range.
+func wholeMinutes(r store.TimeRange) store.TimeRange {
+	return store.TimeRange{From: ceilMinute(r.From), To: floorMinute(r.To)}
+}
+
+func floorMinute(t int64) int64 {
+	f := t - t%rollup.Minute
+	if f > t {
+		f -= rollup.Minute
+	}
+	return f
+}
+
+func ceilMinute(t int64) int64 {
+	if f := floorMinute(t); f < t {
+		return f + rollup.Minute
+	}
+	return t
+}
+
+// collect counts the rows of a range by a scan.
+func (q *Query) collect(ctx context.Context, s store.Scope, r store.TimeRange) (*rollup.Table, store.Done, error) {
+	b := rollup.NewBuilder()
+	limits := q.limits
+	limits.ScanRows = min(limits.ScanRows, collectMost)
+	done, err := q.scanWithin(ctx, s, limits, &store.Scan{
+		Range: store.TimeRange{From: r.From - callMargin, To: r.To + callMargin}, Mode: store.Start, Need: rollup.Need(),
+	}, b.Collect)
+	if err != nil {
+		return nil, done, err
+	}
+	b.Flush(r)
+	return b.Table(), done, nil
+}
+
+// joinDone is what two parts of an answer are together.
+func joinDone(a, b store.Done) store.Done {
+	if a.Complete && !b.Complete {
+		a.Complete, a.Reason = false, b.Reason
+	}
+	a.Read.Blocks += b.Read.Blocks
+	a.Read.Of += b.Read.Of
+	a.Read.Bytes += b.Read.Bytes
+	return a
+}

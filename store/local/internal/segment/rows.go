@@ -1,0 +1,691 @@
+package segment
+
+import (
+	"fmt"
+
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store/local/internal/table"
+)
+
+// Rows reads one block. Columns are unpacked when they are first asked for and kept as long as the Rows. Not safe for concurrent
+// use. The first error stays: it is what every later call answers.
+type Rows struct {
+	r     *Reader
+	meta  *Block
+	Side  *table.View
+	first uint64 // number of the first chunk that is not in low
+
+	low    [chunkFields][]byte
+	fields map[uint32][]byte // by field
+
+	ctx       contexts
+	inContext uint64
+	side      [numSideColumns]*small
+	names     *Column
+	columns   map[uint32]*Column
+	parts     *parts
+	ids       *ids
+	present   []bool // by shape, scratch
+	scratch   []byte
+	err       error
+}
+
+// parts is the traces of a block.
+type parts struct {
+	counts   []uint64
+	starts   []uint64
+	received []uint64 // ms
+}
+
+// ids is what differs from row to row.
+type ids struct {
+	span, parent       []span.SpanID
+	start, end         []uint64
+	time               []int64
+	hasSpans, hasTimes bool
+	distances          []uint64
+}
+
+// small is a column of small numbers: codes and what they mean.
+type small struct {
+	decoded
+	values []uint64
+}
+
+func (s *small) at(ctx *contexts, row int) uint32 {
+	code := uint32(0)
+	if s.codes != nil {
+		code = s.codes[row]
+	} else {
+		code = s.fine[ctx.fine[row]]
+	}
+	return uint32(s.values[code])
+}
+
+// Read checks a block's checksum and reads its directory. side is Reader.Side's.
+func (r *Reader) Read(block int, side *table.View) (*Rows, error) {
+	meta := &r.blocks[block]
+	p := r.p[meta.offset : meta.offset+int64(meta.length) : meta.offset+int64(meta.length)]
+	if checksum(p) != meta.sum {
+		return nil, damaged("checksum of block %d is wrong", block)
+	}
+	b := &Rows{r: r, meta: meta, Side: side, fields: make(map[uint32][]byte), columns: make(map[uint32]*Column)}
+	u := &unpacker{p: p}
+	type head struct {
+		number uint64
+		length int
+	}
+	heads := make([]head, u.count(uint64(len(p))))
+	for i := range heads {
+		heads[i] = head{u.uvarint(), u.count(uint64(len(p)))}
+	}
+	for _, h := range heads {
+		body := u.fixed(h.length)
+		switch {
+		case h.number < chunkFields:
+			b.low[h.number] = body
+		case h.number-chunkFields < uint64(len(side.Fields)):
+			b.fields[uint32(h.number-chunkFields)] = body
+		default:
+			u.fail("chunk of an unknown field")
+		}
+	}
+	if u.err != nil {
+		return nil, fmt.Errorf("block %d: %w", block, u.err)
+	}
+	b.readContexts()
+	if b.err != nil {
+		return nil, fmt.Errorf("block %d: %w", block, b.err)
+	}
+	return b, nil
+}
+
+// Len is the number of rows.
+func (b *Rows) Len() int { return b.meta.Rows }
+
+// Err is the first error of reading.
+func (b *Rows) Err() error { return b.err }
+
+// done takes over what an unpacker met.
+func (b *Rows) done(u *unpacker, what string) {
+	if u.err != nil && b.err == nil {
+		b.err = fmt.Errorf("%s: %w", what, u.err)
+	}
+}
+
+func (b *Rows) readContexts() {
+	u := &unpacker{p: b.low[chunkContext]}
+	n := u.count(uint64(b.Len()))
+	b.inContext = u.uvarint()
+	fine := make([]uint64, b.Len())
+	u.numbers(fine, &b.scratch)
+	b.ctx = contexts{fine: make([]uint32, b.Len()), n: n}
+	for i, c := range fine {
+		if c >= uint64(n) {
+			u.fail("context out of range")
+			break
+		}
+		b.ctx.fine[i] = uint32(c)
+	}
+	b.done(u, "contexts")
+	if b.err != nil {
+		return
+	}
+	// The coarse contexts come from columns that are read without them: they are functions of the fine ones, or not derived.
+	sample := b.samples()
+	b.ctx.self()
+	resource, name, kind := b.sideColumn(colResource), b.Names(), b.sideColumn(colKind)
+	if b.err != nil {
+		return
+	}
+	resources, names := make([]uint32, n), make([]uint64, n)
+	for c, row := range sample {
+		if b.inContext&(1<<colResource) != 0 {
+			resources[c] = resource.at(&b.ctx, int(row))
+		}
+		if b.inContext&(1<<colName) != 0 {
+			names[c] = uint64(name.code(&b.ctx, int(row))) << 8
+		}
+		if b.inContext&(1<<colKind) != 0 {
+			names[c] |= uint64(kind.at(&b.ctx, int(row)))
+		}
+	}
+	b.ctx.coarse(resources, names)
+}
+
+// samples is a row of each context.
+func (b *Rows) samples() []uint32 {
+	sample := make([]uint32, b.ctx.n)
+	for row, c := range b.ctx.fine {
+		sample[c] = uint32(row)
+	}
+	return sample
+}
+
+var sideChunks = [numSideColumns]int{
+	colResource: chunkResource, colKind: chunkKind, colIdent: chunkIdent, colScope: chunkScope, colRare: chunkRare,
+	colShape: chunkShape, colStatus: chunkStatus, colMark: chunkMark,
+}
+
+// sideColumn reads a side column; its values lie inside of their tables.
+func (b *Rows) sideColumn(column int) *small {
+	if b.side[column] != nil {
+		return b.side[column]
+	}
+	limit := uint64(0)
+	switch column {
+	case colResource:
+		limit = uint64(len(b.Side.Resources))
+	case colIdent:
+		limit = uint64(len(b.Side.Idents))
+	case colScope:
+		limit = uint64(len(b.Side.Scopes))
+	case colRare:
+		limit = uint64(len(b.Side.Rares))
+	case colShape:
+		limit = uint64(len(b.Side.Shapes))
+	case colMark:
+		limit = 1 << 16
+	default:
+		limit = 1 << 8
+	}
+	u := &unpacker{p: b.low[sideChunks[column]]}
+	s := b.small(u, b.Len(), nil, limit)
+	b.done(u, "side column")
+	b.side[column] = s
+	return s
+}
+
+// small reads a column that smallColumn wrote, with values below a limit.
+func (b *Rows) small(u *unpacker, rows int, at []uint32, limit uint64) *small {
+	s := &small{values: make([]uint64, u.count(uint64(rows)))}
+	if len(s.values) == 0 {
+		u.fail("column without values")
+	}
+	s.decoded = uncode(u, rows, len(s.values), &b.ctx, at, &b.scratch)
+	u.numbers(s.values, &b.scratch)
+	for _, v := range s.values {
+		if v >= limit {
+			u.fail("value out of range")
+		}
+	}
+	s.check(u, &b.ctx, at, rows)
+	if u.err != nil {
+		s.codes, s.fine, s.values = make([]uint32, rows), nil, []uint64{0}
+	}
+	return s
+}
+
+// check makes sure that every row of a derived column has a code.
+func (d *decoded) check(u *unpacker, ctx *contexts, at []uint32, rows int) {
+	if d.codes != nil {
+		for _, c := range d.codes {
+			if c == noCode {
+				u.fail("row without a code")
+				return
+			}
+		}
+		return
+	}
+	if at == nil {
+		for _, c := range ctx.fine {
+			if d.fine[c] == noCode {
+				u.fail("context without a code")
+				return
+			}
+		}
+		return
+	}
+	for _, row := range at {
+		if d.fine[ctx.fine[row]] == noCode {
+			u.fail("context without a code")
+			return
+		}
+	}
+}
+
+// Column is a column of values in dictionary codes, for each row of the block or for each event or link of it.
+type Column struct {
+	Type span.Type
+	Dict Dict
+	decoded
+	at []uint32 // rows of the block that have it; nil: all
+	// byRow is the codes of all rows of the block, noCode where a row has none; made when it is first needed.
+	byRow []uint32
+}
+
+// code is the code of entry i of the column.
+func (c *Column) code(ctx *contexts, i int) uint32 {
+	if c.codes != nil {
+		return c.codes[i]
+	}
+	if c.at != nil {
+		i = int(c.at[i])
+	}
+	return c.fine[ctx.fine[i]]
+}
+
+// ByContext is the codes of a column that follow from the rows' contexts; ok only where every row has the column.
+func (c *Column) ByContext() (codes []uint32, ok bool) { return c.fine, c.codes == nil && c.at == nil }
+
+// Contexts is the context of each row, and how many there are.
+func (b *Rows) Contexts() ([]uint32, int) { return b.ctx.fine, b.ctx.n }
+
+// Codes is the codes of all rows of the block, NoCode where a row does not have the column.
+func (b *Rows) Codes(c *Column) []uint32 {
+	if c.byRow != nil {
+		return c.byRow
+	}
+	if c.at == nil && c.codes != nil {
+		c.byRow = c.codes
+		return c.byRow
+	}
+	c.byRow = make([]uint32, b.Len())
+	if c.at == nil {
+		for row, f := range b.ctx.fine {
+			c.byRow[row] = c.fine[f]
+		}
+		return c.byRow
+	}
+	for row := range c.byRow {
+		c.byRow[row] = noCode
+	}
+	for i, row := range c.at {
+		c.byRow[row] = c.code(&b.ctx, i)
+	}
+	return c.byRow
+}
+
+// NoCode is the code of an absent value.
+const NoCode = noCode
+
+// Names is the column of span names.
+func (b *Rows) Names() *Column {
+	if b.names == nil {
+		u := &unpacker{p: b.low[chunkName]}
+		b.names = b.texts(u, b.Len(), nil)
+		b.done(u, "names")
+	}
+	return b.names
+}
+
+// Message and State are the columns of status messages and trace states; nil where all are empty.
+func (b *Rows) Message() *Column { return b.rareTexts(chunkMessage) }
+
+// State is the column of trace states.
+func (b *Rows) State() *Column { return b.rareTexts(chunkState) }
+
+func (b *Rows) rareTexts(chunk int) *Column {
+	if len(b.low[chunk]) == 0 {
+		return nil
+	}
+	key := ^uint32(chunk)
+	if c := b.columns[key]; c != nil {
+		return c
+	}
+	u := &unpacker{p: b.low[chunk]}
+	c := b.texts(u, b.Len(), nil)
+	b.done(u, "texts")
+	b.columns[key] = c
+	return c
+}
+
+// texts reads a column that textChunk wrote.
+func (b *Rows) texts(u *unpacker, rows int, at []uint32) *Column {
+	c := &Column{Type: span.TypeString, at: at}
+	n := u.count(uint64(rows))
+	back := len(u.p) > 0 && u.p[0] == codesBack
+	c.decoded = uncode(u, rows, n, &b.ctx, at, &b.scratch)
+	c.check(u, &b.ctx, at, rows)
+	if u.err != nil {
+		return c.empty(rows)
+	}
+	if !back {
+		c.Dict = readTexts(u, n, nil, nil, &b.scratch)
+	} else {
+		first := make([]uint32, 0, n)
+		for i, code := range c.codes {
+			if int(code) == len(first) {
+				row := uint32(i)
+				if at != nil {
+					row = at[i]
+				}
+				first = append(first, row)
+			}
+		}
+		if len(first) != n {
+			u.fail("texts that no row has")
+			return c.empty(rows)
+		}
+		c.Dict = readTexts(u, n, &b.ctx, first, &b.scratch)
+	}
+	if u.err != nil {
+		return c.empty(rows)
+	}
+	return c
+}
+
+// empty is a column of empty texts, after an error.
+func (c *Column) empty(rows int) *Column {
+	c.codes, c.fine = make([]uint32, rows), nil
+	c.Dict = Dict{Ends: make([]uint32, 1), Nums: make([]uint64, 1)}
+	return c
+}
+
+// HasField reports whether some row of the block has a field of the side tables.
+func (b *Rows) HasField(field uint32) bool { return b.fields[field] != nil }
+
+// Field is the column of an attribute of spans; nil if no row has it.
+func (b *Rows) Field(field uint32) *Column {
+	body := b.fields[field]
+	if body == nil {
+		return nil
+	}
+	if c := b.columns[field]; c != nil {
+		return c
+	}
+	at := b.rowsWith(field)
+	c := b.field(field, body, at, b.Len())
+	b.columns[field] = c
+	return c
+}
+
+// rowsWith is the rows whose shape has a field; nil for all rows.
+func (b *Rows) rowsWith(field uint32) []uint32 {
+	has := make([]bool, len(b.Side.Shapes))
+	for i, s := range b.Side.Shapes {
+		for _, f := range s {
+			has[i] = has[i] || f == field
+		}
+	}
+	shapes := b.sideColumn(colShape)
+	byCode := make([]bool, len(shapes.values))
+	every := true
+	for i, v := range shapes.values {
+		byCode[i] = has[v]
+		every = every && has[v]
+	}
+	if every {
+		return nil
+	}
+	rows := make([]uint32, 0, b.Len())
+	for row := range b.Len() {
+		code := uint32(0)
+		if shapes.codes != nil {
+			code = shapes.codes[row]
+		} else {
+			code = shapes.fine[b.ctx.fine[row]]
+		}
+		if byCode[code] {
+			rows = append(rows, uint32(row))
+		}
+	}
+	return rows
+}
+
+// field reads a column that fieldChunk wrote: of the rows in at, of which there are all if it is nil.
+func (b *Rows) field(field uint32, body []byte, at []uint32, all int) *Column {
+	rows := all
+	if at != nil {
+		rows = len(at)
+	}
+	t := b.Side.Fields[field].Type
+	u := &unpacker{p: body}
+	c := &Column{Type: t, at: at}
+	if n := u.count(1 << 31); n != rows {
+		u.fail("column of another length than its shapes say")
+	}
+	switch {
+	case u.err != nil:
+		c.empty(rows)
+	case t == span.TypeNull:
+		c.codes, c.Dict.Nums = make([]uint32, rows), make([]uint64, 1)
+	case t == span.TypeBool:
+		s := b.small(u, rows, at, 1<<32)
+		c.decoded, c.Dict.Nums = s.decoded, s.values
+	case t == span.TypeInt || t == span.TypeDouble:
+		n := u.count(uint64(rows))
+		c.decoded = uncode(u, rows, n, &b.ctx, at, &b.scratch)
+		c.check(u, &b.ctx, at, rows)
+		c.Dict.Nums = make([]uint64, n)
+		if t == span.TypeInt {
+			u.signed(c.Dict.Nums, &b.scratch)
+		} else {
+			u.numbers(c.Dict.Nums, &b.scratch)
+		}
+		if u.err != nil || n == 0 {
+			u.fail("column without values")
+			c.empty(rows)
+		}
+	default:
+		c = b.texts(u, rows, at)
+		c.Type = t
+	}
+	b.done(u, "attribute")
+	return c
+}
+
+// Parts is how many rows of the block each of its traces has.
+func (b *Rows) Parts() []uint64 { return b.readParts().counts }
+
+// Received is the receipt of the newest rows of each trace, in ns, whole milliseconds.
+func (b *Rows) Received(part int) int64 { return int64(b.readParts().received[part]) * 1e6 }
+
+func (b *Rows) readParts() *parts {
+	if b.parts != nil {
+		return b.parts
+	}
+	n := b.meta.Parts
+	p := &parts{make([]uint64, n), make([]uint64, n), make([]uint64, n)}
+	u := &unpacker{p: b.low[chunkParts]}
+	start, ms := u.uint64(), u.uint64()
+	u.numbers(p.counts, &b.scratch)
+	u.signed(p.starts, &b.scratch)
+	u.signed(p.received, &b.scratch)
+	sum := uint64(0)
+	for i := range n {
+		start += p.starts[i]
+		ms += p.received[i]
+		p.starts[i], p.received[i] = start, ms
+		if p.counts[i] == 0 || p.counts[i] > uint64(b.Len()) {
+			u.fail("trace without rows")
+		}
+		sum += p.counts[i]
+	}
+	if sum != uint64(b.Len()) {
+		u.fail("traces have another number of rows than the block")
+	}
+	b.done(u, "traces")
+	if u.err != nil { // one trace of all rows, so that nobody reads beyond them
+		clear(p.counts)
+		p.counts[0] = uint64(b.Len())
+	}
+	b.parts = p
+	return p
+}
+
+// readIDs reads span ids and parents, times as well where they are asked for: they are what takes time.
+func (b *Rows) readIDs(times bool) *ids {
+	if b.ids == nil {
+		b.ids = &ids{}
+	}
+	x := b.ids
+	if !x.hasSpans {
+		b.readSpans(x)
+		x.hasSpans = true
+	}
+	if times && !x.hasTimes {
+		b.readTimes(x)
+		x.hasTimes = true
+	}
+	return x
+}
+
+func (b *Rows) readSpans(x *ids) {
+	n := b.Len()
+	x.span, x.parent, x.distances = make([]span.SpanID, n), make([]span.SpanID, n), make([]uint64, n)
+	spans := b.low[chunkSpanIDs]
+	if len(spans) != 8*n {
+		b.done(&unpacker{err: damaged("cut off")}, "span ids")
+		return
+	}
+	for i := range x.span {
+		copy(x.span[i][:], spans[8*i:])
+	}
+	u := &unpacker{p: b.low[chunkParents]}
+	u.numbers(x.distances, &b.scratch)
+	outside := u.fixed(8 * u.count(uint64(n)))
+	for i, d := range x.distances {
+		switch {
+		case d == 0:
+		case d == 1:
+			if len(outside) < 8 {
+				u.fail("parents cut off")
+				break
+			}
+			copy(x.parent[i][:], outside)
+			outside = outside[8:]
+		default:
+			at := parentRow(i, d)
+			if at < 0 || at >= n {
+				u.fail("parent outside of the block")
+				break
+			}
+			x.parent[i] = x.span[at]
+		}
+	}
+	b.done(u, "parents")
+	if u.err != nil {
+		clear(x.distances)
+	}
+}
+
+// parentRow is where the parent of row i stands; d is at least 2.
+func parentRow(i int, d uint64) int {
+	if d > 2*maxBlockRows+1 {
+		return -1
+	}
+	if d&1 == 0 {
+		return i - int(d/2)
+	}
+	return i + int(d/2)
+}
+
+func (b *Rows) readTimes(x *ids) {
+	n := b.Len()
+	x.start, x.end, x.time = make([]uint64, n), make([]uint64, n), make([]int64, n)
+	u := &unpacker{p: b.low[chunkTimes]}
+	u.signed(x.start, &b.scratch)
+	gaps := make([]uint64, u.count(uint64(n)))
+	u.signed(gaps, &b.scratch)
+	durations := make([]uint64, n-len(gaps))
+	u.signed(durations, &b.scratch)
+	p := b.readParts()
+	row := 0
+	for i, count := range p.counts {
+		last := p.starts[i]
+		for range count {
+			last += x.start[row]
+			x.start[row], x.time[row] = last, int64(last)
+			row++
+		}
+	}
+	kinds := b.sideColumn(colKind)
+	for i := range n {
+		d := x.distances[i]
+		if d >= 2 && d&1 == 0 && hasGap(span.Kind(kinds.at(&b.ctx, i)), int(d/2)) {
+			if len(gaps) == 0 {
+				u.fail("ends cut off")
+				break
+			}
+			x.end[i] = x.end[parentRow(i, d)] - gaps[0]
+			gaps = gaps[1:]
+			continue
+		}
+		if len(durations) == 0 {
+			u.fail("ends cut off")
+			break
+		}
+		x.end[i] = x.start[i] + durations[0]
+		durations = durations[1:]
+	}
+	moved := make([]uint64, 2*u.count(uint64(n)))
+	u.numbers(moved, &b.scratch)
+	for i := 0; i+1 < len(moved); i += 2 {
+		if moved[i] >= uint64(n) {
+			u.fail("row of a replaced time")
+			break
+		}
+		x.time[moved[i]] = int64(x.start[moved[i]] + unzigzag(moved[i+1]))
+	}
+	b.done(u, "times")
+}
+
+// Times is the effective start, and start and end as sent, of all rows.
+func (b *Rows) Times() (time []int64, start, end []uint64) {
+	x := b.readIDs(true)
+	return x.time, x.start, x.end
+}
+
+// linkIDBytes is the bytes of a link's trace and span id.
+const linkIDBytes = 24
+
+// childRows expands how many events or links each row has: ends of each row's, and the row of each child.
+func (b *Rows) childRows(chunk int) (ends, rowOf []uint32) {
+	n := b.Len()
+	ends = make([]uint32, n)
+	if len(b.low[chunk]) == 0 {
+		return ends, nil
+	}
+	u := &unpacker{p: b.low[chunk]}
+	s := b.small(u, n, nil, 1<<32)
+	total := uint64(0)
+	for row := range n {
+		total += uint64(s.at(&b.ctx, row))
+		if total > 1<<28 {
+			u.fail("number of events or links")
+			break
+		}
+	}
+	b.done(u, "events or links")
+	if u.err != nil {
+		return ends, nil
+	}
+	rowOf = make([]uint32, 0, total)
+	for row := range n {
+		for range s.at(&b.ctx, row) {
+			rowOf = append(rowOf, uint32(row))
+		}
+		ends[row] = uint32(len(rowOf))
+	}
+	return ends, rowOf
+}
+
+// Spans and Parents are the span ids and parents of all rows.
+func (b *Rows) Spans() []span.SpanID { return b.readIDs(false).span }
+
+// Parents is the parents of all rows, zero for roots.
+func (b *Rows) Parents() []span.SpanID { return b.readIDs(false).parent }
+
+// Value is a value of the column, texts as runs of Dict.Arena.
+func (c *Column) Value(code uint32) span.Value {
+	switch {
+	case c.Type == span.TypeNull:
+		return span.Value{}
+	case c.Type.InArena():
+		off, n := c.Dict.Run(code)
+		return span.StrValue(c.Type, span.Str{Off: off, Len: n})
+	}
+	return span.Value{Type: c.Type, Bits: c.Dict.Nums[code]}
+}
+
+// Starts is the first row of each trace of the block, and the number of rows behind them.
+func (b *Rows) Starts() []uint32 {
+	p := b.readParts()
+	starts, at := make([]uint32, 0, len(p.counts)+1), uint32(0)
+	for _, n := range p.counts {
+		starts = append(starts, at)
+		at += uint32(n)
+	}
+	return append(starts, at)
+}

@@ -1,0 +1,161 @@
+package local
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
+)
+
+// pageLife is how long a page token is good.
+const pageLife = 5 * time.Minute
+
+// pages holds the snapshots that page tokens were given for. A snapshot keeps memtables in memory that were flushed since, and files
+// on the disk that were replaced: maxPins and maxPinned bound them, the oldest go first.
+type pages struct {
+	now      func() time.Time
+	instance uint64 // those of another process are expired
+	seed     maphash.Seed
+	maxBytes int64
+
+	mu   sync.Mutex
+	pins []pinned // oldest first
+	next uint64
+}
+
+type pinned struct {
+	number uint64
+	issued time.Time
+	snap   *snapshot
+}
+
+// maxPins is the most snapshots that are held.
+const maxPins = 128
+
+func newPages(now func() time.Time, maxBytes int64) *pages {
+	var p [8]byte
+	rand.Read(p[:])
+	return &pages{now: now, instance: binary.LittleEndian.Uint64(p[:]), seed: maphash.MakeSeed(), maxBytes: maxBytes}
+}
+
+// plan tells plans apart, all but their limit and page.
+func (p *pages) plan(s store.Scope, q *store.Search) uint64 {
+	var h maphash.Hash
+	h.SetSeed(p.seed)
+	fmt.Fprintf(&h, "%#v %#v %v %#v %v", s.MustMatch, q.Range, q.Mode, q.Match, q.TraceDuration)
+	return h.Sum64()
+}
+
+// pin holds a snapshot for pageLife and answers its number.
+func (p *pages) pin(s *snapshot) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expire()
+	p.next++
+	p.pins = append(p.pins, pinned{p.next, p.now(), s.hold()})
+	for len(p.pins) > 1 && (len(p.pins) > maxPins || p.bytes() > p.maxBytes) {
+		p.drop()
+	}
+	return p.next
+}
+
+// bytes is the memory of memtables that only pins may hold. mu is held.
+func (p *pages) bytes() (n int64) {
+	seen := make(map[*memtable]bool)
+	for _, pin := range p.pins {
+		for _, m := range pin.snap.mems {
+			if !seen[m.m] {
+				seen[m.m] = true
+				_, used := m.m.size()
+				n += used
+			}
+		}
+	}
+	return n
+}
+
+func (p *pages) expire() {
+	for len(p.pins) > 0 && p.now().Sub(p.pins[0].issued) > pageLife {
+		p.drop()
+	}
+}
+
+func (p *pages) drop() {
+	p.pins[0].snap.release()
+	p.pins[0] = pinned{}
+	p.pins = p.pins[1:]
+}
+
+// tidy lets go of what nobody can ask for any more.
+func (p *pages) tidy() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expire()
+}
+
+func (p *pages) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.pins) > 0 {
+		p.drop()
+	}
+}
+
+// token is what a page token says: text of fixed length, the fields in order, big-endian, and a CRC32, in URL-safe base64. The
+// checksum is against mutilated links, not against forgery: every token answers only what the same plan without one would.
+type token struct {
+	instance, plan, pin uint64
+	after               answer.Rank // last trace of the page before
+}
+
+const tokenBytes = 8 + 8 + 8 + 8 + 16 + 4
+
+func (p *pages) token(pin, plan uint64, after answer.Rank) string {
+	b := make([]byte, 0, tokenBytes)
+	b = binary.BigEndian.AppendUint64(b, p.instance)
+	b = binary.BigEndian.AppendUint64(b, plan)
+	b = binary.BigEndian.AppendUint64(b, pin)
+	b = binary.BigEndian.AppendUint64(b, uint64(after.Start))
+	b = append(b, after.ID[:]...)
+	b = binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// parse reads a token and finds its snapshot, which the caller releases.
+func (p *pages) parse(text string, plan uint64) (t token, snap *snapshot, err error) {
+	invalid := func(message string) (token, *snapshot, error) {
+		return token{}, nil, &problem.Problem{Kind: problem.Invalid, Field: "page", Message: message, Hint: "ask for the first page again"}
+	}
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(b) != tokenBytes || binary.BigEndian.Uint32(b[tokenBytes-4:]) != crc32.ChecksumIEEE(b[:tokenBytes-4]) {
+		return invalid(fmt.Sprintf("%.100q is not a page token", text))
+	}
+	t = token{
+		instance: binary.BigEndian.Uint64(b), plan: binary.BigEndian.Uint64(b[8:]), pin: binary.BigEndian.Uint64(b[16:]),
+		after: answer.Rank{Start: int64(binary.BigEndian.Uint64(b[24:])), ID: span.TraceID(b[32:48])},
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expire()
+	if t.instance == p.instance {
+		for _, pin := range p.pins {
+			if pin.number != t.pin {
+				continue
+			}
+			if t.plan != plan {
+				return invalid("the page token belongs to another search")
+			}
+			return t, pin.snap.hold(), nil
+		}
+	}
+	return token{}, nil, &problem.Problem{Kind: problem.Expired, Field: "page", Message: "the page token is too old", Hint: "ask for the first page again"}
+}

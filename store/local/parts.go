@@ -1,0 +1,280 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spanloom/spanloom/internal/faultfs"
+	"github.com/spanloom/spanloom/store/local/internal/compact"
+	"github.com/spanloom/spanloom/store/local/internal/manifest"
+	"github.com/spanloom/spanloom/store/local/internal/policy"
+	"github.com/spanloom/spanloom/store/local/internal/segment"
+	"github.com/spanloom/spanloom/store/local/internal/wal"
+)
+
+func (e *Engine) segDir() string { return filepath.Join(tenantDir(e.o.Dir), segDir) }
+
+// snapshot is all rows of now; the caller releases it.
+func (e *Engine) snapshot() (*snapshot, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, errClosed()
+	}
+	s := &snapshot{segments: slices.Clone(e.segments)}
+	s.hold()
+	add := func(m *memtable) {
+		if v := m.snapshot(); v.view.Rows() > 0 {
+			s.mems = append(s.mems, v)
+		}
+	}
+	add(e.kept.rows)
+	if e.frozen != nil {
+		add(e.frozen.m)
+	}
+	add(e.cur)
+	return s, nil
+}
+
+// insert puts a segment into the list, which is in the order of receipt. mu is held. The list is shared with nobody: snapshots copy it.
+func (e *Engine) insert(f *segmentFile) {
+	at, _ := slices.BinarySearchFunc(e.segments, f, func(a, b *segmentFile) int { return policy.Less(a.entry, b.entry) })
+	e.segments = slices.Insert(e.segments, at, f)
+}
+
+// take takes segments out of the list and gives back its references. mu is held. Files stay until they are removed.
+func (e *Engine) take(gone func(manifest.Entry) bool) (taken []*segmentFile) {
+	e.segments = slices.DeleteFunc(e.segments, func(f *segmentFile) bool {
+		if !gone(f.entry) {
+			return false
+		}
+		taken = append(taken, f)
+		return true
+	})
+	for _, f := range taken {
+		e.sides.drop(f)
+		f.release()
+	}
+	return taken
+}
+
+// entries is what the manifest says of the open segments, in the order of receipt.
+func (e *Engine) entries() []manifest.Entry {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	list := make([]manifest.Entry, len(e.segments))
+	for i, f := range e.segments {
+		list[i] = f.entry
+	}
+	return list
+}
+
+// openSegments reads the manifest and opens what it names. What cannot be read is set aside; files that it does not name were never
+// entered or are replaced, and go.
+func (e *Engine) openSegments() error {
+	dir := e.segDir()
+	man, entries, err := manifest.Open(e.fs, dir, e.now)
+	if err != nil {
+		return err
+	}
+	e.man = man
+	for _, d := range man.Damage() {
+		e.damaged = append(e.damaged, d.String())
+	}
+	files, err := listSegments(e.fs, dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		man.Seen(f.Number)
+	}
+	if !man.Whole() && (len(files) > 0 || len(man.Damage()) > 0) {
+		if entries, err = e.rebuild(files, entries); err != nil {
+			return err
+		}
+	}
+	if !man.Whole() && len(files) == 0 {
+		// An empty manifest tells a first segment that a crash kept from being entered from segments whose manifest is lost.
+		if err := man.Apply(manifest.Change{}); err != nil {
+			e.log.Warn("the manifest of the segments could not be begun", "err", err)
+		}
+	}
+	known := make(map[uint64]bool, len(entries))
+	for _, entry := range entries {
+		known[entry.Number] = true
+		f, err := openSegment(e.fs, dir, entry, e.sides, e.setAside)
+		switch {
+		case errors.Is(err, segment.ErrNewer):
+			return fmt.Errorf("%s: %w: %w", entry.Name(), wal.ErrNewer, err)
+		case errors.Is(err, segment.ErrDamaged) || errors.Is(err, fs.ErrNotExist):
+			if err := e.putAside(entry, err); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		default:
+			e.insert(f)
+		}
+	}
+	return e.removeOrphans(files, known)
+}
+
+// rebuild makes a manifest of what the files' own footers say, where there is none or it is damaged.
+func (e *Engine) rebuild(files, known []manifest.Entry) ([]manifest.Entry, error) {
+	levels := make(map[uint64]uint8)
+	for _, k := range known {
+		levels[k.Number] = k.Level
+	}
+	var entries []manifest.Entry
+	for _, f := range files {
+		f.Level = levels[f.Number]
+		entry, err := readEntry(e.fs, e.segDir(), f)
+		switch {
+		case errors.Is(err, segment.ErrNewer):
+			return nil, fmt.Errorf("%s: %w: %w", f.Name(), wal.ErrNewer, err)
+		case errors.Is(err, segment.ErrDamaged):
+			if err := e.rename(f, err); err != nil {
+				return nil, err
+			}
+		case err != nil:
+			return nil, err
+		default:
+			entries = append(entries, entry)
+		}
+	}
+	entries = uncovered(entries)
+	e.damaged = append(e.damaged, fmt.Sprintf("the manifest of the segments was missing or damaged: rebuilt from %d files", len(entries)))
+	return entries, e.man.Rebuild(entries)
+}
+
+// uncovered leaves out segments whose log frames another one holds too: inputs of a compaction that were not removed before the
+// manifest was lost.
+func uncovered(entries []manifest.Entry) []manifest.Entry {
+	return slices.DeleteFunc(slices.Clone(entries), func(a manifest.Entry) bool {
+		return slices.ContainsFunc(entries, func(b manifest.Entry) bool {
+			return a.Number < b.Number && a.Hour == b.Hour && b.First <= a.First && a.Last <= b.Last && a.First != 0
+		})
+	})
+}
+
+func readEntry(fsys faultfs.FS, dir string, at manifest.Entry) (manifest.Entry, error) {
+	m, err := fsys.Map(filepath.Join(dir, at.Name()))
+	if err != nil {
+		return at, err
+	}
+	defer m.Close()
+	var entry manifest.Entry
+	err = segment.Guard(func() error {
+		r, err := segment.Open(m.Bytes())
+		if err != nil {
+			return err
+		}
+		entry, err = compact.EntryOf(r, at)
+		return err
+	})
+	return entry, err
+}
+
+// listSegments finds the segment files of a folder, by hour and number. Names of another shape belong to somebody else.
+func listSegments(fsys faultfs.FS, dir string) (list []manifest.Entry, err error) {
+	hours, err := fsys.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range hours {
+		hour, err := strconv.ParseInt(h.Name(), 10, 64)
+		if err != nil || !h.IsDir() || strconv.FormatInt(hour, 10) != h.Name() {
+			continue
+		}
+		files, err := fsys.ReadDir(filepath.Join(dir, h.Name()))
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			if n, ok := manifest.SegmentNumber(f.Name()); ok && !f.IsDir() {
+				list = append(list, manifest.Entry{Number: n, Hour: hour})
+			}
+		}
+	}
+	return list, nil
+}
+
+// removeOrphans removes segment files that do not count, and what a crash left half written.
+func (e *Engine) removeOrphans(files []manifest.Entry, known map[uint64]bool) error {
+	for _, f := range files {
+		if known[f.Number] {
+			continue
+		}
+		if err := e.fs.Remove(filepath.Join(e.segDir(), f.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	hours, err := e.fs.ReadDir(e.segDir())
+	if err != nil {
+		return err
+	}
+	for _, h := range hours {
+		if _, err := strconv.ParseInt(h.Name(), 10, 64); err != nil || !h.IsDir() {
+			continue
+		}
+		dir := filepath.Join(e.segDir(), h.Name())
+		left, err := e.fs.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		for _, f := range left {
+			if base, ok := strings.CutSuffix(f.Name(), wal.TempSuffix); ok {
+				if _, ours := manifest.SegmentNumber(base); ours {
+					if err := e.fs.Remove(filepath.Join(dir, f.Name())); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// setAside takes a segment whose bytes are damaged out of use. Readers call it when they met the damage; they hold the segment.
+func (e *Engine) setAside(f *segmentFile, err error) {
+	e.mu.Lock()
+	there := len(e.take(func(x manifest.Entry) bool { return x.Number == f.entry.Number })) > 0
+	e.mu.Unlock()
+	if !there {
+		return
+	}
+	if err := e.putAside(f.entry, err); err != nil {
+		e.log.Error("a damaged segment could not be set aside", "segment", f.entry.Name(), "err", err)
+	}
+}
+
+// putAside says in the manifest that a segment is out of use, and renames it.
+func (e *Engine) putAside(entry manifest.Entry, why error) error {
+	if err := e.man.Apply(manifest.Change{Remove: []manifest.Removal{{Number: entry.Number, Reason: manifest.Damaged, Text: why.Error()}}}); err != nil {
+		return err
+	}
+	return e.rename(entry, why)
+}
+
+func (e *Engine) rename(entry manifest.Entry, why error) error {
+	path := filepath.Join(e.segDir(), entry.Name())
+	aside := wal.AsideName(e.fs, path)
+	err := e.fs.Rename(path, aside)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("segment %s (%d spans) is set aside: %v", entry.Name(), entry.Rows, why)
+	e.log.Error("data folder is damaged", "what", text, "hint", "spanloom fsck tells more")
+	e.mu.Lock()
+	e.lost = append(e.lost, text)
+	e.mu.Unlock()
+	return nil
+}

@@ -1,0 +1,257 @@
+package local
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
+	"github.com/spanloom/spanloom/store/match"
+)
+
+// batchRows is how many rows Trace and Traces yield at once.
+const batchRows = 4096
+
+// twinDistance is how far apart a 64-bit id and its 128-bit twin may start and still be one request's.
+const twinDistance = int64(time.Hour)
+
+// Trace yields a trace and its twins. hint is ignored: spans of a trace may have come at any time.
+// Cost: a filter of each segment, then the blocks that have its rows.
+func (e *Engine) Trace(ctx context.Context, s store.Scope, id span.TraceID, _ store.TimeRange) iter.Seq2[*span.Batch, error] {
+	return func(yield func(*span.Batch, error) bool) {
+		must, snap, err := e.begin(ctx, s)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer snap.release()
+		traces, err := snap.gather(ctx, []span.TraceID{id}, true, store.Everything())
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		yieldRows(ctx, joinTwins(traces, id), must, yield)
+	}
+}
+
+// Traces yields several traces.
+func (e *Engine) Traces(ctx context.Context, s store.Scope, ids []span.TraceID, _ store.TimeRange, need store.Need) iter.Seq2[*span.Batch, error] {
+	return func(yield func(*span.Batch, error) bool) {
+		must, snap, err := e.begin(ctx, s)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer snap.release()
+		traces, err := snap.gather(ctx, slices.Compact(sortedIDs(ids)), false, need.And(must.Need()))
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		var rows []answer.Row
+		for _, tr := range traces {
+			rows = append(rows, tr.rows...)
+		}
+		yieldRows(ctx, rows, must, yield)
+	}
+}
+
+func sortedIDs(ids []span.TraceID) []span.TraceID {
+	ids = slices.Clone(ids)
+	slices.SortFunc(ids, func(a, b span.TraceID) int { return slices.Compare(a[:], b[:]) })
+	return ids
+}
+
+// begin starts a read: the predicate of the scope, and a snapshot that the caller releases.
+func (e *Engine) begin(ctx context.Context, s store.Scope) (*match.Program, *snapshot, error) {
+	if err := e.readable(s); err != nil {
+		return nil, nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	must, err := match.Compile(s.MustMatch)
+	if err != nil {
+		return nil, nil, err
+	}
+	snap, err := e.snapshot()
+	return must, snap, err
+}
+
+// joinTwins takes of all traces with one lower half the asked one and those that start within an hour of it; where the asked one
+// is not here, those around the newest.
+func joinTwins(traces []gathered, id span.TraceID) (rows []answer.Row) {
+	found, start := false, int64(0)
+	for _, tr := range traces {
+		if tr.id == id && len(tr.rows) > 0 {
+			found, start = true, firstStart(tr.rows)
+			rows = tr.rows
+		}
+	}
+	if !found {
+		known := false
+		for _, tr := range traces {
+			if t := firstStart(tr.rows); tr.id.IsTwin(id) && (!known || t > start) {
+				known, start = true, t
+			}
+		}
+	}
+	for _, tr := range traces {
+		if d := firstStart(tr.rows) - start; tr.id != id && tr.id.IsTwin(id) && d <= twinDistance && d >= -twinDistance {
+			rows = append(rows, tr.rows...)
+		}
+	}
+	return rows
+}
+
+// firstStart is the earliest start of rows; 0 if there are none.
+func firstStart(rows []answer.Row) (first int64) {
+	for i, r := range rows {
+		if t := r.Batch.Time[r.Row]; i == 0 || t < first {
+			first = t
+		}
+	}
+	return first
+}
+
+// yieldRows yields rows that a predicate lets pass. A batch of which all rows are wanted in their order is yielded as it is.
+func yieldRows(ctx context.Context, rows []answer.Row, must *match.Program, yield func(*span.Batch, error) bool) {
+	var bound *match.Bound
+	for len(rows) > 0 {
+		if err := ctx.Err(); err != nil {
+			yield(nil, err)
+			return
+		}
+		src := rows[0].Batch
+		n, inOrder := 0, true
+		for n < len(rows) && rows[n].Batch == src {
+			inOrder = inOrder && rows[n].Row == n
+			n++
+		}
+		some := rows[:n]
+		rows = rows[n:]
+		if must.Always() && inOrder && n == src.Len() && n <= batchRows {
+			if !yield(src, nil) {
+				return
+			}
+			continue
+		}
+		if !must.Always() {
+			if bound == nil {
+				bound = must.Bind(src)
+			} else {
+				bound.Rebind(src)
+			}
+			some = slices.DeleteFunc(slices.Clone(some), func(r answer.Row) bool { return !bound.Row(r.Row) })
+		}
+		for piece := range slices.Chunk(some, batchRows) {
+			if err := ctx.Err(); err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(copyRows(src, piece), nil) {
+				return
+			}
+		}
+	}
+}
+
+func copyRows(src *span.Batch, rows []answer.Row) *span.Batch {
+	out := &span.Batch{Tenant: store.DefaultTenant}
+	c := span.NewCopier(out)
+	c.Begin(src)
+	for _, r := range rows {
+		c.Row(r.Row)
+		out.Received = max(out.Received, r.Received)
+	}
+	return out
+}
+
+// Scan yields the matching rows block by block, newest part first. Read.Of stands in the first step only, so that what the steps
+// say can be summed up.
+func (e *Engine) Scan(ctx context.Context, s store.Scope, q *store.Scan) iter.Seq2[store.Rows, error] {
+	return func(yield func(store.Rows, error) bool) {
+		prog, err := match.Compile(s.MustMatch, q.Match)
+		if err == nil {
+			err = e.readable(s)
+		}
+		if err != nil {
+			yield(store.Rows{}, err)
+			return
+		}
+		snap, err := e.snapshot()
+		if err != nil {
+			yield(store.Rows{}, err)
+			return
+		}
+		defer snap.release()
+		read := store.Read{Of: snap.blocks()}
+		stopped := false
+		err = e.scan(ctx, snap, newQuestion(ctx, prog, match.Window{TimeRange: q.Range, Mode: q.Mode}), func(o *opened, rows []uint32) (bool, error) {
+			read.Blocks++
+			read.Bytes += o.bytes()
+			if len(rows) == 0 {
+				return true, nil
+			}
+			if len(rows) == o.unit.rows() {
+				rows = nil // all of them: nothing needs to be picked
+			}
+			b, err := o.batch(q.Need, rows)
+			if err != nil {
+				return false, err
+			}
+			step := store.Rows{Batch: b, Rows: counting(b.Len()), Read: read}
+			read = store.Read{}
+			stopped = !yield(step, nil)
+			return !stopped, nil
+		})
+		switch {
+		case stopped:
+		case err != nil:
+			yield(store.Rows{}, err)
+		case read.Blocks > 0: // what was read behind the last step
+			yield(store.Rows{Batch: &span.Batch{}, Read: read}, nil)
+		}
+	}
+}
+
+// counting is 0 to n-1.
+func counting(n int) []uint32 {
+	rows := make([]uint32, n)
+	for i := range rows {
+		rows[i] = uint32(i)
+	}
+	return rows
+}
+
+// scan calls fn with the matching rows of every unit that may have some, until it says stop. Damaged units are passed over and
+// reported.
+func (e *Engine) scan(ctx context.Context, snap *snapshot, q *question, fn func(o *opened, rows []uint32) (more bool, err error)) (err error) {
+	stopped := false
+	snap.each(func(u *unit) bool {
+		if err = ctx.Err(); err != nil {
+			return false
+		}
+		var ok, more bool
+		more = true
+		if ok, err = q.possible(u); ok && err == nil {
+			var o *opened
+			if o, err = u.open(); err == nil {
+				var rows []uint32
+				if rows, err = q.rows(o); err == nil {
+					more, err = fn(o, rows)
+				}
+			}
+		}
+		if err != nil && u.seg != nil && !stopped && u.seg.damage(err) {
+			err = nil
+			return true
+		}
+		stopped = !more
+		return more && err == nil
+	})
+	return err
+}

@@ -1,0 +1,144 @@
+package local
+
+import (
+	"errors"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/spanloom/spanloom/internal/faultfs"
+	"github.com/spanloom/spanloom/store/local/internal/manifest"
+	"github.com/spanloom/spanloom/store/local/internal/segment"
+	"github.com/spanloom/spanloom/store/local/internal/table"
+)
+
+// segmentFile is an open segment. Whoever reads it holds a reference; the mapping goes with the last one.
+type segmentFile struct {
+	entry manifest.Entry
+	r     *segment.Reader
+	m     faultfs.Mapping
+	refs  atomic.Int32
+	cache *sideCache
+	// report is told once what is wrong when reading met damage.
+	report func(*segmentFile, error)
+
+	side  atomic.Pointer[table.View]
+	stats atomic.Pointer[segment.Stats]
+	bad   atomic.Pointer[error]
+}
+
+// openSegment maps a file and reads its footer. The caller has the first reference.
+func openSegment(fsys faultfs.FS, dir string, e manifest.Entry, cache *sideCache, report func(*segmentFile, error)) (*segmentFile, error) {
+	m, err := fsys.Map(filepath.Join(dir, e.Name()))
+	if err != nil {
+		return nil, err
+	}
+	s := &segmentFile{entry: e, m: m, cache: cache, report: report}
+	err = segment.Guard(func() (err error) {
+		s.r, err = segment.Open(m.Bytes())
+		return err
+	})
+	if err == nil && uint64(s.r.Info().Sum) != e.Sum {
+		err = errors.Join(segment.ErrDamaged, errors.New("it is another file than the manifest names"))
+	}
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	s.refs.Store(1)
+	return s, nil
+}
+
+func (s *segmentFile) hold() *segmentFile {
+	s.refs.Add(1)
+	return s
+}
+
+// release gives a reference back. Unmapping fails only for a mapping that is none.
+func (s *segmentFile) release() {
+	if s.refs.Add(-1) == 0 {
+		_ = s.m.Close()
+	}
+}
+
+// damage reports an error of reading once and reports whether the segment is out of use by it. Other errors are not the file's fault.
+func (s *segmentFile) damage(err error) bool {
+	if !errors.Is(err, segment.ErrDamaged) {
+		return false
+	}
+	if s.bad.CompareAndSwap(nil, &err) && s.report != nil {
+		s.report(s, err)
+	}
+	return true
+}
+
+// tables are the side tables, which are kept while the cache has room.
+func (s *segmentFile) tables() (*table.View, error) {
+	if v := s.side.Load(); v != nil {
+		return v, nil
+	}
+	v, err := s.r.Side()
+	if err != nil {
+		return nil, err
+	}
+	s.side.Store(v)
+	s.cache.add(s)
+	return v, nil
+}
+
+// counts are the segment's counts of keys and groups, kept like its side tables.
+func (s *segmentFile) counts() (*segment.Stats, error) {
+	if c := s.stats.Load(); c != nil {
+		return c, nil
+	}
+	c, err := s.r.Stats()
+	if err != nil {
+		return nil, err
+	}
+	s.stats.Store(c)
+	s.cache.add(s)
+	return c, nil
+}
+
+// sideCache bounds how many segments keep their side tables on the heap.
+type sideCache struct {
+	mu   sync.Mutex
+	ring []*segmentFile
+	next int
+}
+
+// maxSides segments keep their side tables: some 20 KB each in a mesh of some hundred pods.
+const maxSides = 256
+
+func (c *sideCache) add(s *segmentFile) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, o := range c.ring {
+		if o == s {
+			return
+		}
+	}
+	if len(c.ring) < maxSides {
+		c.ring = append(c.ring, s)
+		return
+	}
+	old := c.ring[c.next]
+	old.side.Store(nil)
+	old.stats.Store(nil)
+	c.ring[c.next] = s
+	c.next = (c.next + 1) % maxSides
+}
+
+// drop forgets a segment that is gone.
+func (c *sideCache) drop(s *segmentFile) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, o := range c.ring {
+		if o == s {
+			last := len(c.ring) - 1
+			c.ring[i] = c.ring[last]
+			c.ring = c.ring[:last]
+			c.next = 0
+			return
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package rollup
+
+import (
+	"github.com/spanloom/spanloom/span"
+)
+
+// half is a call of which the other side is not in this segment: a client's row without the server's, or a server's row
+// whose parent is elsewhere.
+type half struct {
+	trace      span.TraceID
+	low, call  uint64 // of the trace and the client's span: what joins the two
+	own        uint64 // of a server: its own span, which is the client's too where the two share it; 0 for clients
+	time, took int64
+	weight     float64
+	node       uint32 // whose row it is
+	target     uint32 // a client's: what it says of the other side
+	protocol   uint32
+	flag       uint32
+	class      Class
+	failed     bool
+	client     bool
+	proxy      bool // made by a proxy
+	context    bool // outside of the range: joins others, is not counted
+}
+
+func (b *Builder) addHalf(f *fact, call, own uint64, k edgeKey, target uint32) {
+	h := half{trace: f.trace, low: f.trace.Low(), call: call, own: own, time: f.time, took: f.took, weight: f.weight, node: f.node,
+		target: target, protocol: k.protocol, flag: k.flag, class: k.class, failed: f.failed, client: k.view == ViewClient,
+		proxy: f.flags&Proxy != 0, context: !b.counts(f)}
+	b.t.addHalf(h)
+}
+
+// addLinked is a consumer that names its producer by a link.
+func (b *Builder) addLinked(f *fact, k edgeKey) {
+	b.t.addHalf(half{trace: f.trace, low: f.linkTrace, call: f.linkSpan, own: f.id, time: f.time, took: f.took, weight: f.weight,
+		node: f.node, target: k.to, protocol: k.protocol, flag: k.flag, class: ClassAsync, failed: f.failed,
+		proxy: f.flags&Proxy != 0, context: !b.counts(f)})
+}
+
+func (t *Table) addHalf(h half) {
+	if len(t.halves) < MaxHalves {
+		t.halves = append(t.halves, h)
+		return
+	}
+	if !h.context {
+		t.Unpaired++
+		t.alone(&h)
+	}
+}
+
+// alone counts a half whose other side was not found: a client's call goes to what it says of its callee, a server's comes
+// from a client without spans. An application's server row whose parent is elsewhere has its own sidecar above it, if the
+// workload has one: the sidecar's row counts that call.
+func (t *Table) alone(h *half) {
+	k := edgeKey{protocol: h.protocol, flag: h.flag, class: h.class}
+	if h.client {
+		k.from, k.to, k.view = h.node, h.target, ViewClient
+	} else {
+		if !h.proxy && t.sidecars[t.groupOf(h.node)] {
+			return
+		}
+		k.from, k.to, k.view = t.node(node{kind: uint32(KindClient)}), h.node, ViewLone
+	}
+	t.addHalfEdge(h, k)
+}
+
+func (t *Table) addHalfEdge(h *half, k edgeKey) {
+	if !h.context {
+		t.addEdge(t.edgeOf(k), h.trace, h.time, h.took, h.weight, h.failed)
+	}
+}
+
+// settle counts all halves. Cost: one map over the clients.
+func (t *Table) settle() {
+	if t.settled {
+		return
+	}
+	t.settled = true
+	t.findSidecars()
+	type call struct{ low, span uint64 }
+	clients := make(map[call]int32)
+	for i := range t.halves {
+		if h := &t.halves[i]; h.client {
+			clients[call{h.low, h.call}] = int32(i)
+		}
+	}
+	callee := make(map[int32]int32) // client -> first server
+	for i := range t.halves {
+		h := &t.halves[i]
+		if h.client {
+			continue
+		}
+		c, ok := clients[call{h.low, h.call}]
+		if !ok && h.own != h.call {
+			c, ok = clients[call{h.low, h.own}]
+		}
+		if !ok {
+			t.alone(h)
+			continue
+		}
+		if _, known := callee[c]; !known {
+			callee[c] = int32(i)
+		}
+		t.addHalfEdge(h, edgeKey{from: t.halves[c].node, to: h.node, protocol: h.protocol, flag: h.flag,
+			class: max(h.class, t.halves[c].class), view: ViewServer})
+	}
+	for i := range t.halves {
+		h := &t.halves[i]
+		if !h.client {
+			continue
+		}
+		if s, ok := callee[int32(i)]; ok {
+			t.named(h.target, t.halves[s].node)
+			t.addHalfEdge(h, edgeKey{from: h.node, to: t.halves[s].node, protocol: h.protocol, flag: h.flag, class: h.class, view: ViewClient})
+		} else {
+			t.alone(h)
+		}
+	}
+	t.halves = nil
+}
+
+type workload struct{ namespace, group uint32 }
+
+// groupOf is a node's workload; an alias is that of its sidecar.
+func (t *Table) groupOf(i uint32) workload {
+	if sidecar, ok := t.aliases[i]; ok {
+		i = sidecar
+	}
+	return workload{t.nodes[i].namespace, t.nodes[i].name}
+}
+
+// findSidecars notes the workloads with sidecars that serve.
+func (t *Table) findSidecars() {
+	t.sidecars = make(map[workload]bool)
+	for _, k := range t.series.keys {
+		if k.flags&Proxy != 0 && k.flags&(Gateway|Waypoint) == 0 && k.kind == span.KindServer {
+			t.sidecars[workload{k.namespace, k.group}] = true
+		}
+	}
+}

@@ -1,0 +1,259 @@
+package rollup
+
+import "github.com/spanloom/spanloom/span"
+
+// walk is what is found out about the rows of one trace.
+type walk struct {
+	ids    []uint64
+	parent []int32 // row of the caller or parent; noParent or lostParent
+	callee []int32 // of a client's row: the first row that serves its call, -1
+	below  []int32 // of an application's client row: its sidecar's client row, -1
+	inner  []bool  // a sidecar's client row below one, or an application's server row behind one: no call of its own
+	first  map[uint64]int32
+	next   []int32
+}
+
+const (
+	noParent   = -1
+	lostParent = -2
+)
+
+// fewRows: below it, looking through all ids is cheaper than a map.
+const fewRows = 48
+
+// trace counts the rows of one trace.
+func (b *Builder) trace(facts []fact) {
+	for i := range facts {
+		b.addSeries(&facts[i])
+	}
+	w := &b.walk
+	w.begin(facts)
+	for i := range facts {
+		w.parent[i] = w.find(facts, i)
+	}
+	for i := range facts {
+		b.join(facts, i)
+	}
+	for i := range facts {
+		f := &facts[i]
+		switch {
+		case w.inner[i]:
+		case f.calls():
+			b.client(facts, i)
+		case f.serves():
+			b.server(facts, i)
+		}
+	}
+}
+
+func (w *walk) begin(facts []fact) {
+	n := len(facts)
+	w.ids, w.parent, w.callee, w.below, w.inner, w.next = w.ids[:0], w.parent[:0], w.callee[:0], w.below[:0], w.inner[:0], w.next[:0]
+	for i := range facts {
+		w.ids = append(w.ids, facts[i].id)
+		w.parent, w.callee, w.below = append(w.parent, noParent), append(w.callee, -1), append(w.below, -1)
+		w.inner = append(w.inner, false)
+	}
+	if n < fewRows {
+		return
+	}
+	if w.first == nil {
+		w.first = make(map[uint64]int32)
+	}
+	clear(w.first)
+	w.next = append(w.next, make([]int32, n)...)
+	for i := n - 1; i >= 0; i-- {
+		follower, ok := w.first[w.ids[i]]
+		if !ok {
+			follower = -1
+		}
+		w.next[i], w.first[w.ids[i]] = follower, int32(i)
+	}
+}
+
+// maxCandidates bounds how many rows of one id are weighed against each other.
+const maxCandidates = 64
+
+// each calls f with the rows of an id.
+func (w *walk) each(id uint64, f func(i int)) {
+	if len(w.next) > 0 {
+		i, ok := w.first[id]
+		for tries := 0; ok && i >= 0 && tries < maxCandidates; tries++ {
+			f(int(i))
+			i = w.next[i]
+		}
+		return
+	}
+	for i, o := range w.ids {
+		if o == id {
+			f(i)
+		}
+	}
+}
+
+// find is the row that called or made row i. The server half of an id that client and server share was called by the
+// client half. Of several rows with the parent's id the same service comes first (unless the row serves: then its parent
+// is elsewhere), then a server half, then the one that was running.
+func (w *walk) find(facts []fact, i int) int32 {
+	f := &facts[i]
+	if f.serves() || f.shared {
+		best := int32(noParent)
+		w.each(f.id, func(c int) {
+			o := &facts[c]
+			if c != i && best == noParent && !o.shared && (o.calls() || f.shared && !o.serves()) {
+				best = int32(c)
+			}
+		})
+		if best != noParent {
+			return best
+		}
+	}
+	if f.parent == 0 {
+		return noParent
+	}
+	best, bestScore := int32(lostParent), -1
+	w.each(f.parent, func(c int) {
+		o := &facts[c]
+		if c == i || f.parent == f.id {
+			return
+		}
+		score := 0
+		if !f.serves() && o.service == f.service {
+			score += 4
+		}
+		if o.serves() {
+			score += 2
+		}
+		if f.time >= o.time && f.time <= o.time+o.took {
+			score++
+		}
+		if score > bestScore {
+			best, bestScore = int32(c), score
+		}
+	})
+	return best
+}
+
+// join finds out how a row and the one above it belong together.
+func (b *Builder) join(facts []fact, i int) {
+	w := &b.walk
+	p := w.parent[i]
+	if p < 0 {
+		return
+	}
+	f, o := &facts[i], &facts[p]
+	switch {
+	case f.calls() && o.calls() && f.sidecar() && o.flags&Proxy == 0 && b.beside(o, f):
+		w.inner[i] = true
+		if w.below[p] < 0 {
+			w.below[p] = int32(i)
+		}
+	case f.serves() && o.serves() && o.sidecar() && f.flags&Proxy == 0 && b.beside(f, o):
+		w.inner[i] = true
+	case f.serves() && (o.calls() || f.shared) && w.callee[p] < 0:
+		w.callee[p] = int32(i)
+	}
+}
+
+// beside reports whether an application's and a sidecar's row are of one workload, and notes it where they name it
+// differently. An application that says no namespace takes the one of the sidecar next to it, and its name.
+func (b *Builder) beside(app, sidecar *fact) bool {
+	if app.node == sidecar.node {
+		return true
+	}
+	a, s := b.t.nodes[app.node], b.t.nodes[sidecar.node]
+	if a.namespace != 0 && (a.namespace != s.namespace || a.name != s.name) {
+		return false
+	}
+	b.t.alias(app.node, sidecar.node)
+	return true
+}
+
+// client counts the client's view of the call in row i.
+func (b *Builder) client(facts []fact, i int) {
+	w, f := &b.walk, &facts[i]
+	last := f
+	callee := w.callee[i]
+	if j := w.below[i]; j >= 0 {
+		last = &facts[j]
+		if callee < 0 {
+			callee = w.callee[j]
+		}
+	}
+	k := edgeKey{from: f.node, protocol: f.protocol, flag: last.flag, class: max(f.class, last.class), view: ViewClient}
+	if f.protocol == 0 {
+		k.protocol = last.protocol
+	}
+	if b.broker(f) {
+		k.to = f.target
+		b.addEdge(f, k)
+		return
+	}
+	if callee >= 0 {
+		k.to = facts[callee].node
+		b.addEdge(f, k)
+		b.t.named(last.target, k.to)
+		return
+	}
+	k.to = f.target
+	if last.target != noNode && (f.target == noNode || f.weak) {
+		k.to = last.target
+	}
+	if k.to == noNode {
+		k.to = b.t.node(node{kind: uint32(KindUnknown)})
+	}
+	switch kind := NodeKind(b.t.nodes[k.to].kind); {
+	case kind == KindService || kind == KindUnknown || kind == KindExternal && last.weak:
+		b.addHalf(f, last.id, 0, k, k.to)
+	default:
+		b.addEdge(f, k)
+	}
+}
+
+// named notes which workload answers to the name by which it was called, a Kubernetes service's.
+func (t *Table) named(target, callee uint32) {
+	if target == noNode {
+		return
+	}
+	n, c := &t.nodes[target], &t.nodes[callee]
+	if NodeKind(n.kind) == KindService && NodeKind(c.kind) == KindService && n.namespace != 0 && n.namespace == c.namespace && n.name != c.name {
+		t.alias(target, callee)
+	}
+}
+
+// broker reports whether a row names the broker that its message goes through.
+func (b *Builder) broker(f *fact) bool {
+	return f.target != noNode && NodeKind(b.t.nodes[f.target].kind) == KindBroker
+}
+
+// server counts the server's view of the call in row i.
+func (b *Builder) server(facts []fact, i int) {
+	w, f := &b.walk, &facts[i]
+	k := edgeKey{to: f.node, protocol: f.protocol, flag: f.flag, class: f.class, view: ViewLone}
+	if f.kind == span.KindConsumer && b.broker(f) {
+		k.from = f.target
+		b.addEdge(f, k)
+		return
+	}
+	switch p := w.parent[i]; {
+	case p >= 0:
+		o := &facts[p]
+		k.from = o.node
+		switch {
+		case o.calls():
+			k.view, k.class = ViewServer, max(k.class, o.class)
+		case o.node == f.node:
+			return // an inner span of the same workload that was given the kind server
+		}
+		b.addEdge(f, k)
+	case p == lostParent:
+		b.addHalf(f, f.parent, f.id, k, k.to)
+	case f.shared:
+		b.addHalf(f, f.id, f.id, k, k.to)
+	case f.kind == span.KindConsumer && f.linkSpan != 0:
+		b.addLinked(f, k)
+	default:
+		k.from = b.t.node(node{kind: uint32(KindClient)})
+		b.addEdge(f, k)
+	}
+}
