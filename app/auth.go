@@ -140,13 +140,7 @@ func (t *tokens) grpcGuard(need role, refused func(context.Context, *problem.Pro
 		if strings.HasPrefix(info.FullMethod, "/grpc.health.") {
 			return handler(ctx, req)
 		}
-		header := ""
-		if md, ok := metadata.FromIncomingContext(ctx); ok {
-			if v := md.Get("authorization"); len(v) > 0 {
-				header = v[0]
-			}
-		}
-		if p := t.allow(header, need); p != nil {
+		if p := t.allow(grpcAuthorization(ctx), need); p != nil {
 			if refused != nil {
 				refused(ctx, p)
 			}
@@ -154,6 +148,28 @@ func (t *tokens) grpcGuard(need role, refused func(context.Context, *problem.Pro
 		}
 		return handler(ctx, req)
 	}
+}
+
+// grpcStreamGuard is httpGuard for streaming calls.
+func (t *tokens) grpcStreamGuard(need role) grpc.StreamServerInterceptor {
+	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		if strings.HasPrefix(info.FullMethod, "/grpc.health.") {
+			return handler(srv, stream)
+		}
+		if p := t.allow(grpcAuthorization(stream.Context()), need); p != nil {
+			return status.Error(p.Kind.GRPCCode(), p.Error())
+		}
+		return handler(srv, stream)
+	}
+}
+
+func grpcAuthorization(ctx context.Context) string {
+	if md, ok := metadata.FromIncomingContext(ctx); ok {
+		if v := md.Get("authorization"); len(v) > 0 {
+			return v[0]
+		}
+	}
+	return ""
 }
 
 // writeProblem answers in the own API's error form.

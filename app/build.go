@@ -21,7 +21,7 @@ import (
 	"github.com/spanloom/spanloom/web"
 )
 
-// buildPorts makes the server of every port that is not off. Listeners of parts that do not exist yet (Jaeger gRPC, Tempo) are not
+// buildPorts makes the server of every port that is not off. Listeners of parts that do not exist yet (Jaeger gRPC) are not
 // opened: a port that accepts and answers nothing is worse than a closed one.
 func (s *service) buildPorts() error {
 	c := s.config
@@ -46,8 +46,11 @@ func (s *service) buildPorts() error {
 	}); err != nil {
 		return err
 	}
+	if err := s.addTempo(); err != nil {
+		return err
+	}
 	if err := s.add("http", "http", "ui and query api", c.HTTPAddr, roleRead, func(conf *tls.Config) server {
-		return door.NewHTTP(s.queryHandler(c.ListenerAddr(c.HTTPAddr)), nil, conf, s.log)
+		return door.NewHTTP(s.queryHandler(c.ListenerAddr(c.HTTPAddr)), s.tempoGRPC(s.tokens.on()), conf, s.log)
 	}); err != nil {
 		return err
 	}
@@ -141,7 +144,7 @@ func (s *service) ingestAuth(name string) func(context.Context, string) error {
 	}
 }
 
-// queryHandler is everything on --http-addr: UI, own API, Jaeger's API, under / and /jaeger, behind a base path if set.
+// queryHandler is everything on --http-addr: UI, own API, Jaeger's API and Tempo's below /tempo, under / and /jaeger, behind a base path if set.
 func (s *service) queryHandler(listen string) http.Handler {
 	var origins []string
 	if s.config.ExternalURL != "" {
@@ -155,6 +158,7 @@ func (s *service) queryHandler(listen string) http.Handler {
 		mux := http.NewServeMux()
 		mux.Handle("/api/spanloom/", requestID(s.needRole(own)))
 		mux.Handle("/api/", requestID(s.needRole(jaeger)))
+		mux.Handle("/tempo/", http.StripPrefix("/tempo", requestID(s.needRole(s.tempo))))
 		mux.Handle("/", ui) // the page itself holds no data: it asks the API, which asks for the token
 		return mux
 	}

@@ -20,6 +20,8 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/process"
 	"github.com/spanloom/spanloom/query"
+	"github.com/spanloom/spanloom/query/tempoapi"
+	"github.com/spanloom/spanloom/query/traceql"
 	"github.com/spanloom/spanloom/receive"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -91,6 +93,7 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 		documents: documents{engine},
 		query:     query.New(query.Options{Reader: engine, Keeper: engine, Meta: engine, Now: now, Log: log, Limits: traceLimits(memory)}),
 	}
+	s.tempo = tempoapi.New(tempoapi.Options{Query: s.query, TraceQL: traceql.New(engine, traceql.Options{Now: now, MaxBytes: queryBytes(memory)}), Log: log, Build: tempoapi.Build(o.Build)})
 	if s.tokens, err = loadTokens(c.AuthTokenFile); err != nil {
 		return err
 	}
@@ -133,6 +136,11 @@ func traceLimits(memory int64) query.Limits {
 	return query.Limits{TraceBytes: min(memory/4, 512<<20), LargeAtOnce: int(max(memory>>30, 1))}
 }
 
+// queryBytes is what one TraceQL query may hold: all that run at once share a quarter of the memory.
+func queryBytes(memory int64) int64 {
+	return min(max(memory/4/int64(query.DefaultAtOnce()), 16<<20), 256<<20)
+}
+
 // openEngine is a switch over the engines; half of the planned memory holds spans.
 func openEngine(ctx context.Context, c *config.Config, log *slog.Logger, memory int64, now func() time.Time) (store.Engine, error) {
 	if c.Store == "memory" {
@@ -173,6 +181,7 @@ type service struct {
 	ledger    *receive.Ledger
 	documents documents
 	query     *query.Query
+	tempo     *tempoapi.API
 	tokens    *tokens
 	certs     []*certificate
 	ports     []*port
@@ -190,7 +199,7 @@ func (s *service) announce(memory int64) {
 			s.log.Warn("open to the network without authentication", "listener", p.name, "address", p.addr, "hint", "see --auth-token-file")
 		}
 	}
-	for _, later := range []struct{ name, addr string }{{"jaeger-grpc", s.config.JaegerGRPC}, {"tempo", s.config.TempoAddr}, {"tempo-grpc", s.config.TempoGRPC}} {
+	for _, later := range []struct{ name, addr string }{{"jaeger-grpc", s.config.JaegerGRPC}} {
 		if later.addr != config.Off {
 			s.log.Info("not served by this version, the port stays closed", "listener", later.name, "address", s.config.ListenerAddr(later.addr))
 		}

@@ -37,7 +37,7 @@ func startServe(t *testing.T, now func() time.Time, flags map[string][]string) *
 	if flags == nil {
 		flags = make(map[string][]string)
 	}
-	for _, name := range []string{"http-addr", "zipkin-addr", "otlp-grpc-addr", "otlp-http-addr", "admin-addr"} {
+	for _, name := range []string{"http-addr", "tempo-addr", "tempo-grpc-addr", "zipkin-addr", "otlp-grpc-addr", "otlp-http-addr", "admin-addr"} {
 		if flags[name] == nil {
 			flags[name] = []string{":0"}
 		}

@@ -98,7 +98,7 @@ func TestUniqueIDsOfAttack(t *testing.T) {
 	for i := range rows {
 		rows[i].ID = span.SpanIDFromUint64(7)
 	}
-	ids := uniqueIDs(rows)
+	ids := query.UniqueIDs(rows)
 	seen := make(map[span.SpanID]bool, len(ids))
 	for _, id := range ids {
 		if seen[id] || id.IsZero() {
@@ -109,7 +109,7 @@ func TestUniqueIDsOfAttack(t *testing.T) {
 	if ids[0] != rows[0].ID {
 		t.Errorf("the first row has id %s", ids[0])
 	}
-	if uniqueIDs(rows[:1]) != nil {
+	if query.UniqueIDs(rows[:1]) != nil {
 		t.Error("ids that differ were copied")
 	}
 }

@@ -32,7 +32,7 @@ func TestModel(t *testing.T) {
 				},
 				Hidden: map[string]func(*testing.T, store.Engine){
 					"clean": func(t *testing.T, e store.Engine) {
-						if err := e.(*Engine).clean(); err != nil {
+						if err := e.(*Engine).clean(t.Context()); err != nil {
 							t.Error(err)
 						}
 					},
