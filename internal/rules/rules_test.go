@@ -36,6 +36,7 @@ var arrows = []struct {
 	{"store/local", []string{"span", "store", "store/mem"}, "the embedded engine keeps its memory part in mem"},
 	{"store", []string{"span"}, "the contract knows no engine"},
 	{"query/jaegerapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
+	{"query/zipkinapi", []string{"span", "store", "query", "receive/zipkin"}, "dialects decode, call query, encode; this one with the encoder that inverts its receiver"},
 	{"query/uiapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
 	{"query", []string{"span", "store", "query"}, "query is engine-neutral: it imports the contract, never an engine"},
 	{"web", nil, "the UI is files"},
