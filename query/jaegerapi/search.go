@@ -22,7 +22,7 @@ func (a *api) search(c *call) error {
 	if err != nil {
 		return err
 	}
-	w := traceWriter{out: c.out, raw: q.raw}
+	w := traceWriter{out: c.out, reading: reading{raw: q.raw}}
 	if len(q.ids) > 0 {
 		return a.tracesByID(c, &w, q.ids)
 	}
@@ -138,7 +138,7 @@ func (a *api) trace(c *call) error {
 	if err != nil {
 		return orTraceNotFound(err)
 	}
-	w := traceWriter{out: c.out, raw: raw}
+	w := traceWriter{out: c.out, reading: reading{raw: raw}}
 	c.out.open()
 	c.out.buf = append(c.out.buf, '[')
 	if !w.next(t) {
