@@ -22,7 +22,7 @@ import (
 	"github.com/spanloom/spanloom/web"
 )
 
-// buildPorts makes the server of every port that is not off. Listeners of parts that do not exist yet (Jaeger gRPC, Tempo) are not
+// buildPorts makes the server of every port that is not off. Listeners of parts that do not exist yet (Tempo) are not
 // opened: a port that accepts and answers nothing is worse than a closed one.
 func (s *service) buildPorts() error {
 	c := s.config
@@ -53,6 +53,9 @@ func (s *service) buildPorts() error {
 	}); err != nil {
 		return err
 	}
+	if err := s.addJaegerGRPC(); err != nil {
+		return err
+	}
 	if err := s.add("admin", "admin", "admin", c.AdminAddr, 0, func(conf *tls.Config) server {
 		return door.NewHTTP(s.adminHandler(), nil, conf, s.log)
 	}); err != nil {
@@ -60,6 +63,21 @@ func (s *service) buildPorts() error {
 	}
 	return s.add("debug", "", "debug", c.DebugAddr, 0, func(*tls.Config) server {
 		return door.NewHTTP(hostGuard(c.ListenerAddr(c.DebugAddr), "", debugHandler()), nil, nil, s.log)
+	})
+}
+
+// addJaegerGRPC makes the port of Jaeger's gRPC queries. HTTP/1 gets a 404 there that says where to go.
+func (s *service) addJaegerGRPC() error {
+	var guards []grpc.ServerOption
+	if s.guarded("jaeger-grpc") {
+		guards = s.tokens.grpcQueryGuard()
+	}
+	queries, err := jaegerapi.NewGRPC(jaegerapi.Options{Query: s.query, Reader: s.engine, Log: s.log}, jaegerapi.GRPCOptions{Server: guards})
+	if err != nil {
+		return err
+	}
+	return s.add("jaeger-grpc", "jaegerGrpc", "jaeger grpc query api", s.config.JaegerGRPC, roleRead, func(conf *tls.Config) server {
+		return door.NewGRPC(queries, jaegerapi.HTTPOnGRPCPort(), conf, s.log)
 	})
 }
 

@@ -190,7 +190,7 @@ func (s *service) announce(memory int64) {
 			s.log.Warn("open to the network without authentication", "listener", p.name, "address", p.addr, "hint", "see --auth-token-file")
 		}
 	}
-	for _, later := range []struct{ name, addr string }{{"jaeger-grpc", s.config.JaegerGRPC}, {"tempo", s.config.TempoAddr}, {"tempo-grpc", s.config.TempoGRPC}} {
+	for _, later := range []struct{ name, addr string }{{"tempo", s.config.TempoAddr}, {"tempo-grpc", s.config.TempoGRPC}} {
 		if later.addr != config.Off {
 			s.log.Info("not served by this version, the port stays closed", "listener", later.name, "address", s.config.ListenerAddr(later.addr))
 		}

@@ -35,7 +35,7 @@ var arrows = []struct {
 	{"store/mem", []string{"span", "store"}, "engines know the contract only"},
 	{"store/local", []string{"span", "store", "store/mem"}, "the embedded engine keeps its memory part in mem"},
 	{"store", []string{"span"}, "the contract knows no engine"},
-	{"query/jaegerapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
+	{"query/jaegerapi", []string{"span", "store", "query", "receive/otlp"}, "dialects decode, call query, encode; this one with OTLP's encoder for api_v3"},
 	{"query/zipkinapi", []string{"span", "store", "query", "receive/zipkin"}, "dialects decode, call query, encode; this one with the encoder that inverts its receiver"},
 	{"query/uiapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
 	{"query", []string{"span", "store", "query"}, "query is engine-neutral: it imports the contract, never an engine"},
