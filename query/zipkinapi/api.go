@@ -94,8 +94,8 @@ func Answers(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
 	}
-	_, name := routeOf(r.URL.Path)
-	return name != "" && (name != "/api/v2/spans" || r.URL.Query().Has("serviceName"))
+	isSpans := strings.HasSuffix(r.URL.Path, "/api/v2/spans") || strings.HasSuffix(r.URL.Path, "/api/v1/spans")
+	return !isSpans || r.URL.Query().Has("serviceName")
 }
 
 // routeOf finds what answers a path; nil and empty if nothing does. Pages of the UI stand under the prefix only, but for the
