@@ -2,9 +2,7 @@ package reference
 
 import (
 	"bytes"
-	"context"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -13,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spanloom/spanloom/app"
-	"github.com/spanloom/spanloom/config"
 	"github.com/spanloom/spanloom/internal/wait"
 )
 
@@ -68,38 +64,6 @@ func freePort(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return port
-}
-
-// startSpanloom runs Spanloom on free ports.
-func startSpanloom(t *testing.T, now func() time.Time) app.Endpoints {
-	t.Helper()
-	flags := map[string][]string{"data-dir": {t.TempDir()}, "max-memory": {"512MiB"}, "debug-addr": {"off"}, "tempo-addr": {"off"}, "tempo-grpc-addr": {"off"}}
-	for _, name := range []string{"http-addr", "zipkin-addr", "otlp-grpc-addr", "otlp-http-addr", "admin-addr", "jaeger-grpc-addr"} {
-		flags[name] = []string{":0"}
-	}
-	c, err := config.Load(config.Source{Flags: flags, Env: func(string) (string, bool) { return "", false }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, ended := make(chan app.Endpoints, 1), make(chan error, 1)
-	go func() {
-		ended <- app.Serve(ctx, c, app.Options{Log: slog.New(slog.DiscardHandler), Now: now, Ready: func(e app.Endpoints) { ready <- e }})
-	}()
-	select {
-	case e := <-ready:
-		t.Cleanup(func() {
-			cancel()
-			if err := <-ended; err != nil {
-				t.Errorf("serve: %v", err)
-			}
-		})
-		return e
-	case err := <-ended:
-		cancel()
-		t.Fatalf("serve did not start: %v", err)
-		return app.Endpoints{}
-	}
 }
 
 // post sends spans and wants them taken.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spanloom/spanloom/internal/envoyspans"
 	"github.com/spanloom/spanloom/internal/wait"
+	"github.com/spanloom/spanloom/test/inprocess"
 )
 
 // differences are what our answers may differ in, each with its reason. compare counts how often each was needed; one that
@@ -285,7 +286,7 @@ func TestZipkinReference(t *testing.T) {
 	t.Logf("seed %d (SPANLOOM_SEED)", seed)
 	completed := []string{"env", "http.method", "http.path"}
 	now := time.Now()
-	c := &comparison{t: t, zipkin: startZipkin(t, completed), ours: "http://" + startSpanloom(t, nil).Zipkin, needed: make(map[string]int), sent: make(map[string]zipkinSpan)}
+	c := &comparison{t: t, zipkin: startZipkin(t, completed), ours: "http://" + inprocess.Serve(t).Zipkin, needed: make(map[string]int), sent: make(map[string]zipkinSpan)}
 
 	m := &maker{Rand: rand.New(rand.NewPCG(seed, 1))}
 	traces := m.traces(200, now.Add(-20*time.Minute))
