@@ -142,9 +142,9 @@ func (o *answer) fail(p *problem.Problem) {
 	o.send(true)
 }
 
-// problemText is a problem in one line. Not-found is said as Jaeger says it.
+// problemText is a problem in one line. Not-found is said as Jaeger says it; the cause of what is our fault is for our log.
 func problemText(p *problem.Problem) string {
-	if p == errTraceNotFound {
+	if p == errTraceNotFound || p == errNoTraces || p.Kind == problem.Internal {
 		return p.Message
 	}
 	return p.Error()

@@ -68,6 +68,7 @@ func newAPI(o Options) *api {
 		{http.MethodGet, "v3/traces/*", a.traceV3},
 		{http.MethodGet, "v3/trace-summaries", a.summaries},
 		{http.MethodGet, "v3/dependencies", a.dependenciesV3},
+		{http.MethodGet, "v3/capabilities", a.capabilities},
 		{http.MethodGet, "metrics/*", unsupported("metrics querying is currently disabled", "rates, errors and durations are shown in Spanloom's own UI")},
 		{http.MethodPost, "transform", unsupported("OTLP JSON is not transformed", "send it to the OTLP receiver and read it back by its trace id")},
 		{http.MethodGet, "deep-dependencies", unsupported("there are no deep dependencies", "ask /api/dependencies")},

@@ -15,6 +15,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/spanloom/spanloom/internal/problem"
@@ -35,7 +36,7 @@ type GRPCOptions struct {
 	Server []grpc.ServerOption               // such as interceptors that ask for tokens
 }
 
-// NewGRPC makes a server with jaeger.api_v2.QueryService, jaeger.api_v3.QueryService, health and reflection. Messages are read
+// NewGRPC makes a server with jaeger.api_v2.QueryService, jaeger.api_v3.QueryService and Capabilities, health and reflection. Messages are read
 // from and written to the wire by hand: spans go from columns to bytes.
 func NewGRPC(o Options, g GRPCOptions) (*grpc.Server, error) {
 	files, err := newSchema()
@@ -61,6 +62,7 @@ func NewGRPC(o Options, g GRPCOptions) (*grpc.Server, error) {
 	service{a, g.Scope, "jaeger.api_v3.QueryService"}.register(s, "query_service.proto", map[string]unary{
 		"GetServices": a.getServices, "GetOperations": a.getOperationsV3, "GetDependencies": a.getDependenciesV3,
 	}, map[string]streaming{"GetTrace": a.getTraceV3, "FindTraces": a.findTracesV3, "FindTraceSummaries": a.findSummaries})
+	service{a, g.Scope, "jaeger.api_v3.Capabilities"}.register(s, "capabilities.proto", map[string]unary{"GetCapabilities": a.getCapabilities}, nil)
 	healthpb.RegisterHealthServer(s, health.NewServer())
 	files.register(s)
 	return s, nil
@@ -145,6 +147,13 @@ func (s service) stream(name string, f streaming) grpc.StreamHandler {
 			return s.grpcError(ctx, full, err)
 		}
 		return nil
+	}
+}
+
+// partial says in a trailer that not everything could be read, as HTTP does in a header.
+func partial(ctx context.Context, done store.Done) {
+	if !done.Complete {
+		_ = grpc.SetTrailer(ctx, metadata.Pairs("spanloom-partial", done.Reason)) // fails for calls that came by no stream
 	}
 }
 

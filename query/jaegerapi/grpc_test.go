@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"reflect"
 	"slices"
@@ -21,6 +22,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	reflectv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -30,6 +32,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/spanloom/spanloom/query"
+	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/mem"
 	"github.com/spanloom/spanloom/store/storetest"
@@ -365,8 +368,10 @@ func TestGRPCErrors(t *testing.T) {
 		{"3/GetOperations", "", codes.InvalidArgument},
 		{"3/GetDependencies", "", codes.InvalidArgument},
 		{"3/FindSpans", "", codes.Unimplemented},
+		{"3C/GetCapabilities", "", codes.OK},
 	} {
-		if got := call1(t.Context(), conn, "/jaeger.api_v"+strings.Replace(c.method, "/", ".QueryService/", 1), c.request); got != c.want {
+		method := strings.NewReplacer("3C/", "3.Capabilities/", "3/", "3.QueryService/", "2/", "2.QueryService/").Replace(c.method)
+		if got := call1(t.Context(), conn, "/jaeger.api_v"+method, c.request); got != c.want {
 			t.Errorf("%s %q: %v, want %v", c.method, c.request, got, c.want)
 		}
 	}
@@ -408,7 +413,7 @@ func TestHealthAndReflection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, symbol := range []string{"jaeger.api_v2.QueryService", "jaeger.api_v3.QueryService", "opentelemetry.proto.trace.v1.TracesData"} {
+	for _, symbol := range []string{"jaeger.api_v2.QueryService", "jaeger.api_v3.QueryService", "jaeger.api_v3.Capabilities", "opentelemetry.proto.trace.v1.TracesData"} {
 		if err := stream.Send(&reflectv1.ServerReflectionRequest{MessageRequest: &reflectv1.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: symbol}}); err != nil {
 			t.Fatal(err)
 		}
@@ -596,5 +601,44 @@ func TestV3Summaries(t *testing.T) {
 	}
 	if i := slices.IndexFunc(page.Summaries, func(s summary) bool { return strings.HasSuffix(s.TraceID, "7") }); page.Summaries[i].OrphanSpanCount != 1 {
 		t.Errorf("%+v", page.Summaries[i])
+	}
+}
+
+// broken fails for some traces, or for all.
+type broken struct {
+	store.Reader
+	only span.TraceID // zero: all
+}
+
+func (b *broken) Trace(ctx context.Context, s store.Scope, id span.TraceID, hint store.TimeRange) iter.Seq2[*span.Batch, error] {
+	if b.only.IsZero() || b.only == id {
+		return func(yield func(*span.Batch, error) bool) { yield(nil, errors.New("bad block")) }
+	}
+	return b.Reader.Trace(ctx, s, id, hint)
+}
+
+// TestSomeTracesCannotBeRead: the others are answered, with a note; if that is none, the error is ours and says nothing of its
+// cause.
+func TestSomeTracesCannotBeRead(t *testing.T) {
+	o, engine := optionsOf(t, searched)
+	for _, c := range []struct {
+		only span.TraceID
+		want string
+		code codes.Code
+	}{{span.TraceIDFromUint64s(0, 3), "6 4 2 1", codes.OK}, {span.TraceID{}, "", codes.Internal}} {
+		o.Query = query.New(query.Options{Reader: &broken{engine, c.only}, Now: clock})
+		var trailer metadata.MD
+		stream, err := dialV2(t, o).FindTraces(t.Context(), &api_v2.FindTracesRequest{Query: &api_v2.TraceQueryParameters{ServiceName: "front"}}, grpc.Trailer(&trailer))
+		spans, _, failed := chunks(t, stream, err)
+		if got := tracesOf(spans); got != c.want || status.Code(failed) != c.code || c.code == codes.OK && len(trailer.Get("spanloom-partial")) == 0 {
+			t.Errorf("%q, %v, trailer %v", got, failed, trailer)
+		}
+		if failed != nil && strings.Contains(failed.Error(), "bad block") {
+			t.Errorf("the cause was told: %v", failed)
+		}
+		w := ask(t, New(o), "GET", "/api/v3/traces?query.serviceName=front&query.startTimeMin=2026-01-01T00:00:00Z&query.startTimeMax=2026-01-01T01:00:00Z")
+		if wantCode := map[codes.Code]int{codes.OK: 200, codes.Internal: 500}[c.code]; w.Code != wantCode || c.code == codes.OK && w.Header().Get("Spanloom-Partial") == "" {
+			t.Errorf("v3: %d %v %.200s", w.Code, w.Header(), w.Body)
+		}
 	}
 }

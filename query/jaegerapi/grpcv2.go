@@ -171,6 +171,7 @@ func (a *api) findTraces(ctx context.Context, s store.Scope, request []byte, sen
 	if err := a.eachFound(ctx, s, page, c.trace); err != nil {
 		return err
 	}
+	partial(ctx, page.Done)
 	return c.end()
 }
 
@@ -319,10 +320,11 @@ func (m *findRequest) search(a *api, v2 bool) (q searchQuery, err error) {
 
 // getServices answers GetServices of both versions.
 func (a *api) getServices(ctx context.Context, s store.Scope, _ []byte) ([]byte, error) {
-	list, _, err := a.Query.ListServices(ctx, s, store.TimeRange{})
+	list, done, err := a.Query.ListServices(ctx, s, store.TimeRange{})
 	if err != nil {
 		return nil, err
 	}
+	partial(ctx, done)
 	names := make([]string, len(list))
 	for i, service := range list {
 		names[i] = service.Name
@@ -353,7 +355,10 @@ func (a *api) readOperations(ctx context.Context, s store.Scope, request []byte)
 	if texts[1] == "" {
 		return nil, invalid("", "parameter 'service' is required")
 	}
-	list, _, err := a.operationsOf(ctx, s, texts[1], texts[2])
+	list, done, err := a.operationsOf(ctx, s, texts[1], texts[2])
+	if err == nil {
+		partial(ctx, done)
+	}
 	return list, err
 }
 
@@ -400,7 +405,10 @@ func (a *api) readEdges(ctx context.Context, s store.Scope, request []byte) ([]e
 	case from.ns > to.ns:
 		return nil, invalid("", "StartTime is after EndTime")
 	default:
-		edges, _, err := a.callEdges(ctx, s, store.TimeRange{From: from.ns, To: after(to.ns)})
+		edges, done, err := a.callEdges(ctx, s, store.TimeRange{From: from.ns, To: after(to.ns)})
+		if err == nil {
+			partial(ctx, done)
+		}
 		return edges, err
 	}
 }

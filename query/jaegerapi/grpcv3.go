@@ -81,6 +81,7 @@ func (a *api) findTracesV3(ctx context.Context, s store.Scope, request []byte, s
 	if err := a.eachFound(ctx, s, page, func(t *query.Trace) bool { return c.trace(t, q.raw) }); err != nil {
 		return err
 	}
+	partial(ctx, page.Done)
 	return c.err
 }
 
@@ -94,6 +95,7 @@ func (a *api) findSummaries(ctx context.Context, s store.Scope, request []byte, 
 	if err != nil {
 		return err
 	}
+	partial(ctx, page.Done)
 	var part []byte
 	for i := range page.Traces {
 		part = appendSummary(part, &page.Traces[i], orphans[page.Traces[i].TraceID])
@@ -105,6 +107,12 @@ func (a *api) findSummaries(ctx context.Context, s store.Scope, request []byte, 
 		}
 	}
 	return nil
+}
+
+// getCapabilities answers what a search can do: without a service, and all conditions on one span.
+func (a *api) getCapabilities(context.Context, store.Scope, []byte) ([]byte, error) {
+	dst, at := openField(nil, 1)
+	return closeField(appendVarint(appendVarint(dst, 1, 1), 2, 1), at), nil
 }
 
 // otlpChunks sends traces as TracesData in parts.

@@ -23,7 +23,7 @@ func TestSchemaIsCurrent(t *testing.T) {
 			return protocompile.SearchResult{Desc: f}, err
 		}),
 	})}
-	files, err := compiler.Compile(t.Context(), "query.proto", "query_service.proto")
+	files, err := compiler.Compile(t.Context(), "query.proto", "query_service.proto", "capabilities.proto")
 	if err != nil {
 		t.Fatal(err)
 	}

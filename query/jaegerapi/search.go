@@ -231,9 +231,11 @@ func (a *api) find(ctx context.Context, s store.Scope, q *searchQuery) (*store.P
 	return a.Query.Search(ctx, s, &store.Search{Range: q.window, Mode: store.Start, Match: q.match(), Limit: q.limit})
 }
 
-// eachFound reads the traces of a page, one by one, until each answers false. Those that are gone since are left out.
+// eachFound reads the traces of a page, one by one, until each answers false. Those that are gone since are left out. Those that
+// could not be read are left out too, with a note in the page; if that is all of them, the first error is the answer.
 func (a *api) eachFound(ctx context.Context, s store.Scope, page *store.Page, each func(*query.Trace) bool) error {
 	shown := make(map[span.TraceID]bool) // ids of traces that were given; of a joined one both forms
+	var first error
 	for i := range page.Traces {
 		found := &page.Traces[i]
 		if shown[found.TraceID] {
@@ -241,10 +243,13 @@ func (a *api) eachFound(ctx context.Context, s store.Scope, page *store.Page, ea
 		}
 		t, err := a.Query.Trace(ctx, s, found.TraceID, around(store.TimeRange{From: found.Start, To: found.End}))
 		if err != nil {
-			if problem.Of(err).Kind == problem.NotFound {
-				continue
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
-			return err
+			if problem.Of(err).Kind != problem.NotFound && first == nil {
+				first = err
+			}
+			continue
 		}
 		noteTwins(shown, t)
 		more := each(t)
@@ -253,5 +258,13 @@ func (a *api) eachFound(ctx context.Context, s store.Scope, page *store.Page, ea
 			return nil
 		}
 	}
+	if first == nil {
+		return nil
+	}
+	if len(shown) == 0 {
+		return first
+	}
+	page.Complete, page.Reason = false, "some traces could not be read: "+problem.Of(first).Message
+	a.Log.ErrorContext(ctx, "jaeger api: some traces could not be read", "error", first)
 	return nil
 }

@@ -21,12 +21,8 @@ var errNoTraces = &problem.Problem{Kind: problem.NotFound, Message: "No traces f
 
 // failV3 replaces the answer by an error in v3's form.
 func (o *answer) failV3(p *problem.Problem) {
-	text := p.Error()
-	if p == errNoTraces {
-		text = p.Message
-	}
 	o.buf = strconv.AppendInt(append(o.buf[:0], `{"error":{"httpCode":`...), int64(o.status), 10)
-	o.buf = append(otlpjson.AppendQuoted(append(o.buf, `,"message":`...), text), `}}`...)
+	o.buf = append(otlpjson.AppendQuoted(append(o.buf, `,"message":`...), problemText(p)), `}}`...)
 	o.send(true)
 }
 
@@ -194,6 +190,7 @@ func (a *api) searchV3(c *call) error {
 	if err := a.eachFound(c.Context(), c.scope, page, func(t *query.Trace) bool { return w.next(t, q.raw) }); err != nil {
 		return err
 	}
+	c.out.partial(page.Complete, page.Reason) // where nothing was sent yet
 	return w.end()
 }
 
@@ -263,6 +260,12 @@ func (a *api) summaries(c *call) error {
 		c.out.spill()
 	}
 	c.out.buf = append(c.out.buf, `]}`...)
+	return nil
+}
+
+// capabilities answers GET /api/v3/capabilities, as getCapabilities does.
+func (a *api) capabilities(c *call) error {
+	c.out.buf = append(c.out.buf, `{"search":{"withoutServiceName":true,"sameSpanConjunction":true}}`...)
 	return nil
 }
 

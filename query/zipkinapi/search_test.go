@@ -1,8 +1,11 @@
 package zipkinapi
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -235,4 +238,36 @@ func FuzzParameters(f *testing.F) {
 		}
 		var _ store.Expr = q.candidates(nil)
 	})
+}
+
+// broken fails for some traces, or for all.
+type broken struct {
+	store.Reader
+	only span.TraceID // zero: all
+}
+
+func (b *broken) Trace(ctx context.Context, s store.Scope, id span.TraceID, hint store.TimeRange) iter.Seq2[*span.Batch, error] {
+	if b.only.IsZero() || b.only == id {
+		return func(yield func(*span.Batch, error) bool) { yield(nil, errors.New("bad block")) }
+	}
+	return b.Reader.Trace(ctx, s, id, hint)
+}
+
+// TestSomeTracesCannotBeRead: the others are answered, with a note; if that is none, the error says nothing of its cause.
+func TestSomeTracesCannotBeRead(t *testing.T) {
+	engine := mem.New(mem.Options{Now: clock})
+	if err := engine.Accept(t.Context(), storetest.Batch(t, searched)); err != nil {
+		t.Fatal(err)
+	}
+	api := New(Options{Query: query.New(query.Options{Reader: &broken{engine, span.TraceIDFromUint64s(0, 3)}, Now: clock})})
+	w := ask(t, api, "GET", "/api/v2/traces?serviceName=front")
+	if got := found(t, w); got != "5 2 1" || w.Header().Get("Spanloom-Partial") == "" {
+		t.Errorf("found %q %v", got, w.Header())
+	}
+	api = New(Options{Query: query.New(query.Options{Reader: &broken{Reader: engine}, Now: clock})})
+	for _, path := range []string{"/api/v2/traces?serviceName=front", "/api/v2/trace/1", "/api/v2/traceMany?traceIds=1,2"} {
+		if w := ask(t, api, "GET", path); w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "bad block") {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
 }

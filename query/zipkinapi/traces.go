@@ -94,10 +94,16 @@ func (a *api) search(c *call) error {
 }
 
 // writeMatches writes the newest traces that meet a query.
-func (a *api) writeMatches(c *call, q *traceQuery, services []string) error {
+func (a *api) writeMatches(c *call, q *traceQuery, services []string) (err error) {
 	w := traceWriter{out: c.out}
 	begun, tried := a.Query.Now(), 0
 	shown := make(map[span.TraceID]bool) // ids of traces that were read; of a joined one both forms
+	var first error                      // of a trace that could not be read
+	defer func() {
+		if first != nil && err == nil {
+			err = a.left(c, &w, first)
+		}
+	}()
 	plan := store.Search{Range: q.window, Mode: store.Start, Match: q.candidates(services), Limit: q.limit}
 	for {
 		page, err := a.Query.Search(c.Context(), c.scope, &plan)
@@ -112,10 +118,13 @@ func (a *api) writeMatches(c *call, q *traceQuery, services []string) error {
 			}
 			t, err := a.Query.Trace(c.Context(), c.scope, s.TraceID, around(s.Start, s.End))
 			if err != nil {
-				if problem.Of(err).Kind == problem.NotFound {
-					continue // evicted since
+				if c.Context().Err() != nil {
+					return c.Context().Err()
 				}
-				return err
+				if problem.Of(err).Kind != problem.NotFound && first == nil { // else evicted since
+					first = err
+				}
+				continue
 			}
 			tried++
 			noteTwins(shown, t)
@@ -138,6 +147,16 @@ func (a *api) writeMatches(c *call, q *traceQuery, services []string) error {
 		}
 		plan.Page = page.Next
 	}
+}
+
+// left says that traces were left out because they could not be read. If nothing was written, that is the answer.
+func (a *api) left(c *call, w *traceWriter, first error) error {
+	if w.written == 0 {
+		return first
+	}
+	a.Log.ErrorContext(c.Context(), "zipkin api: some traces could not be read", "path", c.URL.Path, "error", first)
+	c.out.partial(false, "some traces could not be read: "+problem.Of(first).Message) // where nothing was sent yet
+	return nil
 }
 
 // noteTwins notes the ids of a trace; two where it was joined from the 64- and the 128-bit form of its id.
