@@ -49,7 +49,7 @@ func newAPI(o Options) *api {
 	if o.DefaultLookback <= 0 {
 		o.DefaultLookback = defaultLookback
 	}
-	a := &api{Options: o, zips: &sync.Pool{}, counting: make(chan struct{}, 1)}
+	a := &api{Options: o, zips: &sync.Pool{}, counting: make(chan struct{}, 1), transforming: make(chan struct{}, 1)}
 	a.zips.New = func() any {
 		z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
 		return z
@@ -70,7 +70,7 @@ func newAPI(o Options) *api {
 		{http.MethodGet, "v3/dependencies", a.dependenciesV3},
 		{http.MethodGet, "v3/capabilities", a.capabilities},
 		{http.MethodGet, "metrics/*", unsupported("metrics querying is currently disabled", "rates, errors and durations are shown in Spanloom's own UI")},
-		{http.MethodPost, "transform", unsupported("OTLP JSON is not transformed", "send it to the OTLP receiver and read it back by its trace id")},
+		{http.MethodPost, "transform", a.transform},
 		{http.MethodGet, "deep-dependencies", unsupported("there are no deep dependencies", "ask /api/dependencies")},
 		{http.MethodGet, "quality-metrics", unsupported("there are no quality metrics", "ask Spanloom's doctor")},
 	}
@@ -82,6 +82,8 @@ type api struct {
 	routes   []route
 	zips     *sync.Pool    // of *gzip.Writer
 	counting chan struct{} // held by the one request that computes dependencies
+
+	transforming chan struct{} // held by the one request that shows spans of its own
 }
 
 // route is one path below /api/; * stands for one segment.
