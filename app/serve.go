@@ -199,11 +199,6 @@ func (s *service) announce(memory int64) {
 			s.log.Warn("open to the network without authentication", "listener", p.name, "address", p.addr, "hint", "see --auth-token-file")
 		}
 	}
-	for _, later := range []struct{ name, addr string }{{"jaeger-grpc", s.config.JaegerGRPC}} {
-		if later.addr != config.Off {
-			s.log.Info("not served by this version, the port stays closed", "listener", later.name, "address", s.config.ListenerAddr(later.addr))
-		}
-	}
 	stats := s.engine.Stats()
 	s.log.Info("everything is ready", "version", s.build.Version, "store", stats.Kind, "data", s.config.DataDir, "spans", stats.Spans,
 		"memory", fmt.Sprint(memory>>20, " MiB"), "ui built in", web.Built())
