@@ -259,36 +259,20 @@ func (t *Table) nodeAt(i uint32) Node {
 func (t *Table) Aliases() iter.Seq2[Node, Node] {
 	return func(yield func(alias, workload Node) bool) {
 		for app, sidecar := range t.aliases {
-			if !yield(t.nodeAt(app), t.nodeAt(sidecar)) {
+			if app != sidecar && !yield(t.nodeAt(app), t.nodeAt(sidecar)) {
 				return
 			}
 		}
 	}
 }
 
-// alias notes that two nodes are one workload. Where several sidecars claim an application, the one with the smaller name
-// wins, whatever the order of the rows.
-func (t *Table) alias(app, sidecar uint32) {
-	if app == sidecar {
-		return
+// alias notes that two nodes are one workload. A name that several workloads claim is nobody's: its alias is itself.
+func (t *Table) alias(app, workload uint32) {
+	if old, ok := t.aliases[app]; !ok {
+		t.aliases[app] = workload
+	} else if old != workload {
+		t.aliases[app] = app
 	}
-	old, ok := t.aliases[app]
-	if ok && old == sidecar {
-		return
-	}
-	if !ok || less(t.nodeAt(sidecar), t.nodeAt(old)) {
-		t.aliases[app] = sidecar
-	}
-}
-
-func less(a, b Node) bool {
-	if a.Namespace != b.Namespace {
-		return a.Namespace < b.Namespace
-	}
-	if a.Name != b.Name {
-		return a.Name < b.Name
-	}
-	return a.Service < b.Service
 }
 
 // Merge adds all of another table, which stays as it is.

@@ -180,7 +180,7 @@ func (b *Builder) client(facts []fact, i int) {
 			callee = w.callee[j]
 		}
 	}
-	k := edgeKey{from: f.node, protocol: f.protocol, flag: last.flag, class: max(f.class, last.class), view: ViewClient}
+	k := edgeKey{from: b.home(facts, i), protocol: f.protocol, flag: last.flag, class: max(f.class, last.class), view: ViewClient}
 	if f.protocol == 0 {
 		k.protocol = last.protocol
 	}
@@ -190,7 +190,7 @@ func (b *Builder) client(facts []fact, i int) {
 		return
 	}
 	if callee >= 0 {
-		k.to = facts[callee].node
+		k.to = b.home(facts, int(callee))
 		b.addEdge(f, k)
 		b.t.named(last.target, k.to)
 		return
@@ -208,6 +208,30 @@ func (b *Builder) client(facts []fact, i int) {
 	default:
 		b.addEdge(f, k)
 	}
+}
+
+// home is the node of a row: of an application that does not know its namespace, the sidecar's next to it or to a row of
+// the same service above it.
+func (b *Builder) home(facts []fact, i int) uint32 {
+	w, own := &b.walk, facts[i].node
+	if b.t.nodes[own].namespace != 0 || facts[i].flags&Proxy != 0 {
+		return own
+	}
+	for range maxCandidates {
+		p := w.parent[i]
+		switch {
+		case w.below[i] >= 0:
+			return facts[w.below[i]].node
+		case p < 0 || facts[p].flags&Proxy != 0 && !w.inner[i]:
+			return own
+		case w.inner[i]:
+			return facts[p].node
+		case facts[p].service != facts[i].service:
+			return own
+		}
+		i = int(p)
+	}
+	return own
 }
 
 // named notes which workload answers to the name by which it was called, a Kubernetes service's.
@@ -229,7 +253,7 @@ func (b *Builder) broker(f *fact) bool {
 // server counts the server's view of the call in row i.
 func (b *Builder) server(facts []fact, i int) {
 	w, f := &b.walk, &facts[i]
-	k := edgeKey{to: f.node, protocol: f.protocol, flag: f.flag, class: f.class, view: ViewLone}
+	k := edgeKey{to: b.home(facts, i), protocol: f.protocol, flag: f.flag, class: f.class, view: ViewLone}
 	if f.kind == span.KindConsumer && b.broker(f) {
 		k.from = f.target
 		b.addEdge(f, k)
@@ -238,11 +262,11 @@ func (b *Builder) server(facts []fact, i int) {
 	switch p := w.parent[i]; {
 	case p >= 0:
 		o := &facts[p]
-		k.from = o.node
+		k.from = b.home(facts, int(p))
 		switch {
 		case o.calls():
 			k.view, k.class = ViewServer, max(k.class, o.class)
-		case o.node == f.node:
+		case k.from == k.to:
 			return // an inner span of the same workload that was given the kind server
 		}
 		b.addEdge(f, k)
