@@ -23,13 +23,14 @@ const fewRows = 48
 
 // trace counts the rows of one trace.
 func (b *Builder) trace(facts []fact) {
-	for i := range facts {
-		b.addSeries(&facts[i])
-	}
 	w := &b.walk
 	w.begin(facts)
 	for i := range facts {
 		w.parent[i] = w.find(facts, i)
+	}
+	for i := range facts {
+		b.unmute(facts, i)
+		b.addSeries(&facts[i])
 	}
 	for i := range facts {
 		b.join(facts, i)
@@ -44,6 +45,19 @@ func (b *Builder) trace(facts []fact) {
 			b.server(facts, i)
 		}
 	}
+}
+
+// unmute: the span that a gateway or a waypoint makes for each try of a request has no node id and no request's tags; the
+// span above it has.
+func (b *Builder) unmute(facts []fact, i int) {
+	f, p := &facts[i], b.walk.parent[i]
+	if !f.mute || p < 0 || facts[p].service != f.service || facts[p].flags&(Gateway|Waypoint) == 0 {
+		return
+	}
+	f.flags |= facts[p].flags & (Gateway | Waypoint)
+	n := b.t.nodes[f.node]
+	n.kind = f.nodeKind()
+	f.node = b.t.node(n)
 }
 
 func (w *walk) begin(facts []fact) {
@@ -184,6 +198,14 @@ func (b *Builder) client(facts []fact, i int) {
 	if f.protocol == 0 {
 		k.protocol = last.protocol
 	}
+	if p := w.parent[i]; k.protocol == b.batch.tcp { // a guess for want of better
+		switch {
+		case callee >= 0 && facts[callee].protocol != 0:
+			k.protocol = facts[callee].protocol
+		case f.flags&Proxy != 0 && p >= 0 && facts[p].service == f.service && facts[p].protocol != 0:
+			k.protocol = facts[p].protocol
+		}
+	}
 	if b.broker(f) {
 		k.to = f.target
 		b.addEdge(f, k)
@@ -193,6 +215,12 @@ func (b *Builder) client(facts []fact, i int) {
 		k.to = b.home(facts, int(callee))
 		b.addEdge(f, k)
 		b.t.named(last.target, k.to)
+		return
+	}
+	if f.flags&Gateway != 0 && (f.target == noNode || NodeKind(b.t.nodes[f.target].kind) == KindUnknown) {
+		// A gateway that answered itself, in a mesh whose gateways make one span a request.
+		k.from, k.to, k.view = b.t.node(node{kind: uint32(KindClient)}), k.from, ViewLone
+		b.addEdge(f, k)
 		return
 	}
 	k.to = f.target
