@@ -265,3 +265,19 @@ func (v *batchView) number(s slot) int {
 	n, _ := strconv.Atoi(string(v.text(s)))
 	return n
 }
+
+// Target is what a client's row says of the other side of its call, by the rules by which edges are counted; a short name has
+// no namespace. Kind is KindUnknown if it says nothing.
+func Target(batch *span.Batch, row int) Node {
+	if row < 0 || row >= batch.Len() {
+		return Node{Kind: KindUnknown}
+	}
+	b := NewBuilder()
+	b.batch.begin(batch, b.t)
+	var f fact
+	b.read(&f, row)
+	if f.target == noNode {
+		return Node{Kind: KindUnknown}
+	}
+	return b.t.nodeAt(f.target)
+}
