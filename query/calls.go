@@ -348,6 +348,11 @@ func (c *Call) ends(t *Trace, at *[4][]*Row) {
 		case s >= stageCalleeProxy && c.To.Service == "":
 			c.To = end
 		}
+		side := &c.From
+		if s >= stageCalleeProxy {
+			side = &c.To
+		}
+		side.fill(end)
 	}
 	if c.From.Service == "" {
 		c.From = c.callerOf(t, at)
@@ -360,6 +365,19 @@ func (c *Call) ends(t *Trace, at *[4][]*Row) {
 				}
 			}
 		}
+	}
+}
+
+// fill adds what another place of the same end knows.
+func (e *CallEnd) fill(o CallEnd) {
+	if e.Version == "" {
+		e.Version = o.Version
+	}
+	if e.Pod == "" {
+		e.Pod = o.Pod
+	}
+	if e.Node == "" {
+		e.Node = o.Node
 	}
 }
 

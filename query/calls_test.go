@@ -112,4 +112,3 @@ func TestCallsOfEnvoys(t *testing.T) {
 		}
 	}
 }
-
