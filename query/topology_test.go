@@ -111,6 +111,13 @@ func printMap(a *MapAnswer) string {
 		}
 		w.WriteByte('\n')
 	}
+	for _, m := range a.Missing {
+		fmt.Fprintf(&w, "missing %s %s", m.Kind, m.Node)
+		if m.From != "" {
+			w.WriteString(" from " + m.From)
+		}
+		w.WriteString("\n")
+	}
 	for _, n := range a.Notes {
 		fmt.Fprintf(&w, "note %s: %s\n", n.Kind, n.Message)
 	}
