@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/rollup"
@@ -12,7 +13,7 @@ import (
 type Histogram = rollup.Histogram
 
 // callMargin is how far around a range a scan looks for the other side of the calls in it.
-const callMargin = rollup.Minute
+const callMargin = int64(10 * time.Second)
 
 // collectMost bounds the rows that a scan for edges holds at once, some 160 bytes each.
 const collectMost = 2_000_000

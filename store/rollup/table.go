@@ -315,7 +315,9 @@ func (t *Table) MergeRange(o *Table, r store.TimeRange) {
 		h := o.halves[i]
 		h.node, h.target = m.nodes[h.node], m.nodes[h.target]
 		h.protocol, h.flag = m.strings[h.protocol], m.strings[h.flag]
-		h.context = h.context || !m.in(floor(h.time, Minute))
+		if h.context = h.context || !m.in(floor(h.time, Minute)); h.context && !m.near(h.time) {
+			continue
+		}
 		t.addHalf(h)
 	}
 	t.Uncounted += o.Uncounted
@@ -331,6 +333,12 @@ type merging struct {
 // in reports whether the cell that begins at start lies whole in the range.
 func (m *merging) in(start int64) bool {
 	return m.r == (store.TimeRange{}) || start >= m.r.From && (m.r.To == 0 || start <= m.r.To-m.o.step)
+}
+
+// near: a call that began so far outside of the range has no other side in it.
+func (m *merging) near(at int64) bool {
+	const margin = 10 * Minute
+	return m.r == (store.TimeRange{}) || at >= m.r.From-margin && (m.r.To == 0 || at < m.r.To+margin)
 }
 
 func (m *merging) inside(cells []Cell) []Cell {
