@@ -60,7 +60,7 @@ func New(o Options) http.Handler {
 		{http.MethodGet, "traces/*", a.trace},
 		{http.MethodPost, "archive/*", a.archive},
 		{http.MethodGet, "dependencies", a.dependencies},
-		{http.MethodGet, "metrics/*", unsupported("metrics querying is currently disabled", "rates, errors and durations are shown in Spanloom's own UI")},
+		{http.MethodGet, "metrics/*", a.metrics},
 		{http.MethodPost, "transform", unsupported("OTLP JSON is not transformed", "send it to the OTLP receiver and read it back by its trace id")},
 		{http.MethodGet, "deep-dependencies", unsupported("there are no deep dependencies", "ask /api/dependencies")},
 		{http.MethodGet, "quality-metrics", unsupported("there are no quality metrics", "ask Spanloom's doctor")},
