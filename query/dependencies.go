@@ -21,7 +21,7 @@ type Dependency struct {
 // the sidecar's where both report. What callers say of callees without spans is left out unless inferred asks for it; a
 // message goes through its broker, which counts as a service. Exports of telemetry are left out.
 func (q *Query) Dependencies(ctx context.Context, s store.Scope, r store.TimeRange, inferred bool) ([]Dependency, store.Done, error) {
-	table, done, err := q.counts(ctx, s, r)
+	table, done, err := q.Counts(ctx, s, r)
 	if err != nil {
 		return nil, done, err
 	}
@@ -31,8 +31,8 @@ func (q *Query) Dependencies(ctx context.Context, s store.Scope, r store.TimeRan
 		if k.Class == rollup.ClassTelemetry || k.View == rollup.ViewServer || k.From.Kind == rollup.KindClient || len(cells) == 0 {
 			continue
 		}
-		parent, guessed := dependencyName(k.From)
-		child, childGuessed := dependencyName(k.To)
+		parent, guessed := NodeName(k.From)
+		child, childGuessed := NodeName(k.To)
 		if parent == "" || child == "" || parent == child || childGuessed && !inferred && k.To.Kind != rollup.KindBroker {
 			continue
 		}
@@ -56,8 +56,8 @@ func (q *Query) Dependencies(ctx context.Context, s store.Scope, r store.TimeRan
 	return list, done, nil
 }
 
-// dependencyName is a node's service, or what stands for it where it sent no span.
-func dependencyName(n rollup.Node) (name string, inferred bool) {
+// NodeName is a node's service, or what stands for it where it sent no span.
+func NodeName(n rollup.Node) (name string, inferred bool) {
 	switch {
 	case n.Service != "":
 		return n.Service, false

@@ -60,7 +60,7 @@ func (q *Query) Service(ctx context.Context, s store.Scope, sq ServiceQuery) (*S
 	if sq.Buckets < 1 || sq.Buckets > MaxBuckets {
 		return nil, &problem.Problem{Kind: problem.Invalid, Field: "buckets", Message: fmt.Sprintf("buckets is %d", sq.Buckets), Hint: fmt.Sprintf("use 1 to %d", MaxBuckets)}
 	}
-	table, done, err := q.counts(ctx, s, sq.Range)
+	table, done, err := q.Counts(ctx, s, sq.Range)
 	if err != nil {
 		return nil, err
 	}

@@ -117,7 +117,7 @@ func (mq *MetricsQuery) points(cells []rollup.Cell) []MetricsPoint {
 	return points
 }
 
-// countSeries is counts for series alone: cheaper where it scans.
+// countSeries is Counts for series alone: cheaper where it scans.
 func (q *Query) countSeries(ctx context.Context, s store.Scope, r store.TimeRange) (*rollup.Table, store.Done, error) {
 	whole := wholeMinutes(r)
 	table, done, ok, err := q.rollups(ctx, s, whole)

@@ -98,7 +98,7 @@ func (q *Query) Map(ctx context.Context, s store.Scope, mq MapQuery) (*MapAnswer
 	if mq.Depth < 0 || mq.Depth > MaxDepth {
 		return nil, &problem.Problem{Kind: problem.Invalid, Field: "depth", Message: fmt.Sprintf("depth is %d", mq.Depth), Hint: fmt.Sprintf("use 1 to %d", MaxDepth)}
 	}
-	table, done, err := q.counts(ctx, s, mq.Range)
+	table, done, err := q.Counts(ctx, s, mq.Range)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func (q *Query) Map(ctx context.Context, s store.Scope, mq MapQuery) (*MapAnswer
 	g := newGraph(table, length)
 	a := &MapAnswer{Done: done}
 	if mq.Compare {
-		before, d, err := q.counts(ctx, s, store.TimeRange{From: mq.Range.From - length, To: mq.Range.From})
+		before, d, err := q.Counts(ctx, s, store.TimeRange{From: mq.Range.From - length, To: mq.Range.From})
 		if err != nil {
 			return nil, err
 		}

@@ -36,6 +36,7 @@ var arrows = []struct {
 	{"store/local", []string{"span", "store", "store/mem"}, "the embedded engine keeps its memory part in mem"},
 	{"store", []string{"span"}, "the contract knows no engine"},
 	{"query/jaegerapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
+	{"query/tracemetrics", []string{"span", "store", "query"}, "a dialect: it encodes what query answers"},
 	{"query/uiapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
 	{"query/traceql", []string{"span", "store", "query"}, "the language knows neither engines nor dialects"},
 	{"query", []string{"span", "store", "query"}, "query is engine-neutral: it imports the contract, never an engine"},
