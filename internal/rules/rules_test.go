@@ -38,6 +38,7 @@ var arrows = []struct {
 	{"query/tempoapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
 	{"query/jaegerapi", []string{"span", "store", "query", "receive/otlp"}, "dialects decode, call query, encode; this one with OTLP's encoder for api_v3"},
 	{"query/zipkinapi", []string{"span", "store", "query", "receive/zipkin"}, "dialects decode, call query, encode; this one with the encoder that inverts its receiver"},
+	{"query/tracemetrics", []string{"span", "store", "query"}, "a dialect: it encodes what query answers"},
 	{"query/uiapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
 	{"query/traceql", []string{"span", "store", "query"}, "the language knows neither engines nor dialects"},
 	{"query", []string{"span", "store", "query"}, "query is engine-neutral: it imports the contract, never an engine"},

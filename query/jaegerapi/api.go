@@ -69,7 +69,7 @@ func newAPI(o Options) *api {
 		{http.MethodGet, "v3/trace-summaries", a.summaries},
 		{http.MethodGet, "v3/dependencies", a.dependenciesV3},
 		{http.MethodGet, "v3/capabilities", a.capabilities},
-		{http.MethodGet, "metrics/*", unsupported("metrics querying is currently disabled", "rates, errors and durations are shown in Spanloom's own UI")},
+		{http.MethodGet, "metrics/*", a.metrics},
 		{http.MethodPost, "transform", a.transform},
 		{http.MethodGet, "deep-dependencies", unsupported("there are no deep dependencies", "ask /api/dependencies")},
 		{http.MethodGet, "quality-metrics", unsupported("there are no quality metrics", "ask Spanloom's doctor")},
