@@ -40,6 +40,7 @@ type Value struct {
 	Kind   Kind
 	Text   string // of scalars, as written
 	Line   int    // from 1
+	Block  bool   // a block scalar: its text begins in the line after
 	Items  []*Value
 	Fields []Field
 }
@@ -205,6 +206,7 @@ func (c *converter) value(n *yaml.Node, depth int) *Value {
 		c.fields(v, n, depth)
 	default:
 		v.Text = n.Value
+		v.Block = n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0
 		switch n.ShortTag() {
 		case "!!null":
 			v.Kind = Null
@@ -295,6 +297,20 @@ func (v *Value) Get(path ...string) *Value {
 			}
 		}
 		v = next
+	}
+	if v != nil && v.Kind == Null {
+		return nil
+	}
+	return v
+}
+
+// Exact walks down maps by name as written: objects of the Kubernetes API lose fields in any other spelling.
+func (v *Value) Exact(path ...string) *Value {
+	for _, name := range path {
+		if v == nil {
+			return nil
+		}
+		v = v.own(name)
 	}
 	if v != nil && v.Kind == Null {
 		return nil
