@@ -119,12 +119,12 @@ func (m *MeshConfig) Provider(name string) *Provider {
 	return nil
 }
 
-// TracingProviders are the extension providers that can trace.
+// TracingProviders are the extension providers that can trace. The one called stackdriver is in every mesh by default.
 func (m *MeshConfig) TracingProviders() []Provider {
 	var out []Provider
 	if m != nil {
 		for _, p := range m.Providers {
-			if p.Traces() {
+			if p.Traces() && (p.Type != "stackdriver" || p.Name != "stackdriver") {
 				out = append(out, p)
 			}
 		}

@@ -107,6 +107,10 @@ func (r *Reader) mesh(v *yamldoc.Value, ref Ref, form string) {
 			m.Tracing, m.TracingLine = &on, t.Line
 		}
 	}
+	if m.Tracing == nil && form == "effective" {
+		off := false // istiod writes its answer without fields that are zero, and the default is true
+		m.Tracing = &off
+	}
 	m.Root = v.Get("rootNamespace").Str()
 	m.Outbound = v.Get("outboundTrafficPolicy", "mode").Str()
 	if on, ok := v.Get("enableAutoMtls").Bool(); ok {
