@@ -226,7 +226,7 @@ func (x *exam) tls(s *subject) bool {
 	case client == "plain text" && server == "STRICT" && failing && (f.fails() || rule != nil || s.source == "bootstrap" && x.inMesh(services)):
 		x.red(s, "tls", x.tlsDraft(rule, from, fmt.Sprintf("proxies speak plain text to %s, which takes mutual TLS only", host), evidence, mode))
 		return false
-	case client == "plain text" && mode == "DISABLE" && f.total > 0 && f.failed == f.total && f.refused == 0:
+	case client == "plain text" && s.source != "bootstrap" && (mode == "DISABLE" || s.proxy.AutoTLS) && f.total > 0 && f.failed == f.total && f.refused == 0:
 		x.red(s, "tls", x.tlsDraft(rule, from, fmt.Sprintf("proxies speak plain text to %s, and every request is cut", host), evidence, mode))
 		return false
 	case (client == "TLS" || client == "mutual TLS") && f.fails() && !x.takesTLS(s, services) || (client == "mutual TLS" && !seen && rule != nil && x.plainCollector(services, server)):

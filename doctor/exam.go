@@ -73,6 +73,8 @@ func Diagnose(f *Facts, o Options) *Report {
 	for _, s := range x.subjects {
 		s.policy = f.Objects.PolicyOf(x.mesh, x.env, s.target())
 		s.seen = look(s.proxy, s.gateway)
+	}
+	for _, s := range x.subjects {
 		x.walk(s)
 	}
 	x.missingSidecars()
@@ -83,7 +85,7 @@ func Diagnose(f *Facts, o Options) *Report {
 
 func (s *subject) target() istio.Proxy {
 	p := istio.Proxy{Namespace: s.namespace, Labels: s.labels, Gateway: s.gateway}
-	if s.proxy != nil && s.proxy.Has.Bootstrap {
+	if s.proxy != nil && s.proxy.Node != "" {
 		p.Injected = s.proxy.Config
 		if p.Injected == nil {
 			p.Injected = &istio.ProxyConfig{}

@@ -14,6 +14,7 @@ func (x *exam) general() {
 	x.tags()
 	x.conflicts()
 	x.duds()
+	x.overrides()
 	x.stores()
 	x.views()
 	x.cost()
@@ -185,6 +186,20 @@ func (x *exam) duds() {
 			continue
 		}
 		x.add(&draft{code: "T0114", severity: Warning, object: e.Ref.At("spec.configPatches", bad.Line), detail: fmt.Sprintf("%s does nothing: %s", e.Ref, noEffect(bad)), evidence: []string{place(e.Ref.At("", bad.Line))}, fix: filterFix(e, bad)}, "")
+	}
+}
+
+// overrides warns of bootstrap overrides whose collector path no collector serves, where it was not seen what uses them.
+func (x *exam) overrides() {
+	for _, b := range x.f.Objects.Bootstraps {
+		if b.Invalid != "" {
+			x.add(&draft{code: "T0123", object: b.Ref, detail: "the bootstrap override cannot be read: " + b.Invalid, evidence: []string{place(b.Ref)}}, "")
+			continue
+		}
+		if b.Tracer != "envoy.tracers.zipkin" || b.Endpoint == "" || slices.Contains(goodPaths["zipkin"], b.Endpoint) || slices.ContainsFunc(x.drafts, func(d *draft) bool { return d.code == "T0311" }) {
+			continue
+		}
+		x.add(&draft{code: "T0311", severity: Warning, object: b.Ref, detail: fmt.Sprintf("the override sends to %s, which collectors do not serve", b.Endpoint), evidence: []string{place(b.Ref)}, fix: Fix{Text: "Set collectorEndpoint: /api/v2/spans, then restart the workloads that use it.", Diff: diff(b.Ref, "collectorEndpoint: "+b.Endpoint, "collectorEndpoint: /api/v2/spans")}}, "")
 	}
 }
 

@@ -291,8 +291,11 @@ func (x *exam) offCause(s *subject) *draft {
 	if c := x.conflict(s); c != nil {
 		return c
 	}
-	if host := x.warnedHost(); host != nil && (d.Decision == istio.Provided || d.Reason == istio.ReasonUnknownHost) {
+	if host := x.warnedHost(); host != nil && (d.Decision != istio.Off || d.Reason == istio.ReasonUnknownHost) {
 		return host
+	}
+	if s.seen.any && d.Decision == istio.Legacy {
+		return x.unreadCause(s)
 	}
 	switch d.Reason {
 	case istio.ReasonDisabled:
@@ -325,6 +328,22 @@ func (x *exam) offCause(s *subject) *draft {
 		fix: Fix{Text: "Compare what istiod holds with the objects: istioctl proxy-status shows a proxy that does not get its configuration; add the mesh configuration and all Telemetries to the facts.", Command: "istioctl proxy-status"}}
 }
 
+// unreadCause: Envoy has no tracing block, and what was read would give one. Only a Telemetry, a default provider or
+// enableTracing can take it away, so one of them was not read.
+func (x *exam) unreadCause(s *subject) *draft {
+	if slices.ContainsFunc(x.subjects, func(o *subject) bool {
+		in, out := o.seen.in, o.seen.out
+		return in != nil && out != nil && in.Tracing && !out.Tracing
+	}) && s.gateway {
+		return x.halfCause(s)
+	}
+	if x.mesh == nil && s.proxy.Bootstrap != nil {
+		return &draft{code: "T0109", object: istio.Ref{Kind: "MeshConfig"}, detail: "a tracer is in the bootstrap, and the connection managers have no tracing block: enableTracing is false, or a Telemetry failed", evidence: x.hcmEvidence(s, "no mesh configuration was read"), fix: Fix{Text: "Set enableTracing: true, or look for a Telemetry whose provider cannot be found."}}
+	}
+	return &draft{code: "T0410", detail: "Envoy has no tracing block: a Telemetry or default provider fails or is switched off, and it was not read", evidence: x.hcmEvidence(s, "nothing that was read takes tracing away"), severity: Error,
+		fix: Fix{Text: "Add all Telemetries to the facts: one names a provider that cannot be found, or has disableSpanReporting.", Command: "kubectl get telemetries -A -o yaml"}}
+}
+
 // hcmEvidence is what the proxy shows, with what the objects say.
 func (x *exam) hcmEvidence(s *subject, said string) []string {
 	out := []string{said}
@@ -349,7 +368,15 @@ func (x *exam) hcmEvidence(s *subject, said string) []string {
 
 // refused: the mesh configuration has a wrong type, and without that the workload would be traced.
 func (x *exam) refused(s *subject) *draft {
-	if x.raw == nil || !x.raw.Invalid {
+	if x.raw == nil {
+		for _, w := range x.f.Warnings {
+			if strings.Contains(w, "invalid mesh config") {
+				return &draft{code: "T0118", object: istio.Ref{Kind: "ConfigMap", Namespace: x.root(), Name: "istio", Path: "data.mesh"}, detail: "istiod refuses the mesh configuration and runs on its last good state", evidence: x.hcmEvidence(s, "istiod: "+w), fix: Fix{Text: "Correct the value that istiod's log names.", Command: "kubectl edit configmap -n " + x.root() + " istio"}}
+			}
+		}
+		return nil
+	}
+	if !x.raw.Invalid {
 		return nil
 	}
 	p := x.f.Objects.PolicyOf(x.raw, x.env, s.target())
@@ -471,6 +498,9 @@ func (x *exam) rate(s *subject) *draft {
 	seen := s.seen.any
 	written := s.source != "envoyfilter"
 	evidence := x.hcmEvidence(s, "sampling "+number(d.Sampling)+" % set by "+samplerText(d))
+	if !seen && d.SampledBy == "default" {
+		evidence[0] += " (PILOT_TRACE_SAMPLING of istiod was not read)"
+	}
 	switch {
 	case s.sampling == 0:
 		if c := x.conflict(s); c != nil && written {
@@ -485,6 +515,8 @@ func (x *exam) rate(s *subject) *draft {
 		return nil
 	case x.staleRate(s):
 		return x.restart(s, fmt.Sprintf("the mesh configuration says %s %%, the running proxy samples %s %%", number(*x.mesh.Config.Tracing.Sampling), number(s.sampling)))
+	case !seen && x.oftenSampled(s):
+		return nil
 	case written && s.sampling == istio.DefaultSampling && (d.SampledBy == "default" || d.SampledBy == "istiod" && d.Sampling != 1):
 		if c := x.conflict(s); c != nil {
 			return c
@@ -494,6 +526,19 @@ func (x *exam) rate(s *subject) *draft {
 			fix: Fix{Text: "Set randomSamplingPercentage: 100 in the Telemetry while testing.", Command: patchSampling(at)}}
 	}
 	return nil
+}
+
+// oftenSampled: what was counted shows a rate far above the default, whoever set it.
+func (x *exam) oftenSampled(s *subject) bool {
+	if r := x.f.Received; r != nil && r.Traffic >= 10 && r.Traces*5 > r.Traffic {
+		return true
+	}
+	if s.proxy == nil {
+		return false
+	}
+	sampled, _ := s.proxy.SumStats("http.", ".tracing.random_sampling")
+	not, _ := s.proxy.SumStats("http.", ".tracing.not_traceable")
+	return sampled+not >= 10 && sampled*5 > sampled+not
 }
 
 func samplerText(d istio.Direction) string {

@@ -127,6 +127,9 @@ func (x *exam) cluster(s *subject) bool {
 		return x.clusterWritten(s)
 	}
 	c := s.proxy.Cluster(s.tracer.Cluster)
+	if c == nil && s.source == "bootstrap" && !s.proxy.Has.Clusters {
+		return x.clusterWritten(s)
+	}
 	if c == nil {
 		x.red(s, "cluster", x.missingCluster(s))
 		return false
@@ -144,7 +147,8 @@ func (x *exam) missingCluster(s *subject) *draft {
 	name := s.tracer.Cluster
 	evidence := []string{fmt.Sprintf("%s: the tracer names cluster %s, which is not among Envoy's %d clusters", s.name, name, max(s.proxy.ClusterCount, len(s.proxy.Clusters)))}
 	_, port, _, host, ok := envoy.SplitCluster(name)
-	if !ok || s.source == "envoyfilter" && len(x.seenPorts[host]) == 0 && len(x.f.Objects.FindHost(host)) == 0 {
+	known := len(x.seenPorts[host]) > 0 || len(x.f.Objects.FindHost(host)) > 0
+	if !ok || !known && (s.source == "envoyfilter" || x.similarCluster(host) != "" && s.provider == nil) {
 		return x.unknownCluster(s, host, port, evidence)
 	}
 	n, _ := strconv.Atoi(port)
@@ -270,8 +274,12 @@ func portName(protocol string) string {
 
 // protocol compares the cluster's shape with what the tracer speaks. A cluster only known by its host lines has none.
 func (x *exam) protocol(s *subject, c *envoy.Cluster) *draft {
-	if !s.proxy.Has.Clusters || flowOf(s.proxy.HostsOf(c.Name)).works() {
+	f := flowOf(s.proxy.HostsOf(c.Name))
+	if f.works() {
 		return nil
+	}
+	if !s.proxy.Has.Clusters {
+		return x.protocolByName(s, f)
 	}
 	shape := "http"
 	if c.HTTP2 {
@@ -285,6 +293,17 @@ func (x *exam) protocol(s *subject, c *envoy.Cluster) *draft {
 		n, host = c.Port, c.Address
 	}
 	return x.protocolDraft(s, host, n, shape, []string{fmt.Sprintf("%s: cluster %s %s", s.name, c.Name, map[string]string{"http": "has no HTTP/2 options", "auto": "follows the caller's protocol", "http2": "has HTTP/2 options"}[shape])})
+}
+
+// protocolByName judges by the port's name where the cluster's shape was not read and requests fail.
+func (x *exam) protocolByName(s *subject, f flow) *draft {
+	host, port := x.destination(s)
+	services := x.f.Objects.FindHost(host)
+	_, p := x.portRef(host, port)
+	if p == nil || !f.fails() || s.source == "bootstrap" {
+		return nil
+	}
+	return x.protocolDraft(s, host, port, p.Protocol(services[0].Entry), []string{s.flowEvidence(f)})
 }
 
 // protocolDraft judges protocol against port: shape is what Envoy speaks to it.
@@ -349,6 +368,11 @@ func (x *exam) mixed(s *subject, host string, port int, evidence []string, what 
 func (x *exam) clusterWritten(s *subject) bool {
 	host, port := x.destination(s)
 	services := x.f.Objects.FindHost(host)
+	if len(services) == 0 && s.source == "envoyfilter" && x.similarCluster(host) != "" {
+		_, p, _, _, _ := envoy.SplitCluster(s.tracer.Cluster)
+		x.red(s, "cluster", x.unknownCluster(s, host, p, []string{"no Service or ServiceEntry has the host " + host}))
+		return false
+	}
 	if len(services) == 0 {
 		s.unknown("cluster", "no Service of %s was read", firstOf(host, s.tracer.Cluster))
 		return true

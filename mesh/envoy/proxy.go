@@ -30,6 +30,7 @@ type Proxy struct {
 	HTTPPorts    []int              `json:"httpInboundPorts,omitempty"` // inbound ports with a connection manager
 	Clusters     []Cluster          `json:"clusters,omitempty"`
 	ClusterCount int                `json:"clusterCount,omitempty"`
+	AutoTLS      bool               `json:"autoTls,omitempty"` // some outbound cluster chooses TLS by the endpoint
 	Hosts        []Host             `json:"hosts,omitempty"`
 	Rejections   []Rejection        `json:"rejections,omitempty"`
 	Stats        map[string]int64   `json:"stats,omitempty"`
@@ -175,11 +176,13 @@ func (p *Proxy) SumStats(prefix, suffix string) (sum int64, found bool) {
 // collectors. A proxy of a large mesh has thousands of clusters; five of them matter.
 func (p *Proxy) Keep(wanted func(host string) bool) {
 	tracers := make(map[string]bool)
+	var short []string // a host that was written too short
 	add := func(t *Tracer) {
 		if t != nil && t.Cluster != "" {
 			tracers[t.Cluster] = true
 			if _, _, _, host, ok := SplitCluster(t.Cluster); ok {
 				tracers[host] = true
+				short = append(short, host+".")
 			}
 		}
 	}
@@ -193,11 +196,12 @@ func (p *Proxy) Keep(wanted func(host string) bool) {
 	}
 	keep := func(cluster string) bool {
 		direction, _, _, host, ok := SplitCluster(cluster)
-		return tracers[cluster] || cluster == "zipkin" || ok && (direction == "inbound" || tracers[host] || wanted(host) || busy[cluster])
+		return tracers[cluster] || cluster == "zipkin" || ok && (direction == "inbound" || tracers[host] || wanted(host) || busy[cluster] || hasPrefix(host, short))
 	}
 	p.ClusterCount = max(p.ClusterCount, len(p.Clusters))
 	clusters := p.Clusters[:0]
 	for _, c := range p.Clusters {
+		p.AutoTLS = p.AutoTLS || c.TLS == "matching"
 		if keep(c.Name) {
 			clusters = append(clusters, c)
 		}
@@ -227,4 +231,13 @@ func (p *Proxy) Keep(wanted func(host string) bool) {
 			delete(p.Stats, name)
 		}
 	}
+}
+
+func hasPrefix(s string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
 }
