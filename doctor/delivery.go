@@ -411,7 +411,8 @@ func (x *exam) receiver(s *subject) bool {
 	case f.success == 0 && f.failed > 0:
 		x.red(s, "receiver", &draft{code: "T0312", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: fmt.Sprintf("%s:%d fails on every request", host, port), evidence: evidence, fix: Fix{Text: "Look at the collector's log: it refuses what it gets or dies on it.", Command: fmt.Sprintf("kubectl logs -n %s svc/%s", namespaceOf(host), strings.Split(host, ".")[0])}})
 		return false
-	case protocol != "otlp-grpc" && x.f.Received != nil && x.f.Received.of(s) == 0 && x.oddPath(s):
+	case protocol != "otlp-grpc" && x.f.Received != nil && x.f.Received.of(s) == 0 && f.success > 0 && !x.pathProven(s):
+		evidence = append(evidence, "Envoy counts any answer as a success, a 404 too, and nothing of "+s.name+" arrived")
 		x.red(s, "receiver", x.pathDraft(s, evidence))
 		return false
 	}
@@ -423,10 +424,22 @@ func (x *exam) receiver(s *subject) bool {
 // goodPaths are those that collectors serve.
 var goodPaths = map[string][]string{"zipkin": {"/api/v2/spans", "/api/v1/spans"}, "otlp-http": {"/v1/traces"}}
 
-func (x *exam) oddPath(s *subject) bool {
-	good := goodPaths[s.tracer.Protocol()]
-	path, _, _ := strings.Cut(s.tracer.Path, "?")
-	return good != nil && !slices.Contains(good, strings.TrimSuffix(path, "/")) || len(x.otherCode404()) > 0
+// pathProven: spans of somebody else arrive over the same cluster and path.
+func (x *exam) pathProven(s *subject) bool {
+	return slices.ContainsFunc(x.subjects, func(o *subject) bool {
+		t := o.tracer
+		if t == nil {
+			for _, m := range o.seen.needed() {
+				if m.Tracer != nil {
+					t = m.Tracer
+				}
+			}
+			if t == nil && o.proxy != nil {
+				t = o.proxy.Bootstrap
+			}
+		}
+		return o != s && t != nil && t.Cluster == s.tracer.Cluster && t.Path == s.tracer.Path && x.f.Received.of(o) > 0
+	})
 }
 
 // otherCode404: the collector answered 404 to somebody.
@@ -537,7 +550,7 @@ func (x *exam) stored(s *subject) bool {
 	switch {
 	case n > 0:
 		s.green("stored", "%d spans", n)
-	case s.sent:
+	case s.sent && s.broken == nil:
 		x.red(s, "stored", &draft{code: "T0410", object: istio.Ref{Kind: "Collector"}, detail: fmt.Sprintf("the proxy's requests are answered well, and no span of %s is there", s.name), evidence: []string{s.flowEvidence(s.flow())}, fix: Fix{Text: "Look whether the collector drops, samples or forwards elsewhere; whether this is the collector that was asked."}})
 	default:
 		s.unknown("stored", "no span of it")

@@ -80,6 +80,9 @@ func (d *draft) finding() Finding {
 	if f.Fix.Text == "" {
 		f.Fix.Text = e.Fix
 	}
+	if d.code == "T0117" && len(d.subjects) > 0 {
+		f.Fix.Command = restartCommand(d.subjects)
+	}
 	if f.Workloads == nil {
 		f.Workloads = []string{}
 	}
@@ -90,6 +93,18 @@ func (d *draft) finding() Finding {
 		f.DependsOn = []string{}
 	}
 	return f
+}
+
+// restartCommand restarts the workloads' namespaces, one after the other.
+func restartCommand(subjects []string) string {
+	var out []string
+	for _, s := range subjects {
+		ns, _, _ := strings.Cut(s, "/")
+		if c := "kubectl rollout restart deployment -n " + ns; !slices.Contains(out, c) {
+			out = append(out, c)
+		}
+	}
+	return strings.Join(out, " && ")
 }
 
 // believeArrivals: spans that are there win over what the chain says: a broken link through which all spans came is odd,

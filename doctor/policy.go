@@ -160,7 +160,7 @@ func (x *exam) policy(s *subject) bool {
 	}
 	if d := x.stale(s); d != nil {
 		x.red(s, "policy", d)
-		return true
+		return d.soft
 	}
 	s.green("policy", "%s, %s %%", x.tracerText(s), number(s.sampling))
 	return true
@@ -514,7 +514,9 @@ func (x *exam) rate(s *subject) *draft {
 	case x.annotationRate(s):
 		return nil
 	case x.staleRate(s):
-		return x.restart(s, fmt.Sprintf("the mesh configuration says %s %%, the running proxy samples %s %%", number(*x.mesh.Config.Tracing.Sampling), number(s.sampling)))
+		r := x.restart(s, fmt.Sprintf("the mesh configuration says %s %%, the running proxy samples %s %%", number(*x.mesh.Config.Tracing.Sampling), number(s.sampling)))
+		r.soft = true
+		return r
 	case !seen && x.oftenSampled(s):
 		return nil
 	case written && s.sampling == istio.DefaultSampling && (d.SampledBy == "default" || d.SampledBy == "istiod" && d.Sampling != 1):
@@ -587,7 +589,11 @@ func (x *exam) stale(s *subject) *draft {
 		return nil
 	}
 	d := x.restart(s, fmt.Sprintf("the mesh configuration names %s, the running proxy sends to %s", now, then))
-	d.soft = true
+	if f := s.flow(); f.works() {
+		d.soft, d.severity = true, Warning // spans arrive at the old address
+	} else {
+		d.soft = !f.fails()
+	}
 	return d
 }
 
