@@ -272,12 +272,33 @@ func (x *exam) hostMissing(host string) bool {
 
 // ignoredValues: values of the chart are written where they have no effect.
 func (x *exam) ignoredValues() *draft {
+	var d *draft
 	for _, n := range x.f.Objects.Notes {
-		if n.Reason == "values" && (strings.Contains(n.Path, "global.meshConfig") || strings.Contains(n.Path, "global.tracer")) {
-			return &draft{code: "T0120", object: n.Ref, detail: n.Message, evidence: []string{place(n.Ref) + ": " + n.Message}, fix: Fix{Text: strings.ToUpper(n.Hint[:1]) + n.Hint[1:] + "."}}
+		if !ignoredTracing(n) {
+			continue
+		}
+		if d == nil || strings.Contains(n.Path, "global.meshConfig") && !strings.Contains(d.object.Path, "global.meshConfig") {
+			d = &draft{code: "T0120", object: n.Ref, detail: n.Message, fix: Fix{Text: strings.ToUpper(n.Hint[:1]) + n.Hint[1:] + "."}}
 		}
 	}
-	return nil
+	if d == nil {
+		return nil
+	}
+	for _, n := range x.f.Objects.Notes {
+		if ignoredTracing(n) {
+			d.evidence = append(d.evidence, place(n.Ref)+": "+n.Message)
+		}
+	}
+	if strings.Contains(d.object.Path, "global.meshConfig") {
+		d.fix.Diff = diff(d.object, "global:\n  meshConfig: …", "meshConfig: …")
+		d.fix.Command = "helm upgrade istiod istio/istiod -n " + x.root() + " -f " + firstOf(d.object.File, "values.yaml")
+	}
+	return d
+}
+
+// ignoredTracing: a note about values that should have set tracing.
+func ignoredTracing(n istio.Note) bool {
+	return n.Reason == "values" && (strings.Contains(n.Path, "global.meshConfig") || strings.Contains(n.Path, "global.tracer"))
 }
 
 // writtenNotInForce: a provider is written in values or an operator's file, and istiod does not have it.

@@ -190,7 +190,7 @@ func (x *exam) findSubjects() {
 	for i := range x.f.Objects.Workloads {
 		w := &x.f.Objects.Workloads[i]
 		s := &subject{namespace: w.Namespace, workload: w.Name, labels: w.Labels, gateway: isGateway(w), written: w, name: w.Namespace + "/" + w.Name}
-		if w.Kind == "istiod" || w.Labels["app"] == "istiod" || w.ControlsTrc != nil || byName[s.name] || w.Pod && x.ofWritten(w) || x.proxied(w) || x.isCollector(s) || slices.Contains(systemNamespaces, w.Namespace) {
+		if w.Kind == "istiod" || w.Kind == "SpringConfig" || w.Labels["app"] == "istiod" || w.ControlsTrc != nil || byName[s.name] || w.Pod && x.ofWritten(w) || x.proxied(w) || x.isCollector(s) || slices.Contains(systemNamespaces, w.Namespace) {
 			continue
 		}
 		if w.Namespace == x.root() && !s.gateway {

@@ -54,9 +54,11 @@ func removeField(at istio.Ref, field string) Fix {
 // editCommand opens the object in the cluster; a file is edited where it lies.
 func editCommand(r istio.Ref) string {
 	switch r.Kind {
-	case "":
-		return ""
-	case "MeshConfig", "HelmValues", "Bootstrap", "ConfigMap":
+	case "", "SpringConfig", "KialiConfig", "GrafanaDatasources", "File", "Application", "Collector", "Proxy":
+		return "" // no object of a cluster
+	case "HelmValues":
+		return "helm upgrade istiod istio/istiod -n istio-system -f " + firstOf(r.File, "values.yaml")
+	case "MeshConfig", "Bootstrap", "ConfigMap":
 		if r.Kind == "ConfigMap" {
 			return "kubectl edit configmap -n " + r.Namespace + " " + r.Name
 		}

@@ -62,9 +62,14 @@ func (x *exam) notes() {
 		case "twice":
 			d.code, d.fix = "T0124", Fix{Text: "Remove one of the two."}
 		case "syntax":
-			d.code, d.fix = "T0125", Fix{Text: strings.TrimSpace("Give the rendered file: helm template, kustomize build. " + n.Hint)}
+			d.code, d.fix = "T0125", Fix{Text: "Correct the document: what cannot be parsed is not applied, and its objects are unknown here."}
+			if strings.Contains(n.Hint, "Helm") {
+				d.fix.Text = "Give the rendered file: helm template."
+			} else {
+				d.severity = Warning
+			}
 		case "values":
-			if slices.ContainsFunc(x.drafts, func(o *draft) bool { return o.code == "T0120" && o.object == n.Ref }) {
+			if slices.ContainsFunc(x.drafts, func(o *draft) bool { return o.code == "T0120" && (o.object == n.Ref || ignoredTracing(n)) }) {
 				continue
 			}
 			d.code, d.severity, d.fix = "T0120", Warning, Fix{Text: strings.ToUpper(n.Hint[:1]) + n.Hint[1:] + "."}

@@ -148,6 +148,8 @@ func (x *exam) state() (State, string) {
 	switch {
 	case lost > 0 && lost == len(x.subjects):
 		return Broken, "the chain of every workload is broken; what the collector got was not read"
+	case errors && lost == 0:
+		return Partial, "part of the spans is lost, as far as can be seen without what the collector got"
 	case errors:
 		return Partial, fmt.Sprintf("the chain of %d of %d workloads is broken; what the collector got was not read", lost, len(x.subjects))
 	}

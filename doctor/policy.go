@@ -247,6 +247,9 @@ func (x *exam) policyWritten(s *subject) bool {
 	case best.Decision == istio.Legacy:
 		s.source, s.sampling = "bootstrap", best.Sampling
 		s.tracer = &envoy.Tracer{Name: "envoy.tracers." + p.Legacy.Backend, Cluster: p.Legacy.Backend, Path: "/api/v2/spans"}
+		if b := x.override(s); b != nil && b.Endpoint != "" {
+			s.tracer.Path = b.Endpoint
+		}
 	default:
 		s.source, s.sampling, s.provider = "provider", best.Sampling, best.Provider
 		s.tracer = writtenTracer(best.Provider)
@@ -269,6 +272,21 @@ func (x *exam) policyWritten(s *subject) bool {
 	}
 	s.green("policy", "as written: %s, %s %%", x.tracerText(s), number(s.sampling))
 	return true
+}
+
+// override is the bootstrap override that a workload's annotation names.
+func (x *exam) override(s *subject) *istio.Bootstrap {
+	if s.written == nil {
+		return nil
+	}
+	name := s.written.Annotations["sidecar.istio.io/bootstrapOverride"]
+	for i := range x.f.Objects.Bootstraps {
+		b := &x.f.Objects.Bootstraps[i]
+		if name != "" && b.Name == name && (b.Namespace == s.namespace || b.Namespace == "") {
+			return b
+		}
+	}
+	return nil
 }
 
 func writtenTracer(p *istio.Provider) *envoy.Tracer {
@@ -523,7 +541,7 @@ func (x *exam) rate(s *subject) *draft {
 		if c := x.conflict(s); c != nil {
 			return c
 		}
-		at := firstRef(s.policy.Used, x.mesh)
+		at := x.ruleRef(s)
 		return &draft{code: "T0111", object: at, soft: true, detail: "one request in 100 is traced: ten test requests most likely make no trace", evidence: evidence,
 			fix: Fix{Text: "Set randomSamplingPercentage: 100 in the Telemetry while testing.", Command: patchSampling(at)}}
 	}
@@ -541,6 +559,21 @@ func (x *exam) oftenSampled(s *subject) bool {
 	sampled, _ := s.proxy.SumStats("http.", ".tracing.random_sampling")
 	not, _ := s.proxy.SumStats("http.", ".tracing.not_traceable")
 	return sampled+not >= 10 && sampled*5 > sampled+not
+}
+
+// ruleRef is the tracing rule that a rate belongs into: of the Telemetry that names the provider, else the mesh's.
+func (x *exam) ruleRef(s *subject) istio.Ref {
+	for _, d := range []istio.Direction{s.policy.Client, s.policy.Server} {
+		if d.ProviderRef.Kind == "Telemetry" {
+			at := d.ProviderRef
+			at.Path, _, _ = strings.Cut(at.Path, ".providers")
+			return at
+		}
+	}
+	if x.mesh != nil && len(s.policy.Used) == 0 {
+		return x.mesh.Ref.At(prefixed(x.mesh.Path, "defaultConfig.tracing"), tracingLine(x.mesh))
+	}
+	return firstRef(s.policy.Used, x.mesh)
 }
 
 func samplerText(d istio.Direction) string {

@@ -45,7 +45,11 @@ func (x *exam) stores() {
 			continue
 		}
 		host := istio.FullHost(w.SDK.Host, w.Namespace)
-		add("the SDK of "+w.Namespace+"/"+w.Name, w.Ref.At("spec.template.spec.containers.env", w.SDK.Line), x.fullHost(host))
+		path := "spec.template.spec.containers.env"
+		if w.Kind == "SpringConfig" {
+			path = "otel.exporter.otlp.endpoint"
+		}
+		add("the SDK of "+strings.TrimPrefix(w.Namespace+"/"+w.Name, "/"), w.Ref.At(path, w.SDK.Line), x.fullHost(host))
 	}
 	for i := 1; i < len(senders); i++ {
 		a, b := senders[0], senders[i]

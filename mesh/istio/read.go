@@ -133,6 +133,8 @@ func (r *Reader) kindless(v *yamldoc.Value) {
 	case has("meshConfig", "global", "pilot"):
 		ref.Kind, ref.Name = "HelmValues", base
 		r.helmValues(v, ref)
+	case v.Get("otel", "exporter") != nil || v.Get("management", "otlp", "tracing") != nil:
+		r.spring(v, base)
 	case has("external_services"):
 		ref.Kind, ref.Name = "KialiConfig", base
 		r.kiali(v, ref)

@@ -242,3 +242,25 @@ func (s *SDK) endpoint(value string) bool {
 	s.Port, _ = strconv.Atoi(u.Port())
 	return true
 }
+
+// spring reads the application.yml of a Spring Boot application: where its SDK sends spans.
+func (r *Reader) spring(v *yamldoc.Value, name string) {
+	s := SDK{}
+	for _, e := range []*yamldoc.Value{v.Get("otel", "exporter", "otlp", "traces", "endpoint"), v.Get("otel", "exporter", "otlp", "endpoint"), v.Get("management", "otlp", "tracing", "endpoint")} {
+		if e != nil && s.endpoint(e.Str()) {
+			s.Line = e.Line
+			break
+		}
+	}
+	s.Protocol = known(v.Get("otel", "exporter", "otlp", "protocol").Str(), knownProtocols)
+	for _, p := range v.Get("otel", "propagators").Strings() {
+		for _, word := range strings.Split(p, ",") {
+			if k := known(strings.TrimSpace(word), knownPropagators); k != "" {
+				s.Propagators = append(s.Propagators, k)
+			}
+		}
+	}
+	if s.Host != "" || len(s.Propagators) > 0 {
+		r.Workloads = append(r.Workloads, Workload{Ref: Ref{Kind: "SpringConfig", Name: name, File: r.file, Line: v.Line}, SDK: &s})
+	}
+}
