@@ -257,9 +257,17 @@ func (x *exam) portMissing(s *subject, host string, port int, services []*istio.
 	if len(has) > 0 {
 		evidence = append(evidence, fmt.Sprintf("%s has the ports %s", host, strings.Join(has, ", ")))
 	}
-	return &draft{code: "T0301", object: at, detail: fmt.Sprintf("%s has no port %d", host, port), evidence: evidence,
-		fix: Fix{Text: fmt.Sprintf("Add port %d named %s to the Service, or use a port it has.", port, name), Command: fmt.Sprintf(`kubectl patch service -n %s %s --type json -p '[{"op":"add","path":"/spec/ports/-","value":{"name":"%s","port":%d,"targetPort":%d}}]'`, at.Namespace, at.Name, name, port, port),
-			Diff: diff(at, "", fmt.Sprintf("- name: %s\n  port: %d\n  targetPort: %d", name, port, port))}}
+	if s.provider != nil && x.mesh != nil {
+		evidence = append(evidence, fmt.Sprintf("%s: provider %s sends to port %d", place(x.providerRef(s.provider, "port")), s.provider.Name, port))
+	}
+	fix := Fix{Text: fmt.Sprintf("Add port %d named %s to the Service, or use a port it has.", port, name), Command: fmt.Sprintf(`kubectl patch service -n %s %s --type json -p '[{"op":"add","path":"/spec/ports/-","value":{"name":"%s","port":%d,"targetPort":%d}}]'`, at.Namespace, at.Name, name, port, port),
+		Diff: diff(at, "", fmt.Sprintf("- name: %s\n  port: %d\n  targetPort: %d", name, port, port))}
+	if at.Kind == "ServiceEntry" {
+		protocol := map[string]string{"otlp-grpc": "GRPC"}[s.tracer.Protocol()]
+		fix.Command = fmt.Sprintf(`kubectl patch serviceentry -n %s %s --type json -p '[{"op":"add","path":"/spec/ports/-","value":{"name":"%s","number":%d,"protocol":"%s"}}]'`, at.Namespace, at.Name, name, port, firstOf(protocol, "HTTP"))
+		fix.Diff = diff(at, "", fmt.Sprintf("- name: %s\n  number: %d\n  protocol: %s", name, port, firstOf(protocol, "HTTP")))
+	}
+	return &draft{code: "T0301", object: at, detail: fmt.Sprintf("%s has no port %d", host, port), evidence: evidence, fix: fix}
 }
 
 func portName(protocol string) string {
