@@ -53,6 +53,10 @@ type Options struct {
 	Ready func(Endpoints)  // called once all listeners accept; may be nil
 }
 
+// gcPercent makes the collector run more often than by default. Memtables are a few large slices without pointers, which cost
+// nothing to mark: twice as many collections take less than a hundredth of the processor and half of the garbage.
+const gcPercent = 40
+
 // Serve runs until ctx ends, then finishes requests, syncs the log and returns nil. It returns an error if anything could not
 // start or broke.
 func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
@@ -66,6 +70,9 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 	memory := memoryPlan(c)
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memory)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 
 	engine, err := openEngine(ctx, c, log, memory, now)

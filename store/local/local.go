@@ -58,7 +58,7 @@ const (
 
 	segmentRows  = 500_000
 	segmentAge   = 5 * time.Minute
-	maxMemtable  = 96 << 20
+	maxMemtable  = 64 << 20
 	minMemtable  = 4 << 20
 	keepShare    = 4       // of MaxMemory, that kept traces may take
 	maxFileSize  = 1 << 30 // of a log file: there is one a memtable
