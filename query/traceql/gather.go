@@ -1,0 +1,83 @@
+package traceql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
+)
+
+// errBudget ends a query whose rows do not fit; the text is the reason of the partial answer.
+type errBudget struct{ reason string }
+
+func (e errBudget) Error() string { return e.reason }
+
+// cost counts what a query took and stops it at its bounds.
+type cost struct {
+	options Options
+	spans   int64
+	traces  int64
+	held    int64 // bytes of results
+	read    store.Read
+}
+
+func (c *cost) add(r store.Read) {
+	c.read.Blocks += r.Blocks
+	c.read.Of = max(c.read.Of, r.Of)
+	c.read.Bytes += r.Bytes
+}
+
+// check reports the bound that was reached.
+func (c *cost) check(bytes int64) error {
+	switch {
+	case c.held+bytes > c.options.MaxBytes:
+		return errBudget{fmt.Sprintf("stopped at the memory budget of %d MiB after %d spans of %d traces", c.options.MaxBytes>>20, c.spans, c.traces)}
+	case c.spans > c.options.MaxSpans:
+		return errBudget{fmt.Sprintf("stopped after %d spans of %d traces", c.spans, c.traces)}
+	}
+	return nil
+}
+
+// partial turns an error into the reason of a partial answer where it is one: a bound of ours. Whether the caller gave up is
+// asked of its context afterwards.
+func (c *cost) partial(err error) (string, bool) {
+	var budget errBudget
+	switch {
+	case errors.As(err, &budget):
+		return budget.reason, true
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("stopped after %s, %d spans and %d traces", c.options.MaxTime.Round(time.Millisecond), c.spans, c.traces), true
+	}
+	return "", false
+}
+
+// gather reads traces into a frame. Cost: one copy of what need names of their rows.
+func (e *Engine) gather(ctx context.Context, s store.Scope, ids []span.TraceID, hint store.TimeRange, c *compiler, need store.Need, spent *cost) (*frame, error) {
+	b := &span.Batch{Tenant: s.Tenant}
+	copier := span.NewCopier(b)
+	for from, err := range e.reader.Traces(ctx, s, ids, hint, need) {
+		if err != nil {
+			return nil, fmt.Errorf("read traces: %w", err)
+		}
+		copier.Begin(from)
+		for row := range from.Len() {
+			copier.Row(row)
+			if row&1023 == 1023 {
+				if err := spent.check(int64(b.Size())); err != nil {
+					return nil, err
+				}
+			}
+		}
+		spent.spans += int64(from.Len())
+		if err := spent.check(int64(b.Size())); err != nil {
+			return nil, err
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return newFrame(b, c.tree), nil
+}
