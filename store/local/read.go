@@ -28,7 +28,7 @@ func (e *Engine) Trace(ctx context.Context, s store.Scope, id span.TraceID, _ st
 			return
 		}
 		defer snap.release()
-		traces, err := snap.gather(ctx, []span.TraceID{id}, true, store.Everything())
+		traces, err := snap.gatherOnce(ctx, []span.TraceID{id}, true, store.Everything())
 		if err != nil {
 			yield(nil, err)
 			return
@@ -46,7 +46,7 @@ func (e *Engine) Traces(ctx context.Context, s store.Scope, ids []span.TraceID, 
 			return
 		}
 		defer snap.release()
-		traces, err := snap.gather(ctx, slices.Compact(sortedIDs(ids)), false, need.And(must.Need()))
+		traces, err := snap.gatherOnce(ctx, slices.Compact(sortedIDs(ids)), false, need.And(must.Need()))
 		if err != nil {
 			yield(nil, err)
 			return
@@ -238,13 +238,15 @@ func (e *Engine) scan(ctx context.Context, snap *snapshot, q *question, fn func(
 		var ok, more bool
 		more = true
 		if ok, err = q.possible(u); ok && err == nil {
+			var open opener
 			var o *opened
-			if o, err = u.open(); err == nil {
+			if o, err = open.get(u); err == nil {
 				var rows []uint32
 				if rows, err = q.rows(o); err == nil {
 					more, err = fn(o, rows)
 				}
 			}
+			open.close()
 		}
 		if err != nil && u.seg != nil && !stopped && u.seg.damage(err) {
 			err = nil

@@ -57,6 +57,7 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 		return nil, err
 	}
 	defer snap.release()
+	defer sr.open.close()
 	sr.snap = snap
 	sr.need = summaryNeed.And(both.Need())
 	done, err := sr.run(ctx, newQuestion(ctx, both, match.Window{TimeRange: q.Range, Mode: q.Mode}))
@@ -94,6 +95,7 @@ type searcher struct {
 	page     *answer.Top
 	resolver *answer.Resolver
 	question *question
+	open     opener
 
 	index map[span.TraceID]int // of cands
 	cands []answer.Rank        // of one unit: newest matching start in it, trace
@@ -189,7 +191,7 @@ func (sr *searcher) unit(ctx context.Context, u *unit, done *store.Done) error {
 func (sr *searcher) candidates(u *unit) error {
 	clear(sr.index)
 	sr.cands = sr.cands[:0]
-	o, err := u.open()
+	o, err := sr.open.get(u)
 	if err != nil {
 		return err
 	}
@@ -275,7 +277,7 @@ func (sr *searcher) resolve(ctx context.Context) error {
 		if len(sr.ids) == 0 {
 			continue
 		}
-		traces, err := sr.snap.gather(ctx, sr.ids, false, sr.need)
+		traces, err := sr.snap.gather(ctx, &sr.open, sr.ids, false, sr.need)
 		if err != nil {
 			return err
 		}

@@ -95,27 +95,10 @@ func (u *unit) bytes() int64 {
 	return int64(u.seg.r.Blocks()[u.block].Rows) * u.seg.entry.Bytes / max(u.seg.entry.Rows, 1)
 }
 
-// opened is a unit whose columns can be read. Not safe for concurrent use.
+// opened is a unit whose columns can be read, until its opener lets go of it. Not safe for concurrent use.
 type opened struct {
 	*unit
 	rows *segment.Rows // of a segment
-}
-
-// open checks a block and reads its directory.
-func (u *unit) open() (*opened, error) {
-	if u.mem != nil {
-		return &opened{unit: u}, nil
-	}
-	o := &opened{unit: u}
-	err := segment.Guard(func() error {
-		side, err := u.seg.tables()
-		if err != nil {
-			return err
-		}
-		o.rows, err = u.seg.r.Read(u.block, side)
-		return err
-	})
-	return o, err
 }
 
 // batch makes a batch of some rows (nil: all), relative to the unit, which is the caller's own.
@@ -149,10 +132,17 @@ type gathered struct {
 	rows []answer.Row
 }
 
+// gatherOnce is gather with an opener of its own.
+func (s *snapshot) gatherOnce(ctx context.Context, ids []span.TraceID, twins bool, need store.Need) ([]gathered, error) {
+	var open opener
+	defer open.close()
+	return s.gather(ctx, &open, ids, twins, need)
+}
+
 // gather finds the rows of traces in every part, each with what need says of it. Batches are shared by traces that lie in one block.
 // With twins it answers all traces with the lower halves of ids. Cost: a filter of each segment for each id, then the blocks.
-func (s *snapshot) gather(ctx context.Context, ids []span.TraceID, twins bool, need store.Need) ([]gathered, error) {
-	g := gatherer{twins: twins, need: need, index: make(map[span.TraceID]int, len(ids)), lows: make(map[uint64]bool, len(ids))}
+func (s *snapshot) gather(ctx context.Context, open *opener, ids []span.TraceID, twins bool, need store.Need) ([]gathered, error) {
+	g := gatherer{open: open, twins: twins, need: need, index: make(map[span.TraceID]int, len(ids)), lows: make(map[uint64]bool, len(ids))}
 	for _, id := range ids {
 		if !twins {
 			g.index[id] = len(g.list)
@@ -177,6 +167,7 @@ func (s *snapshot) gather(ctx context.Context, ids []span.TraceID, twins bool, n
 
 // gatherer is one gathering on its way.
 type gatherer struct {
+	open  *opener
 	twins bool
 	need  store.Need
 	index map[span.TraceID]int // in list
@@ -266,7 +257,7 @@ func (g *gatherer) find(f *segmentFile, parts []int) ([]int, error) {
 
 func (g *gatherer) block(f *segmentFile, block int, wants []wantedPart) error {
 	u := f.unit(block)
-	o, err := u.open()
+	o, err := g.open.get(&u)
 	if err != nil {
 		return err
 	}

@@ -185,33 +185,36 @@ type decoded struct {
 	mayLack bool
 }
 
-// uncode reads a column of rows codes of at most n values. at and ctx are as in coder.codes. The result owns its memory.
-func uncode(u *unpacker, rows, n int, ctx *contexts, at []uint32, scratch *[]byte) decoded {
+// uncode reads a column of rows codes of at most n values. at and ctx are as in coder.codes. The result is m's memory.
+func uncode(u *unpacker, rows, n int, ctx *contexts, at []uint32, m *memory) decoded {
 	switch u.byte() {
 	case codesConst:
-		return decoded{codes: make([]uint32, rows)}
+		if ctx != nil {
+			return decoded{fine: m.zeros(ctx.n)}
+		}
+		return decoded{codes: m.zeros(rows)}
 	case codesDerived:
-		return underive(u, rows, n, ctx, at, scratch)
+		return underive(u, rows, n, ctx, at, m)
 	case codesPlain:
-		out := make([]uint32, rows)
-		u.codes(out, uint64(n), scratch)
+		out := m.uint32s(rows)
+		u.codes(out, uint64(n), &m.scratch)
 		return decoded{codes: out}
 	case codesBack:
-		return unback(u, rows, n, scratch)
+		return unback(u, rows, n, m)
 	}
 	u.fail("unknown form of codes")
-	return decoded{codes: make([]uint32, rows)}
+	return decoded{codes: m.zeros(rows)}
 }
 
-func underive(u *unpacker, rows, n int, ctx *contexts, at []uint32, scratch *[]byte) decoded {
+func underive(u *unpacker, rows, n int, ctx *contexts, at []uint32, m *memory) decoded {
 	part := int(u.byte())
 	if ctx == nil || part >= len(ctx.parts) {
 		u.fail("codes derived from nothing")
-		return decoded{codes: make([]uint32, rows)}
+		return decoded{codes: m.zeros(rows)}
 	}
-	table := make([]uint32, ctx.sizes[part])
-	u.codes(table, uint64(n)+1, scratch)
-	fine := make([]uint32, ctx.n)
+	table := m.uint32s(ctx.sizes[part])
+	u.codes(table, uint64(n)+1, &m.scratch)
+	fine := m.uint32s(ctx.n)
 	for i := range fine {
 		fine[i] = table[ctx.parts[part][i]] - 1 // 0 is noCode
 	}
@@ -220,7 +223,7 @@ func underive(u *unpacker, rows, n int, ctx *contexts, at []uint32, scratch *[]b
 	if exceptions == 0 {
 		return decoded{fine: fine}
 	}
-	codes := make([]uint32, rows)
+	codes := m.uint32s(rows)
 	for i := range codes {
 		row := uint32(i)
 		if at != nil {
@@ -241,22 +244,23 @@ func underive(u *unpacker, rows, n int, ctx *contexts, at []uint32, scratch *[]b
 	return decoded{codes: codes, mayLack: true}
 }
 
-func unback(u *unpacker, rows, n int, scratch *[]byte) decoded {
-	out := make([]uint32, rows)
-	syms := u.bytes(*scratch)
+func unback(u *unpacker, rows, n int, m *memory) decoded {
+	out := m.uint32s(rows)
+	syms := u.bytes(m.scratch)
 	if len(syms) != rows {
 		u.fail("codes cut off")
+		clear(out)
 		return decoded{codes: out}
 	}
-	far := make([]uint32, u.count(uint64(rows)))
-	var other []byte // scratch holds syms
-	u.codes(far, uint64(n), &other)
+	far := m.uint32s(u.count(uint64(rows)))
+	u.codes(far, uint64(n), &m.other) // scratch may hold syms
 	next, f := uint32(0), 0
 	for i, s := range syms {
 		switch {
 		case s == 0:
 			if next >= uint32(n) {
 				u.fail("more new values than there are")
+				clear(out)
 				return decoded{codes: out}
 			}
 			out[i] = next
@@ -264,12 +268,14 @@ func unback(u *unpacker, rows, n int, scratch *[]byte) decoded {
 		case s == farBack:
 			if f >= len(far) {
 				u.fail("far codes cut off")
+				clear(out)
 				return decoded{codes: out}
 			}
 			out[i] = far[f]
 			f++
 		case int(s) > i:
 			u.fail("distance out of range")
+			clear(out)
 			return decoded{codes: out}
 		default:
 			out[i] = out[i-int(s)]

@@ -273,10 +273,10 @@ func (s *splitter) add(t []byte) (code uint32, from, to int) {
 func unhex(dst, p []byte) []byte { return hex.AppendEncode(dst, p) }
 
 // readTexts reads a dictionary of n texts. ctx and at are as in coder.texts.
-func readTexts(u *unpacker, n int, ctx *contexts, at []uint32, scratch *[]byte) Dict {
+func readTexts(u *unpacker, n int, ctx *contexts, at []uint32, m *memory) Dict {
 	switch u.byte() {
 	case textsRaw:
-		return readRawTexts(u, n, scratch)
+		return readRawTexts(u, n, m)
 	case textsUUID:
 		l := &lazyTexts{n: n, form: textsUUID, raw: u.fixed(16 * n)}
 		return l.dict(u)
@@ -285,7 +285,7 @@ func readTexts(u *unpacker, n int, ctx *contexts, at []uint32, scratch *[]byte) 
 		l := &lazyTexts{n: n, form: textsHex, size: size, raw: u.fixed(size * n)}
 		return l.dict(u)
 	case textsSplit:
-		return readSplit(u, n, ctx, at, scratch)
+		return readSplit(u, n, ctx, at, m)
 	}
 	u.fail("unknown form of texts")
 	return emptyTexts(n)
@@ -301,10 +301,10 @@ func (l *lazyTexts) dict(u *unpacker) Dict {
 
 func emptyTexts(n int) Dict { return Dict{ends: make([]uint32, n)} }
 
-func readRawTexts(u *unpacker, n int, scratch *[]byte) Dict {
-	lens := make([]uint64, n)
-	u.numbers(lens, scratch)
-	d := Dict{ends: make([]uint32, n), arena: u.bytes(nil)}
+func readRawTexts(u *unpacker, n int, m *memory) Dict {
+	lens := m.uint64s(n)
+	u.numbers(lens, &m.scratch)
+	d := Dict{ends: m.uint32s(n), arena: u.bytes(nil)}
 	at := uint64(0)
 	for i, l := range lens {
 		if at += l; at > uint64(len(d.arena)) || l > math.MaxUint32 {
@@ -316,17 +316,17 @@ func readRawTexts(u *unpacker, n int, scratch *[]byte) Dict {
 	return d
 }
 
-func readSplit(u *unpacker, n int, ctx *contexts, at []uint32, scratch *[]byte) Dict {
+func readSplit(u *unpacker, n int, ctx *contexts, at []uint32, m *memory) Dict {
 	rest := u.count(uint64(n))
-	ends := make([]uint64, rest)
-	u.numbers(ends, scratch)
-	texts := readRawTexts(u, rest, scratch)
+	ends := m.uint64s(rest)
+	u.numbers(ends, &m.scratch)
+	texts := readRawTexts(u, rest, m)
 	for i, e := range ends {
 		if _, l := texts.Run(uint32(i)); e > uint64(l)+1 {
 			u.fail("place of a number")
 		}
 	}
-	col := uncode(u, n, rest, ctx, at, scratch)
+	col := uncode(u, n, rest, ctx, at, m)
 	col.check(u, ctx, at, n)
 	if u.err != nil || rest == 0 && n > 0 {
 		u.fail("texts cut off")
@@ -334,7 +334,7 @@ func readSplit(u *unpacker, n int, ctx *contexts, at []uint32, scratch *[]byte) 
 	}
 	l := &lazyTexts{n: n, form: textsSplit, rest: texts, cut: ends, codes: col.codes}
 	if l.codes == nil {
-		l.codes = make([]uint32, n)
+		l.codes = m.uint32s(n)
 		for i := range l.codes {
 			row := uint32(i)
 			if at != nil {
@@ -352,7 +352,7 @@ func readSplit(u *unpacker, n int, ctx *contexts, at []uint32, scratch *[]byte) 
 		}
 	}
 	if numbers < n {
-		l.numAt = make([]uint32, n)
+		l.numAt = m.uint32s(n)
 		next := uint32(0)
 		for i, x := range l.codes {
 			l.numAt[i] = next
@@ -361,8 +361,8 @@ func readSplit(u *unpacker, n int, ctx *contexts, at []uint32, scratch *[]byte) 
 			}
 		}
 	}
-	l.nums = make([]uint64, numbers)
-	u.numbers(l.nums, scratch)
+	l.nums = m.uint64s(numbers)
+	u.numbers(l.nums, &m.scratch)
 	if size > maxUnpacked {
 		u.fail("texts too long")
 	}

@@ -230,8 +230,8 @@ func (r *Reader) Side() (*table.View, error) {
 		return nil, err
 	}
 	u := &unpacker{p: p}
-	var scratch []byte
-	texts := readRawTexts(u, u.count(uint64(len(p))*256), &scratch)
+	m := memory{slab: new(slab)} // the tables outlive every block
+	texts := readRawTexts(u, u.count(uint64(len(p))*256), &m)
 	v := &table.View{Texts: table.MakeTexts(texts.arena, append(make([]uint32, 1, len(texts.ends)+1), texts.ends...))}
 	body := &unpacker{p: u.bytes(nil), err: u.err}
 	readSide(body, v)

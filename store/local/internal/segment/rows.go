@@ -26,9 +26,10 @@ type Rows struct {
 	columns   map[uint32]*Column
 	parts     *parts
 	ids       ids
-	present   []bool // by shape, scratch
-	scratch   []byte
-	err       error
+	// withShapes is the rows of the shapes that a key says: many fields are in the same ones.
+	withShapes map[string][]uint32
+	mem        memory
+	err        error
 }
 
 // parts is the traces of a block.
@@ -70,7 +71,7 @@ func (r *Reader) Read(block int, side *table.View) (*Rows, error) {
 	if checksum(p) != meta.sum {
 		return nil, damaged("checksum of block %d is wrong", block)
 	}
-	b := &Rows{r: r, meta: meta, Side: side, fields: make(map[uint32][]byte), columns: make(map[uint32]*Column)}
+	b := &Rows{r: r, meta: meta, Side: side, fields: make(map[uint32][]byte), columns: make(map[uint32]*Column), mem: newMemory()}
 	u := &unpacker{p: p}
 	type head struct {
 		number uint64
@@ -104,6 +105,15 @@ func (r *Reader) Read(block int, side *table.View) (*Rows, error) {
 // Len is the number of rows.
 func (b *Rows) Len() int { return b.meta.Rows }
 
+// Release gives the memory of the columns back. Nothing that came from the Rows may be used after it: columns, codes, times, views
+// of all rows. Who keeps such things never calls it.
+func (b *Rows) Release() {
+	if b.mem.slab != nil {
+		b.mem.release()
+		b.mem.slab = nil
+	}
+}
+
 // Err is the first error of reading.
 func (b *Rows) Err() error { return b.err }
 
@@ -118,8 +128,8 @@ func (b *Rows) readContexts() {
 	u := &unpacker{p: b.low[chunkContext]}
 	n := u.count(uint64(b.Len()))
 	b.inContext = u.uvarint()
-	b.ctx = contexts{fine: make([]uint32, b.Len()), n: n}
-	u.codes(b.ctx.fine, uint64(n), &b.scratch)
+	b.ctx = contexts{fine: b.mem.uint32s(b.Len()), n: n}
+	u.codes(b.ctx.fine, uint64(n), &b.mem.scratch)
 	b.done(u, "contexts")
 	if b.err != nil {
 		return
@@ -195,8 +205,8 @@ func (b *Rows) small(u *unpacker, rows int, at []uint32, limit uint64) *small {
 	if len(s.values) == 0 {
 		u.fail("column without values")
 	}
-	s.decoded = uncode(u, rows, len(s.values), &b.ctx, at, &b.scratch)
-	u.numbers(s.values, &b.scratch)
+	s.decoded = uncode(u, rows, len(s.values), &b.ctx, at, &b.mem)
+	u.numbers(s.values, &b.mem.scratch)
 	for _, v := range s.values {
 		if v >= limit {
 			u.fail("value out of range")
@@ -264,6 +274,21 @@ func (c *Column) code(ctx *contexts, i int) uint32 {
 	return c.fine[ctx.fine[i]]
 }
 
+// CodeAt is the code of one row of the block, NoCode where it does not have the column.
+func (b *Rows) CodeAt(c *Column, row int) uint32 {
+	if c.byRow != nil {
+		return c.byRow[row]
+	}
+	if c.at == nil {
+		return c.code(&b.ctx, row)
+	}
+	i, ok := slices.BinarySearch(c.at, uint32(row))
+	if !ok {
+		return noCode
+	}
+	return c.code(&b.ctx, i)
+}
+
 // ByContext is the codes of a column that follow from the rows' contexts; ok only where every row has the column.
 func (c *Column) ByContext() (codes []uint32, ok bool) { return c.fine, c.codes == nil && c.at == nil }
 
@@ -279,7 +304,7 @@ func (b *Rows) Codes(c *Column) []uint32 {
 		c.byRow = c.codes
 		return c.byRow
 	}
-	c.byRow = make([]uint32, b.Len())
+	c.byRow = b.mem.uint32s(b.Len())
 	if c.at == nil {
 		for row, f := range b.ctx.fine {
 			c.byRow[row] = c.fine[f]
@@ -334,15 +359,15 @@ func (b *Rows) texts(u *unpacker, rows int, at []uint32) *Column {
 	c := &Column{Type: span.TypeString, at: at}
 	n := u.count(uint64(rows))
 	back := len(u.p) > 0 && u.p[0] == codesBack
-	c.decoded = uncode(u, rows, n, &b.ctx, at, &b.scratch)
+	c.decoded = uncode(u, rows, n, &b.ctx, at, &b.mem)
 	c.check(u, &b.ctx, at, rows)
 	if u.err != nil {
 		return c.empty(rows)
 	}
 	if !back {
-		c.Dict = readTexts(u, n, nil, nil, &b.scratch)
+		c.Dict = readTexts(u, n, nil, nil, &b.mem)
 	} else {
-		first := make([]uint32, 0, n)
+		first := b.mem.uint32s(n)[:0]
 		for i, code := range c.codes {
 			if int(code) == len(first) {
 				row := uint32(i)
@@ -356,7 +381,7 @@ func (b *Rows) texts(u *unpacker, rows int, at []uint32) *Column {
 			u.fail("texts that no row has")
 			return c.empty(rows)
 		}
-		c.Dict = readTexts(u, n, &b.ctx, first, &b.scratch)
+		c.Dict = readTexts(u, n, &b.ctx, first, &b.mem)
 	}
 	if u.err != nil {
 		return c.empty(rows)
@@ -407,7 +432,11 @@ func (b *Rows) rowsWith(field uint32) []uint32 {
 	if every {
 		return nil
 	}
-	rows := make([]uint32, 0, b.Len())
+	key := string(bools(byCode))
+	if rows, ok := b.withShapes[key]; ok {
+		return rows
+	}
+	rows := b.mem.uint32s(b.Len())[:0]
 	for row := range b.Len() {
 		code := uint32(0)
 		if shapes.codes != nil {
@@ -419,7 +448,21 @@ func (b *Rows) rowsWith(field uint32) []uint32 {
 			rows = append(rows, uint32(row))
 		}
 	}
+	if b.withShapes == nil {
+		b.withShapes = make(map[string][]uint32)
+	}
+	b.withShapes[key] = rows
 	return rows
+}
+
+func bools(list []bool) []byte {
+	p := make([]byte, len(list))
+	for i, b := range list {
+		if b {
+			p[i] = 1
+		}
+	}
+	return p
 }
 
 // field reads a column that fieldChunk wrote: of the rows in at, of which there are all if it is nil.
@@ -444,13 +487,13 @@ func (b *Rows) field(field uint32, body []byte, at []uint32, all int) *Column {
 		c.decoded, c.Dict.Nums = s.decoded, s.values
 	case t == span.TypeInt || t == span.TypeDouble:
 		n := u.count(uint64(rows))
-		c.decoded = uncode(u, rows, n, &b.ctx, at, &b.scratch)
+		c.decoded = uncode(u, rows, n, &b.ctx, at, &b.mem)
 		c.check(u, &b.ctx, at, rows)
 		c.Dict.Nums = make([]uint64, n)
 		if t == span.TypeInt {
-			u.signed(c.Dict.Nums, &b.scratch)
+			u.signed(c.Dict.Nums, &b.mem.scratch)
 		} else {
-			u.numbers(c.Dict.Nums, &b.scratch)
+			u.numbers(c.Dict.Nums, &b.mem.scratch)
 		}
 		if u.err != nil || n == 0 {
 			u.fail("column without values")
@@ -475,12 +518,12 @@ func (b *Rows) readParts() *parts {
 		return b.parts
 	}
 	n := b.meta.Parts
-	p := &parts{make([]uint64, n), make([]uint64, n), make([]uint64, n)}
+	p := &parts{b.mem.uint64s(n), b.mem.uint64s(n), b.mem.uint64s(n)}
 	u := &unpacker{p: b.low[chunkParts]}
 	start, ms := u.uint64(), u.uint64()
-	u.numbers(p.counts, &b.scratch)
-	u.signed(p.starts, &b.scratch)
-	u.signed(p.received, &b.scratch)
+	u.numbers(p.counts, &b.mem.scratch)
+	u.signed(p.starts, &b.mem.scratch)
+	u.signed(p.received, &b.mem.scratch)
 	sum := uint64(0)
 	for i := range n {
 		start += p.starts[i]
@@ -529,9 +572,9 @@ func (b *Rows) readDistances() []uint32 {
 		return x.distances
 	}
 	n := b.Len()
-	x.distances = make([]uint32, n)
+	x.distances = b.mem.uint32s(n)
 	u := &unpacker{p: b.low[chunkParents]}
-	u.codes(x.distances, 2*maxBlockRows+2, &b.scratch)
+	u.codes(x.distances, 2*maxBlockRows+2, &b.mem.scratch)
 	x.outside = u.fixed(8 * u.count(uint64(n)))
 	for i, d := range x.distances {
 		if d > 1 {
@@ -588,13 +631,13 @@ func (b *Rows) readTimes() {
 		return
 	}
 	n := b.Len()
-	x.start, x.end, x.time = make([]uint64, n), make([]uint64, n), make([]int64, n)
+	x.start, x.end, x.time = b.mem.uint64s(n), b.mem.uint64s(n), make([]int64, n)
 	u := &unpacker{p: b.low[chunkTimes]}
-	u.signed(x.start, &b.scratch)
-	gaps := make([]uint64, u.count(uint64(n)))
-	u.signed(gaps, &b.scratch)
-	durations := make([]uint64, n-len(gaps))
-	u.signed(durations, &b.scratch)
+	u.signed(x.start, &b.mem.scratch)
+	gaps := b.mem.uint64s(u.count(uint64(n)))
+	u.signed(gaps, &b.mem.scratch)
+	durations := b.mem.uint64s(n - len(gaps))
+	u.signed(durations, &b.mem.scratch)
 	p := b.readParts()
 	row := 0
 	for i, count := range p.counts {
@@ -623,7 +666,7 @@ func (b *Rows) readTimes() {
 		}
 	}
 	moved := make([]uint64, 2*u.count(uint64(n)))
-	u.numbers(moved, &b.scratch)
+	u.numbers(moved, &b.mem.scratch)
 	for i := 0; i+1 < len(moved); i += 2 {
 		if moved[i] >= uint64(n) {
 			u.fail("row of a replaced time")
@@ -658,9 +701,6 @@ const linkIDBytes = 24
 func (b *Rows) childRows(chunk int) (ends, rowOf []uint32) {
 	n := b.Len()
 	ends = make([]uint32, n)
-	if len(b.low[chunk]) == 0 {
-		return ends, nil
-	}
 	u := &unpacker{p: b.low[chunk]}
 	s := b.small(u, n, nil, 1<<32)
 	total := uint64(0)

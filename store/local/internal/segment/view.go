@@ -1,6 +1,8 @@
 package segment
 
 import (
+	"slices"
+
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/local/internal/table"
@@ -92,18 +94,21 @@ func (w *viewer) traces() {
 		}
 		v.TraceIDs[i] = id
 	}
-	of := make([]uint32, 0, b.Len())
-	for part, n := range b.Parts() {
-		for range n {
-			of = append(of, uint32(part))
+	v.Trace = make([]uint32, w.n)
+	if w.rows == nil {
+		at := 0
+		for part, n := range b.Parts() {
+			for range n {
+				v.Trace[at] = uint32(part)
+				at++
+			}
 		}
+		return
 	}
-	if len(of) != b.Len() { // after an error
-		of = make([]uint32, b.Len())
-	}
-	v.Trace = of
-	if w.rows != nil {
-		v.Trace = pick(of, w.rows)
+	starts := b.Starts()
+	for i, row := range w.rows {
+		part, _ := slices.BinarySearch(starts, row+1)
+		v.Trace[i] = uint32(part - 1)
 	}
 }
 
@@ -164,13 +169,13 @@ func fillSmall[T ~uint8 | ~uint16 | ~uint32](w *viewer, column int, dst []T) {
 
 // texts fills a column of IDs from a column that all rows have.
 func (w *viewer) texts(c *Column, dst []table.ID) {
-	codes := w.b.Codes(c)
 	if w.few {
 		for i := range dst {
-			dst[i] = w.text(c, codes[w.row(i)])
+			dst[i] = w.text(c, w.b.CodeAt(c, w.row(i)))
 		}
 		return
 	}
+	codes := w.b.Codes(c)
 	first := w.v.Texts.Join(c.Dict.All())
 	for i := range dst {
 		dst[i] = first + table.ID(codes[w.row(i)])
@@ -299,7 +304,9 @@ func (w *viewer) attributes() {
 	for f := range v.Fields {
 		if v.Fields[f].Owner == store.InSpan && b.HasField(uint32(f)) && w.wants(uint32(f)) {
 			s := &source{column: b.Field(uint32(f))}
-			s.codes = b.Codes(s.column)
+			if !w.few {
+				s.codes = b.Codes(s.column)
+			}
 			w.join(s)
 			sources[f] = s
 			some = true
@@ -320,7 +327,12 @@ func (w *viewer) attributes() {
 				b.fail("attribute without a column")
 				return
 			}
-			code := s.codes[row]
+			code := uint32(0)
+			if w.few {
+				code = b.CodeAt(s.column, row)
+			} else {
+				code = s.codes[row]
+			}
 			if code == noCode {
 				b.fail("attribute without a value")
 				return
@@ -432,13 +444,16 @@ func (c *children) of(row int) (from, to int) {
 
 func (w *viewer) events() {
 	b, v := w.b, w.v
+	if len(b.low[chunkEventCounts]) == 0 {
+		return
+	}
 	c, ok := w.readChildren(store.InEvent, chunkEventCounts, chunkEventShapes, chunkEventDropped)
 	if !ok {
 		return
 	}
 	times := make([]uint64, len(c.rowOf))
 	u := &unpacker{p: b.low[chunkEventTimes]}
-	u.signed(times, &b.scratch)
+	u.signed(times, &b.mem.scratch)
 	b.done(u, "times of events")
 	u = &unpacker{p: b.low[chunkEventNames]}
 	names := &source{column: b.texts(u, len(c.rowOf), c.rowOf)}
@@ -463,6 +478,9 @@ func (w *viewer) events() {
 
 func (w *viewer) links() {
 	b, v := w.b, w.v
+	if len(b.low[chunkLinkCounts]) == 0 {
+		return
+	}
 	c, ok := w.readChildren(store.InLink, chunkLinkCounts, chunkLinkShapes, chunkLinkDropped)
 	if !ok {
 		return
