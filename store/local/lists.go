@@ -10,6 +10,7 @@ import (
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/local/internal/segment"
+	"github.com/spanloom/spanloom/store/local/internal/table"
 	"github.com/spanloom/spanloom/store/match"
 )
 
@@ -103,6 +104,7 @@ func (e *Engine) counted(ctx context.Context, s store.Scope, expr store.Expr, r 
 		}
 		snap = &snapshot{segments: left, mems: snap.mems}
 	}
+	filler := table.NewFiller(need)
 	err = e.scan(ctx, snap, q, func(o *opened, rows []uint32) (bool, error) {
 		done.Read.Blocks++
 		done.Read.Bytes += o.bytes()
@@ -112,7 +114,7 @@ func (e *Engine) counted(ctx context.Context, s store.Scope, expr store.Expr, r 
 		if len(rows) == o.unit.rows() {
 			rows = nil
 		}
-		b, err := o.batch(need, rows)
+		b, err := o.fill(filler, need, rows)
 		if err != nil {
 			return false, err
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/answer"
+	"github.com/spanloom/spanloom/store/local/internal/table"
 	"github.com/spanloom/spanloom/store/match"
 )
 
@@ -190,6 +191,7 @@ func (e *Engine) Scan(ctx context.Context, s store.Scope, q *store.Scan) iter.Se
 		defer snap.release()
 		read := store.Read{Of: snap.blocks()}
 		stopped := false
+		filler := table.NewFiller(q.Need)
 		err = e.scan(ctx, snap, newQuestion(ctx, prog, match.Window{TimeRange: q.Range, Mode: q.Mode}), func(o *opened, rows []uint32) (bool, error) {
 			read.Blocks++
 			read.Bytes += o.bytes()
@@ -199,7 +201,7 @@ func (e *Engine) Scan(ctx context.Context, s store.Scope, q *store.Scan) iter.Se
 			if len(rows) == o.unit.rows() {
 				rows = nil // all of them: nothing needs to be picked
 			}
-			b, err := o.batch(q.Need, rows)
+			b, err := o.fill(filler, q.Need, rows)
 			if err != nil {
 				return false, err
 			}

@@ -103,7 +103,11 @@ type opened struct {
 
 // batch makes a batch of some rows (nil: all), relative to the unit, which is the caller's own.
 func (o *opened) batch(need store.Need, rows []uint32) (*span.Batch, error) {
-	filler := table.NewFiller(need)
+	return o.fill(table.NewFiller(need), need, rows)
+}
+
+// fill is batch with a filler of the need, whose batch is valid until its next use.
+func (o *opened) fill(filler *table.Filler, need store.Need, rows []uint32) (*span.Batch, error) {
 	if o.mem == nil {
 		var b *span.Batch
 		err := segment.Guard(func() error {

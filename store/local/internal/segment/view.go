@@ -11,7 +11,7 @@ import (
 // fewRows is the share of a block's rows below which their texts are copied one by one instead of all the block's.
 const fewRows = 8
 
-// View makes a table of some rows of the block (nil: all), with the columns and attributes that a need names; the others are zero.
+// View makes a table of some rows of the block (nil: all), with the columns and attributes that a need names; the others are nil.
 // Row i of the view is rows[i]. The view owns its memory but for the side tables of the segment.
 // Cost with everything: about 0.2 µs a row where all are wanted.
 func (b *Rows) View(need store.Need, rows []uint32) (*table.View, error) {
@@ -55,29 +55,37 @@ func (w *viewer) fill() {
 	w.traces()
 	w.times()
 	all := w.need.All
-	v.Name = make([]table.ID, w.n)
 	if all || w.need.Columns&store.ColName != 0 {
+		v.Name = make([]table.ID, w.n)
 		w.texts(b.Names(), v.Name)
 	}
-	v.Kind, v.Status, v.Mark = make([]span.Kind, w.n), make([]span.Status, w.n), make([]span.Mark, w.n)
+	v.Kind = make([]span.Kind, w.n)
 	fillSmall(w, colKind, v.Kind)
 	if all || w.need.Columns&store.ColStatus != 0 {
+		v.Status = make([]span.Status, w.n)
 		fillSmall(w, colStatus, v.Status)
 	}
 	if all || w.need.Columns&store.ColMark != 0 {
+		v.Mark = make([]span.Mark, w.n)
 		fillSmall(w, colMark, v.Mark)
 	}
-	v.Ident, v.Resource, v.Scope = make([]uint32, w.n), make([]uint32, w.n), make([]uint32, w.n)
-	fillSmall(w, colIdent, v.Ident)
-	fillSmall(w, colResource, v.Resource)
-	fillSmall(w, colScope, v.Scope)
+	if all || w.need.Columns&store.ColService != 0 {
+		v.Ident = make([]uint32, w.n)
+		fillSmall(w, colIdent, v.Ident)
+	}
+	if table.WantsSides(w.need) {
+		v.Resource, v.Scope = make([]uint32, w.n), make([]uint32, w.n)
+		fillSmall(w, colResource, v.Resource)
+		fillSmall(w, colScope, v.Scope)
+	}
 	w.rares()
 	w.attributes()
-	v.EventsEnd, v.LinksEnd = make([]uint32, w.n), make([]uint32, w.n)
 	if all || w.need.Columns&store.ColEvents != 0 {
+		v.EventsEnd = make([]uint32, w.n)
 		w.events()
 	}
 	if all || w.need.Columns&store.ColLinks != 0 {
+		v.LinksEnd = make([]uint32, w.n)
 		w.links()
 	}
 	v.Prev = nil // rows of a trace stand together
@@ -126,7 +134,6 @@ func (w *viewer) times() {
 	v.Span = w.ids(store.ColSpanID, b.readSpans)
 	v.Parent = w.ids(store.ColParent, b.readParents)
 	if !all && w.need.Columns&store.ColTime == 0 {
-		v.Start, v.End, v.Time = make([]uint64, w.n), make([]uint64, w.n), make([]int64, w.n)
 		return
 	}
 	b.readTimes()
@@ -136,11 +143,11 @@ func (w *viewer) times() {
 	}
 }
 
-// ids is a column of ids, zero where it is not needed.
+// ids is a column of ids, nil where it is not needed.
 func (w *viewer) ids(c store.Columns, read func() []span.SpanID) []span.SpanID {
 	switch {
 	case !w.need.Has(c):
-		return make([]span.SpanID, w.n)
+		return nil
 	case w.rows == nil:
 		return read()
 	}
@@ -191,12 +198,12 @@ func (w *viewer) text(c *Column, code uint32) table.ID {
 // rares joins the numbers of the side table with the texts, which are columns.
 func (w *viewer) rares() {
 	b, v, side := w.b, w.v, w.b.Side
-	v.Rare = make([]uint32, w.n)
 	v.Rares = []table.Rare{{Weight: 1}}
 	const columns = store.ColFlags | store.ColDropped | store.ColWeight | store.ColStatusMessage | store.ColTraceState
 	if !w.need.All && w.need.Columns&columns == 0 {
 		return
 	}
+	v.Rare = make([]uint32, w.n)
 	messages, states := make([]table.ID, w.n), make([]table.ID, w.n)
 	if c := b.Message(); c != nil {
 		w.texts(c, messages)
@@ -298,7 +305,6 @@ func (w *viewer) shapes(owner store.FieldScope, sources []*source) {
 func (w *viewer) attributes() {
 	b, v := w.b, w.v
 	v.Codes = append(make([]uint32, 0, len(b.Side.Codes)+4*w.n), b.Side.Codes...)
-	v.Attrs = make([]table.List, w.n)
 	sources := make([]*source, len(v.Fields))
 	some := false
 	for f := range v.Fields {
@@ -313,6 +319,7 @@ func (w *viewer) attributes() {
 		}
 	}
 	w.shapes(store.InSpan, sources)
+	v.Attrs = make([]table.List, w.n)
 	if !some {
 		return
 	}

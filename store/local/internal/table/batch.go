@@ -7,8 +7,10 @@ import (
 
 // Filler puts rows of views into batches, with what a store.Need says of them. It keeps its memory from batch to batch.
 type Filler struct {
-	need  store.Need
-	batch span.Batch
+	need       store.Need
+	batch      span.Batch
+	sides      bool // resources or scopes are wanted
+	attributes bool // of spans: some are wanted
 
 	view      *View
 	keys      []uint32      // by field: key of the batch + 1; notWanted where the attribute is not asked for
@@ -20,7 +22,32 @@ type Filler struct {
 const notWanted = ^uint32(0)
 
 // NewFiller makes a filler for one need.
-func NewFiller(need store.Need) *Filler { return &Filler{need: need, known: make(map[ID]uint32)} }
+func NewFiller(need store.Need) *Filler {
+	return &Filler{need: need, known: make(map[ID]uint32), sides: WantsSides(need), attributes: need.All || need.Columns&store.ColStatus != 0 || wantsSpan(need)}
+}
+
+// WantsSides reports whether a need asks for something of resources or scopes.
+func WantsSides(n store.Need) bool {
+	if n.All || n.Columns&store.ColScope != 0 {
+		return true
+	}
+	for _, f := range n.Fields {
+		if f.In == store.InResource || f.In == store.InScope || f.In == store.InAny {
+			return true
+		}
+	}
+	return false
+}
+
+// wantsSpan reports whether a need asks for an attribute of spans.
+func wantsSpan(n store.Need) bool {
+	for _, f := range n.Fields {
+		if f.In == store.InSpan || f.In == store.InAny {
+			return true
+		}
+	}
+	return false
+}
 
 // Batch makes a batch of some rows. Its strings are views of the view's arena: nothing of them is copied. It is valid until the next
 // call. rows nil means all rows from lo to hi.
@@ -31,14 +58,13 @@ func (f *Filler) Batch(v *View, rows []uint32, lo, hi int) *span.Batch {
 	b.Tenant = store.DefaultTenant
 	b.Arena = v.Arena()
 	f.begin(v)
-	if rows == nil {
-		for row := lo; row < hi; row++ {
-			f.row(v, row)
-		}
-		return b
+	n := hi - lo
+	if rows != nil {
+		n = len(rows)
 	}
-	for _, row := range rows {
-		f.row(v, int(row))
+	b.AddRows(n)
+	if n > 0 {
+		f.fill(b, v, rows, lo, hi)
 	}
 	return b
 }
@@ -55,40 +81,97 @@ func (v *View) str(id ID) span.Str {
 	return span.Str{Off: off, Len: n}
 }
 
-func (f *Filler) row(v *View, row int) {
-	b, all := &f.batch, f.need.All
-	at := b.AddRow()
-	has := func(c store.Columns) bool { return all || f.need.Columns&c != 0 }
-	b.TraceID[at] = v.TraceIDs[v.Trace[row]]
-	if has(store.ColSpanID) {
-		b.SpanID[at] = v.Span[row]
+// column copies a column's rows.
+func column[T any](dst, src []T, rows []uint32, lo, hi int) {
+	if rows == nil {
+		copy(dst, src[lo:hi])
+		return
 	}
-	if has(store.ColParent) {
-		b.Parent[at] = v.Parent[row]
+	for i, row := range rows {
+		dst[i] = src[row]
 	}
-	if has(store.ColName) {
-		b.Name[at] = v.str(v.Name[row])
+}
+
+// fill sets the columns of all rows, one column after the other.
+func (f *Filler) fill(b *span.Batch, v *View, rows []uint32, lo, hi int) {
+	row := func(i int) uint32 {
+		if rows == nil {
+			return uint32(lo + i)
+		}
+		return rows[i]
 	}
-	b.Kind[at], b.Status[at], b.Mark[at] = v.Kind[row], v.Status[row], v.Mark[row]
-	b.Start[at], b.End[at], b.Time[at] = v.Start[row], v.End[row], v.Time[row]
-	if has(store.ColService) {
-		i := v.Idents[v.Ident[row]]
-		b.Service[at], b.Group[at], b.Namespace[at] = v.str(i.Service), v.str(i.Group), v.str(i.Namespace)
+	for i := range b.TraceID {
+		b.TraceID[i] = v.TraceIDs[v.Trace[row(i)]]
 	}
-	if r := v.Rare[row]; r != 0 {
-		x := &v.Rares[r]
-		b.Flags[at], b.Weight[at] = x.Flags, x.Weight
-		b.DroppedAttrs[at], b.DroppedEvents[at], b.DroppedLinks[at] = x.DroppedAttrs, x.DroppedEvents, x.DroppedLinks
-		b.StatusMessage[at], b.TraceState[at] = v.str(x.StatusMessage), v.str(x.TraceState)
+	column(b.Kind, v.Kind, rows, lo, hi)
+	if f.has(store.ColSpanID) {
+		column(b.SpanID, v.Span, rows, lo, hi)
 	}
-	b.Resource[at], b.Scope[at] = f.resource(v, v.Resource[row]), f.scope(v, v.Scope[row])
-	b.SpanAttrs[at] = f.attrs(v, v.Attrs[row])
-	if has(store.ColEvents) {
-		f.events(v, at, v.EventsOf(row))
+	if f.has(store.ColParent) {
+		column(b.Parent, v.Parent, rows, lo, hi)
 	}
-	if has(store.ColLinks) {
-		f.links(v, at, v.LinksOf(row))
+	if f.has(store.ColStatus) {
+		column(b.Status, v.Status, rows, lo, hi)
 	}
+	if f.has(store.ColMark) {
+		column(b.Mark, v.Mark, rows, lo, hi)
+	}
+	if f.has(store.ColTime) {
+		column(b.Start, v.Start, rows, lo, hi)
+		column(b.End, v.End, rows, lo, hi)
+		column(b.Time, v.Time, rows, lo, hi)
+	}
+	if f.has(store.ColName) {
+		for i := range b.Name {
+			b.Name[i] = v.str(v.Name[row(i)])
+		}
+	}
+	if f.has(store.ColService) {
+		last, at := ^uint32(0), Ident{}
+		for i := range b.Service {
+			if x := v.Ident[row(i)]; x != last {
+				last, at = x, v.Idents[x]
+			}
+			b.Service[i], b.Group[i], b.Namespace[i] = v.str(at.Service), v.str(at.Group), v.str(at.Namespace)
+		}
+	}
+	if len(v.Rares) > 1 {
+		for i := range b.Weight {
+			if x := v.Rare[row(i)]; x != 0 {
+				f.rare(b, i, &v.Rares[x])
+			}
+		}
+	}
+	if f.sides {
+		for i := range b.Resource {
+			b.Resource[i], b.Scope[i] = f.resource(v, v.Resource[row(i)]), f.scope(v, v.Scope[row(i)])
+		}
+	} else { // every row has one of each
+		b.Resources, b.Scopes = append(b.Resources, span.Resource{}), append(b.Scopes, span.Scope{})
+	}
+	if f.attributes {
+		for i := range b.SpanAttrs {
+			b.SpanAttrs[i] = f.attrs(v, v.Attrs[row(i)])
+		}
+	}
+	if f.has(store.ColEvents) && len(v.Events) > 0 {
+		for i := range b.SpanEvents {
+			f.events(v, i, v.EventsOf(int(row(i))))
+		}
+	}
+	if f.has(store.ColLinks) && len(v.Links) > 0 {
+		for i := range b.SpanLinks {
+			f.links(v, i, v.LinksOf(int(row(i))))
+		}
+	}
+}
+
+func (f *Filler) has(c store.Columns) bool { return f.need.All || f.need.Columns&c != 0 }
+
+func (f *Filler) rare(b *span.Batch, at int, x *Rare) {
+	b.Flags[at], b.Weight[at] = x.Flags, x.Weight
+	b.DroppedAttrs[at], b.DroppedEvents[at], b.DroppedLinks[at] = x.DroppedAttrs, x.DroppedEvents, x.DroppedLinks
+	b.StatusMessage[at], b.TraceState[at] = f.view.str(x.StatusMessage), f.view.str(x.TraceState)
 }
 
 func (f *Filler) events(v *View, at int, events []Event) {
