@@ -13,14 +13,18 @@ import (
 // fsckCommand reads everything in a data folder and names what cannot be read.
 func fsckCommand() *cobra.Command {
 	var dir, output string
-	var repair bool
+	var repair, rollups bool
 	cmd := &cobra.Command{
 		Use:   "fsck",
 		Short: "Check a data folder, and set aside what cannot be read",
-		Long:  "Reads every file of a data folder and names each frame and file that is damaged. With --repair (no server may run on the folder)\ndamaged parts are set aside under another name; nothing is ever deleted. Exit code 1 means that there is damage.",
+		Long:  "Reads every file of a data folder and names each frame and file that is damaged. With --repair (no server may run on the folder)\ndamaged parts are set aside under another name and what can be read is kept; no spans are ever deleted. --rollups repairs too, and counts the rollups of\nall segments anew. Exit code 1 means that there is damage.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := local.Fsck(cmd.Context(), nil, dir, repair)
+			check := func() (local.Report, error) { return local.Fsck(cmd.Context(), nil, dir, repair) }
+			if rollups {
+				check = func() (local.Report, error) { return local.FsckRollups(cmd.Context(), nil, dir) }
+			}
+			r, err := check()
 			if err != nil {
 				return err
 			}
@@ -34,7 +38,8 @@ func fsckCommand() *cobra.Command {
 				for _, d := range r.Damage {
 					fmt.Fprintln(out, d)
 				}
-				_, err = fmt.Fprintf(out, "%s: %d files, %d frames, %d spans, %d bytes, %d damaged parts\n", r.Dir, len(r.Files), r.Frames, r.Spans, r.Bytes, len(r.Damage))
+				_, err = fmt.Fprintf(out, "%s: %d files, %d segments, %d frames, %d spans, %d bytes, %d damaged parts\n", r.Dir, len(r.Files), r.Segments, r.Frames, r.Spans,
+					r.Bytes, len(r.Damage))
 			default:
 				return badOutput(output, "text", "json", "yaml")
 			}
@@ -46,6 +51,7 @@ func fsckCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&dir, "data-dir", "./spanloom-data", "folder of the embedded engine")
 	cmd.Flags().BoolVar(&repair, "repair", false, "set damaged parts aside")
+	cmd.Flags().BoolVar(&rollups, "rollups", false, "count rates, errors and edges of all segments anew; implies --repair")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, json or yaml")
 	return cmd
 }

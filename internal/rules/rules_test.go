@@ -40,6 +40,7 @@ var arrows = []struct {
 	{"query/uiapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
 	{"query/traceql", []string{"span", "store", "query"}, "the language knows neither engines nor dialects"},
 	{"query", []string{"span", "store", "query"}, "query is engine-neutral: it imports the contract, never an engine"},
+	{"export", []string{"span", "store"}, "export reads any engine through the contract"},
 	{"web", nil, "the UI is files"},
 	{"config", nil, "settings are plain data"},
 	{"load", []string{"span", "receive/otlp", "receive/zipkin"}, "load is a client: it uses encoders, never the server"},

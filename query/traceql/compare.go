@@ -132,7 +132,7 @@ func (s *comparisonSink) series() []series {
 				list = append(list, vc)
 			}
 			slices.SortFunc(list, func(a, b *valueCounts) int {
-				return cmp.Or(cmp.Compare(b.sum, a.sum), cmp.Compare(a.value.String(), b.value.String()), cmp.Compare(a.value.Type, b.value.Type))
+				return cmp.Or(cmp.Compare(b.sum, a.sum), cmp.Compare(a.value.Literal(), b.value.Literal()))
 			})
 			if int64(len(list)) > s.fn.Top {
 				tooMany[name] = true

@@ -126,6 +126,9 @@ func planBare(f fieldRef, w want) plan {
 	if w == wantNotTrue {
 		return unknown
 	}
+	if f.isService() {
+		return never
+	}
 	return within(onField(f, store.Eq, store.Bool(w == wantTrue)))
 }
 
@@ -141,6 +144,9 @@ func onField(f fieldRef, op store.Op, v store.Operand) store.Expr {
 		return service
 	case ScopeNone:
 		c.Field.In = store.InSpan
+		if op != store.Exists && v.Type != span.TypeString {
+			return c // the column holds text; engines refuse to compare it with anything else
+		}
 		return store.Or{c, service}
 	}
 	return c
@@ -250,6 +256,9 @@ func planUnequal(f fieldRef, op Op, v store.Operand) store.Expr {
 		return store.And{onField(f, store.Exists, store.Operand{}), store.Not{Expr: onField(f, opposite, v)}}
 	}
 	if f.isService() {
+		if v.Type != span.TypeString {
+			return store.Or{}
+		}
 		return onField(f, storeOps[op], v)
 	}
 	empty := store.And{

@@ -56,7 +56,7 @@ func runScript(t *testing.T, file string) {
 			t.Fatal(err)
 		}
 	}
-	s := &script{engine: New(engine, Options{Now: func() time.Time { return storetest.Epoch.Add(time.Hour) }}), from: 0, to: time.Hour, step: time.Minute}
+	s := &script{engine: New(strictReader{engine}, Options{Now: func() time.Time { return storetest.Epoch.Add(time.Hour) }}), from: 0, to: time.Hour, step: time.Minute}
 	var out strings.Builder
 	out.WriteString(head + "\n")
 	s.directive(t, window)

@@ -97,10 +97,13 @@ func (f *frame) cutCycles(t *traceRows) {
 	parent := f.parent[t.from:t.to]
 	const fresh, onWay, done = 0, 1, 2
 	state := make([]uint8, len(parent))
+	var path []int32
 	for start := range parent {
+		path = path[:0]
 		at := int32(start)
 		for at >= 0 && state[at] == fresh {
 			state[at] = onWay
+			path = append(path, at)
 			at = parent[at]
 		}
 		if at >= 0 && state[at] == onWay {
@@ -110,8 +113,8 @@ func (f *frame) cutCycles(t *traceRows) {
 			}
 			parent[first] = -1
 		}
-		for at := int32(start); at >= 0 && state[at] == onWay; at = parent[at] {
-			state[at] = done
+		for _, x := range path {
+			state[x] = done
 		}
 	}
 }

@@ -134,9 +134,15 @@ func (v Value) String() string {
 	}
 }
 
-// Literal is the value as a query writes it. Arrays have no such form and read as String has it.
+// Literal is the value as a query writes it. Arrays, which queries cannot write, are literals in brackets.
 func (v Value) Literal() string {
 	switch v.Type {
+	case TypeArray:
+		words := make([]string, len(v.list))
+		for i, e := range v.list {
+			words[i] = e.Literal()
+		}
+		return "[" + strings.Join(words, ", ") + "]"
 	case TypeString:
 		return strconv.Quote(v.s)
 	case TypeFloat:

@@ -7,10 +7,12 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spanloom/spanloom/internal/faultfs"
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store/local/internal/audit"
 	"github.com/spanloom/spanloom/store/local/internal/wal"
 )
 
@@ -19,23 +21,29 @@ type Report struct {
 	Dir      string        `json:"dir"`
 	Files    []CheckedFile `json:"files"`
 	Frames   int           `json:"frames"`
+	Segments int           `json:"segments"`
 	Spans    int           `json:"spans"`
 	Bytes    int64         `json:"bytes"`
 	Damage   []Damage      `json:"damage"`
 	Repaired bool          `json:"repaired"`
+	Rolled   int           `json:"rolled,omitempty"` // segments whose rollups were counted anew
 }
 
 // CheckedFile is one file of ours.
 type CheckedFile struct {
 	Name   string `json:"name"`
-	Kind   string `json:"kind"` // log, kept, document
+	Kind   string `json:"kind"` // log, kept, document, manifest, segment
 	Bytes  int64  `json:"bytes"`
 	Frames int    `json:"frames,omitempty"`
 	Spans  int    `json:"spans,omitempty"`
-	// Torn is where the newest log file ends within a frame, 0 if it doesn't: what was being written when the process or the power
+	// Torn is where the newest log file or the manifest ends within a frame or record, 0 if it doesn't: what was being written when the process or the power
 	// went, or is being written now. It was never acknowledged; the next start cuts it off. It is no damage.
-	Torn  int64  `json:"torn,omitempty"`
-	Aside string `json:"aside,omitempty"` // what repair named it, or the copy of it
+	Torn int64 `json:"torn,omitempty"`
+	// Stray is a segment that the manifest doesn't name: a flush or compaction that was not finished, or one that is replaced. Its spans
+	// don't count, the next start removes it. It is no damage.
+	Stray  bool   `json:"stray,omitempty"`
+	Aside  string `json:"aside,omitempty"`  // what repair named it, or the copy of it
+	Mended string `json:"mended,omitempty"` // the segment that repair wrote what could be read into
 }
 
 // Damage is a part that could not be read.
@@ -57,8 +65,20 @@ func (r Report) Clean() bool { return len(r.Damage) == 0 }
 
 // Fsck reads every file of a data folder and names what is damaged, while a server runs on it or not. With repair it sets bad
 // things aside, nothing is deleted: of a log file with bad frames a copy, ending in .bad, of which a file with the good frames
-// takes the place; a bad document as a whole. Repair needs the folder for itself. A nil fsys is the operating system's.
-func Fsck(ctx context.Context, fsys faultfs.FS, dir string, repair bool) (r Report, err error) {
+// takes the place; a bad segment as a whole, after what its good blocks hold was written into a new one; a bad document as a whole.
+// A manifest that is damaged or missing is written again from the segments' footers. Repair needs the folder for itself. A nil fsys
+// is the operating system's.
+func Fsck(ctx context.Context, fsys faultfs.FS, dir string, repair bool) (Report, error) {
+	return fsck(ctx, fsys, dir, audit.Options{Repair: repair})
+}
+
+// FsckRollups is Fsck with repair that also counts the rollups of every segment anew.
+func FsckRollups(ctx context.Context, fsys faultfs.FS, dir string) (Report, error) {
+	return fsck(ctx, fsys, dir, audit.Options{Repair: true, Rollups: true})
+}
+
+func fsck(ctx context.Context, fsys faultfs.FS, dir string, o audit.Options) (r Report, err error) {
+	o.Now = time.Now
 	if fsys == nil {
 		fsys = faultfs.OS{}
 	}
@@ -69,7 +89,7 @@ func Fsck(ctx context.Context, fsys faultfs.FS, dir string, repair bool) (r Repo
 		}
 		return r, folderProblem(dir, err)
 	}
-	if repair {
+	if o.Repair {
 		lock, err := lockFolder(ctx, fsys, dir, -1, nil)
 		if err != nil {
 			return r, err
@@ -77,7 +97,8 @@ func Fsck(ctx context.Context, fsys faultfs.FS, dir string, repair bool) (r Repo
 		defer func() { err = errors.Join(err, lock.Close()) }()
 		r.Repaired = true
 	}
-	for _, step := range []func(context.Context, faultfs.FS) error{r.checkLog, r.checkKept, r.checkDocuments} {
+	segments := func(ctx context.Context, fsys faultfs.FS) error { return r.checkSegments(ctx, fsys, o) }
+	for _, step := range []func(context.Context, faultfs.FS) error{r.checkLog, segments, r.checkKept, r.checkDocuments} {
 		if err := step(ctx, fsys); err != nil && !errors.Is(err, fs.ErrNotExist) { // a folder that was never made
 			return r, folderProblem(dir, err)
 		}
@@ -92,6 +113,31 @@ func (r *Report) checkLog(ctx context.Context, fsys faultfs.FS) error {
 			return err
 		}
 	}
+	return err
+}
+
+func (r *Report) checkSegments(ctx context.Context, fsys faultfs.FS, o audit.Options) error {
+	got, err := audit.Check(ctx, fsys, filepath.Join(tenantDir(r.Dir), segDir), o)
+	for _, d := range got.Damage {
+		d.File = r.relative(d.File)
+		r.Damage = append(r.Damage, Damage(d))
+	}
+	for _, f := range got.Files {
+		c := CheckedFile{Name: r.relative(f.Name), Kind: f.Kind, Bytes: f.Bytes, Spans: f.Rows, Torn: f.Torn, Stray: f.Stray}
+		if f.Aside != "" {
+			c.Aside = r.relative(f.Aside)
+		}
+		if f.Mended != "" {
+			c.Mended = r.relative(f.Mended)
+		}
+		if f.Kind == "segment" && !f.Stray {
+			r.Segments++
+			r.Spans += f.Rows
+		}
+		r.Bytes += f.Bytes
+		r.Files = append(r.Files, c)
+	}
+	r.Rolled += got.Rolled
 	return err
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spanloom/spanloom/internal/faultfs"
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/store"
 )
 
 func bytesOf(t *testing.T, fsys faultfs.FS, name string) string {
@@ -135,4 +136,104 @@ func TestFsckOfOddFolders(t *testing.T) {
 	if _, err := Fsck(t.Context(), broken, "/empty", false); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("unreadable folder: %v", err)
 	}
+}
+
+// TestFsckOfSegments damages what the engine wrote as segments: repair keeps what can be read, and the next start has all of that.
+func TestFsckOfSegments(t *testing.T) {
+	const batches = 40
+	received := time.Unix(1790000000, 0)
+	build := func() *faultfs.Mem {
+		fsys := faultfs.NewMem(1)
+		e := open(t, Options{FS: fsys, BlockRows: 2 * rows})
+		for n := range batches {
+			if err := e.Accept(t.Context(), numbered(n, received)); err != nil {
+				t.Fatal(err)
+			}
+			if n%10 == 9 && n < batches-1 {
+				if err := e.Flush(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if r, err := Fsck(t.Context(), fsys, "/data", false); err != nil || !r.Clean() || r.Segments != 3 || r.Spans != batches*rows {
+			t.Fatalf("while a server runs: %+v, %v", r, err)
+		}
+		mustClose(t, e)
+		return fsys
+	}
+	for what, c := range map[string]struct {
+		spoil func(fsys *faultfs.Mem) error
+		said  string
+		lost  int // batches
+	}{
+		"nothing": {func(*faultfs.Mem) error { return nil }, "", 0},
+		"a block": {func(fsys *faultfs.Mem) error { return fsys.Flip(fsys.Files(".seg")[1], 300*8) }, "000000000002.seg: ", 2},
+		"a footer": {func(fsys *faultfs.Mem) error {
+			p := fsys.Files(".seg")[0]
+			return fsys.Flip(p, sizeOf(t, fsys, p)*8-300)
+		}, "000000000001.seg: ", 10},
+		"manifest": {func(fsys *faultfs.Mem) error { return fsys.Flip(fsys.Files(".manifest")[0], 70*8) }, ".manifest: ", 0},
+		"no manifest": {func(fsys *faultfs.Mem) error {
+			return fsys.Remove(fsys.Files(".manifest")[0])
+		}, "the manifest of the segments is missing", 0},
+	} {
+		t.Run(what, func(t *testing.T) {
+			fsys := build()
+			if err := c.spoil(fsys); err != nil {
+				t.Fatal(err)
+			}
+			r, err := Fsck(t.Context(), fsys, "/data", false)
+			if err != nil || r.Clean() != (c.said == "") {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			if !r.Clean() && !strings.Contains(r.Damage[0].String(), c.said) {
+				t.Errorf("%q is missing in %q", c.said, r.Damage[0])
+			}
+			if r, err = FsckRollups(t.Context(), fsys, "/data"); err != nil || !r.Repaired {
+				t.Fatalf("repair: %+v, %v", r, err)
+			}
+			if c.said == "" && r.Rolled != 3 {
+				t.Errorf("rollups of %d segments were counted anew", r.Rolled)
+			}
+			for _, f := range r.Files {
+				for _, name := range []string{f.Aside, f.Mended} {
+					if _, err := fsys.Stat(filepath.Join("/data", name)); name != "" && err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			if r, err := Fsck(t.Context(), fsys, "/data", false); err != nil || !r.Clean() {
+				t.Errorf("after the repair: %+v, %v", r, err)
+			}
+			e := open(t, Options{FS: fsys})
+			if s := e.Stats(); len(s.Damaged) != 0 {
+				t.Errorf("damaged after the repair: %v", s.Damaged)
+			}
+			if got := found(t, e); len(got) != batches-c.lost {
+				t.Errorf("%d batches after the repair, want %d", len(got), batches-c.lost)
+			}
+			table, _, err := e.Rollups(t.Context(), defaultScope(), store.TimeRange{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			counted := int64(0)
+			for _, cells := range table.Series() {
+				for _, cell := range cells {
+					counted += cell.N
+				}
+			}
+			if counted != int64(batches-c.lost)*rows {
+				t.Errorf("rollups count %d spans of %d", counted, (batches-c.lost)*rows)
+			}
+		})
+	}
+}
+
+func sizeOf(t *testing.T, fsys faultfs.FS, name string) int64 {
+	t.Helper()
+	info, err := fsys.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
 }

@@ -13,7 +13,9 @@ import (
 
 	"github.com/spanloom/spanloom/internal/faultfs"
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/storetest"
 )
 
 func checksumOf(p []byte) []byte {
@@ -218,5 +220,39 @@ func TestKeepThatCannotBeWritten(t *testing.T) {
 	fsys.SetRule(nil)
 	if err := e.Keep(t.Context(), defaultScope(), traceOf(0), 0); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLastCopyOfAKeptSpanWins sends a span of a kept trace again with another attribute: after a restart it must not be taken
+// for the one that the kept file has.
+func TestLastCopyOfAKeptSpanWins(t *testing.T) {
+	fsys := faultfs.NewMem(1)
+	e := open(t, Options{FS: fsys})
+	send := func(text string) {
+		t.Helper()
+		if err := e.Accept(t.Context(), storetest.Batch(t, text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	matched := func(v int64) int {
+		t.Helper()
+		q := store.Search{Limit: 5, Match: store.Cond{Field: store.Field{In: store.InSpan, Key: "v"}, Op: store.Eq, Value: store.Int(v)}}
+		page, err := e.Search(t.Context(), defaultScope(), &q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(page.Traces)
+	}
+	send("1 a - front server get 0s 1ms v=1")
+	if err := e.Keep(t.Context(), defaultScope(), span.TraceIDFromUint64s(0, 1), 0); err != nil {
+		t.Fatal(err)
+	}
+	send("1 a - front server get 0s 1ms v=2")
+	for life := range 3 {
+		if matched(1) != 0 || matched(2) != 1 {
+			t.Errorf("life %d: %d traces with the copy that lost, %d with the last one", life, matched(1), matched(2))
+		}
+		mustClose(t, e)
+		e = open(t, Options{FS: fsys})
 	}
 }

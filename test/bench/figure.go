@@ -34,6 +34,8 @@ func (f figure) format(v float64) string {
 		return fmt.Sprintf("%.0f %s", v, f.unit)
 	case v >= 100:
 		return fmt.Sprintf("%.1f %s", v, f.unit)
+	case v < 0.1 && v > 0:
+		return fmt.Sprintf("%.4f %s", v, f.unit)
 	default:
 		return fmt.Sprintf("%.2f %s", v, f.unit)
 	}
@@ -56,4 +58,6 @@ type bench struct {
 	root, temp, binary string
 	quick              bool
 	tests              map[string]string // package -> compiled test binary
+	spans              int64             // that data is to hold
+	data               *stored           // nil until a figure needs it
 }

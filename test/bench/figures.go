@@ -11,13 +11,13 @@ import (
 	"github.com/spanloom/spanloom/load"
 )
 
-// figures is the table: a new figure is one more entry. quick makes runs shorter.
-func figures(quick bool) []figure {
+// figures is the table: a new figure is one more entry. quick makes runs shorter; stored is how many spans questions are asked of.
+func figures(quick bool, stored int64) []figure {
 	spans, paced, brief := int64(400_000), 30*time.Second, 10*time.Second
 	if quick {
 		spans, paced, brief = 60_000, 5*time.Second, 2*time.Second
 	}
-	return []figure{
+	return append([]figure{
 		// One room each, by its Go benchmarks on the traffic of spanloom load.
 		ofBenchmark("OTLP decode", "<= 1.0 µs/span", "µs/span", "test/bench", "BenchmarkOTLPDecode/collector", "cpu-ns/span", 1e-3),
 		ofBenchmark("OTLP decode, allocations", "0 a span", "a span", "test/bench", "BenchmarkOTLPDecode/collector", "allocs/span", 1),
@@ -50,7 +50,7 @@ func figures(quick bool) []figure {
 		{name: "replay", target: ">= 500000 spans/s", unit: "spans/s", timed: true, moreBetter: true, command: only("replay"), run: replay(spans)},
 		{name: "log on disk", target: "reported", unit: "B/span", command: only("log on disk"), run: logOnDisk(spans / 2)},
 		{name: "binary with the UI", target: "<= 80 MiB", unit: "MiB", once: true, command: "make build && stat -c %s bin/spanloom", run: binarySize},
-	}
+	}, asked(stored)...)
 }
 
 func only(name string) string { return fmt.Sprintf("go run ./test/bench -only '%s'", name) }

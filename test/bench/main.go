@@ -5,6 +5,8 @@
 //	go run ./test/bench -quick              once each, shorter, printed only
 //	go run ./test/bench -only 'otlp|idle'   those whose name matches
 //	go run ./test/bench -list
+//	go run ./test/bench -spans 20000000 -only 'on 20M'    questions about as many stored spans
+//	go run ./test/bench -fill DIR -spans 100000000        a data folder of that many spans
 //
 // Machines are shared and differ: a figure is judged by its ratio to the reference loop, which runs before each of its
 // runs, never by a timed test.
@@ -37,11 +39,16 @@ func main() {
 	}
 }
 
+// minSpans is how many stored spans the questions need to have answers.
+const minSpans = 100_000
+
 type options struct {
 	quick, list bool
 	runs        int
+	spans       int64
 	only        *regexp.Regexp
 	binary, out string
+	fill        string
 }
 
 func parse(args []string) (o options, err error) {
@@ -49,6 +56,8 @@ func parse(args []string) (o options, err error) {
 	f.BoolVar(&o.quick, "quick", false, "one short run each, printed and not recorded")
 	f.BoolVar(&o.list, "list", false, "list the figures")
 	f.IntVar(&o.runs, "n", 5, "runs each, of which the median counts")
+	f.Int64Var(&o.spans, "spans", 0, "stored spans that questions are asked of (default 2000000; -quick: 200000)")
+	f.StringVar(&o.fill, "fill", "", "measure nothing: store -spans spans in this new `folder`")
 	only := f.String("only", "", "regular expression over the names")
 	f.StringVar(&o.binary, "binary", "bin/spanloom", "the server to measure (`make build`)")
 	f.StringVar(&o.out, "out", "docs/measurements", "folder of the history; empty records nothing")
@@ -61,6 +70,14 @@ func parse(args []string) (o options, err error) {
 	if o.quick {
 		o.runs, o.out = 1, ""
 	}
+	switch {
+	case o.spans < 0 || o.spans > 0 && o.spans < minSpans:
+		return o, fmt.Errorf("-spans is %d: at least %d", o.spans, minSpans)
+	case o.spans == 0 && o.quick:
+		o.spans = 200_000
+	case o.spans == 0:
+		o.spans = 2_000_000
+	}
 	if o.only, err = regexp.Compile(*only); err != nil {
 		return o, fmt.Errorf("-only: %w", err)
 	}
@@ -72,10 +89,13 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	all := figures(o.quick)
+	if o.fill != "" {
+		return fillCommand(ctx, o.fill, o.spans, stdout)
+	}
+	all := figures(o.quick, o.spans)
 	if o.list {
 		for _, f := range all {
-			fmt.Fprintf(stdout, "%-44s %s\n", f.name, f.target)
+			fmt.Fprintf(stdout, "%-60s %s\n", f.name, f.target)
 		}
 		return nil
 	}
@@ -97,7 +117,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(temp)
-	e := &bench{root: root, temp: temp, binary: inside(root, o.binary), quick: o.quick, tests: map[string]string{}}
+	e := &bench{root: root, temp: temp, binary: inside(root, o.binary), quick: o.quick, spans: o.spans, tests: map[string]string{}}
+	defer func() { _ = e.data.close() }()
 	fmt.Fprintf(out, "# %s  %s  %s  %d CPUs  %s  load %s  runs %d\n", time.Now().UTC().Format(time.RFC3339), id, runtime.Version(),
 		runtime.NumCPU(), cpuModel(), loadAverage(), o.runs)
 	fmt.Fprintf(out, "# %s\n", sizes())

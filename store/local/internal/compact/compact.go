@@ -28,6 +28,9 @@ type Options struct {
 	// Pace is called behind each block with the number of its rows, so that the caller can keep to a budget; nil for none.
 	Pace func(rows int) error
 
+	// Skip leaves out blocks of inputs that are known to be damaged; nil for none. Their rows are lost.
+	Skip func(input, block int) bool
+
 	longTrace int // tests set it
 }
 
@@ -122,6 +125,9 @@ func (m *merger) collect() error {
 		for b := range r.Blocks() {
 			if err := m.ctx.Err(); err != nil {
 				return err
+			}
+			if m.o.Skip != nil && m.o.Skip(i, b) {
+				continue
 			}
 			if err := m.collectBlock(i, b, side); err != nil {
 				return &inputError{i, err}

@@ -223,7 +223,7 @@ func FuzzScan(f *testing.F) {
 
 // FuzzBody holds what is read of a body to what is written of it.
 func FuzzBody(f *testing.F) {
-	b := body{through: 9, next: 8, added: []Entry{entry(1), entry(2)}, removed: []removed{{Removal{3, Damaged, "why"}, 4, 5, 6}}}
+	b := body{through: 9, next: 8, added: []Entry{entry(1), entry(2)}, removed: []removed{{Removal{Number: 3, Reason: Damaged, Text: "why"}, 4, 5, 6}}}
 	f.Add(b.append(nil))
 	f.Add(body{}.append(nil))
 	f.Fuzz(func(t *testing.T, p []byte) {

@@ -77,6 +77,8 @@ type Removal struct {
 	Number uint64
 	Reason Reason
 	Text   string // what is wrong with it, where Reason is Damaged
+	// Lost is the rows that went with it where Reason is Damaged and a segment with the others was added; 0: all.
+	Lost int64
 }
 
 // SetAside is a segment that was removed as Damaged.

@@ -142,6 +142,9 @@ func TestSenselessChangesAreRefused(t *testing.T) {
 			t.Errorf("%s: taken", what)
 		}
 	}
+	if err := m.Apply(Change{Remove: []Removal{{Number: 3}}}); !errors.Is(err, ErrGone) {
+		t.Errorf("a segment that is gone: %v", err)
+	}
 	sameState(t, "afterwards", m.State(), before)
 	if err := m.Refusing(); err != nil {
 		t.Errorf("refusing: %v", err)

@@ -15,11 +15,15 @@ import (
 	"github.com/spanloom/spanloom/store/local/internal/wal"
 )
 
+// ErrGone says that a segment that was to be removed is not in the manifest: retention, say, took the input of a compaction while it
+// ran. Nothing was changed.
+var ErrGone = errors.New("segment is not in the manifest any more")
+
 // minGrowth is how much a file may grow at least before it is begun anew.
 const minGrowth = 256 << 10
 
 // Apply makes a change durable, as a whole, and then true. On an error (a problem.Problem of kind Unavailable, but for a
-// change that makes no sense) it is not true now, and whether it will be after a crash is not known before the next good
+// change that makes no sense, such as ErrGone: that one left no trace) it is not true now, and whether it will be after a crash is not known before the next good
 // Apply or Mend: files that it adds must stay until then, files that it removes as well.
 // Cost: one write and one fsync; two of a new file where it grew, or where the last one failed.
 func (m *Manifest) Apply(c Change) error {
@@ -103,10 +107,14 @@ func (m *Manifest) bodyOf(c Change) (body, error) {
 	for _, r := range c.Remove {
 		e, ok := m.entries[r.Number]
 		if !ok || gone[r.Number] {
-			return b, fmt.Errorf("manifest: segment %d is to be removed and is not there", r.Number)
+			return b, fmt.Errorf("%w: %d", ErrGone, r.Number)
 		}
 		gone[r.Number] = true
-		b.removed = append(b.removed, removed{Removal: r, hour: e.Hour, rows: e.Rows, at: m.now().UnixNano()})
+		rows := e.Rows
+		if r.Lost > 0 {
+			rows = r.Lost
+		}
+		b.removed = append(b.removed, removed{Removal: r, hour: e.Hour, rows: rows, at: m.now().UnixNano()})
 	}
 	added := make(map[uint64]bool, len(c.Add))
 	for _, e := range c.Add {
@@ -169,7 +177,7 @@ func (m *Manifest) begin(b body) error {
 func (m *Manifest) image(salt uint32, number uint64) ([]byte, error) {
 	b := body{through: m.through, next: m.next, added: m.sorted()}
 	for _, a := range m.aside {
-		b.removed = append(b.removed, removed{Removal{a.Number, Damaged, a.Text}, a.Hour, a.Rows, a.At})
+		b.removed = append(b.removed, removed{Removal{Number: a.Number, Reason: Damaged, Text: a.Text}, a.Hour, a.Rows, a.At})
 	}
 	p := appendRecord(appendFileHeader(nil, salt, number), salt, kindState, 1, b)
 	if len(p) > maxBody {
