@@ -313,6 +313,6 @@ func labels(attrs []traceql.Attr) (out []*tempopb.KeyValue) {
 func metricsMetrics(r *traceql.MetricsResult) *tempopb.SearchMetrics {
 	return &tempopb.SearchMetrics{
 		InspectedSpans: uint64(max(r.InspectedSpans, 0)), InspectedBytes: uint64(max(r.Read.Bytes, 0)),
-		TotalBlocks: clamped(r.Read.Of), TotalJobs: clamped(r.Read.Of), CompletedJobs: clamped(r.Read.Blocks),
+		TotalBlocks: clamped(r.Read.Of), TotalJobs: clamped(r.Read.Of), CompletedJobs: jobsDone(r.Done),
 	}
 }
