@@ -150,26 +150,42 @@ func (t *tokens) grpcGuard(need role, refused func(context.Context, *problem.Pro
 	}
 }
 
-// grpcStreamGuard is httpGuard for streaming calls.
-func (t *tokens) grpcStreamGuard(need role) grpc.StreamServerInterceptor {
-	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		if strings.HasPrefix(info.FullMethod, "/grpc.health.") {
-			return handler(srv, stream)
-		}
-		if p := t.allow(grpcAuthorization(stream.Context()), need); p != nil {
-			return status.Error(p.Kind.GRPCCode(), p.Error())
-		}
-		return handler(srv, stream)
-	}
-}
-
 func grpcAuthorization(ctx context.Context) string {
-	if md, ok := metadata.FromIncomingContext(ctx); ok {
-		if v := md.Get("authorization"); len(v) > 0 {
-			return v[0]
-		}
+	if v := metadata.ValueFromIncomingContext(ctx, "authorization"); len(v) > 0 {
+		return v[0]
 	}
 	return ""
+}
+
+// grpcQueryGuard asks calls of a query service for read, and for admin where a trace is kept. Health and reflection are open.
+func (t *tokens) grpcQueryGuard() []grpc.ServerOption {
+	check := func(ctx context.Context, method string) error {
+		if strings.HasPrefix(method, "/grpc.") {
+			return nil
+		}
+		need := roleRead
+		if strings.HasSuffix(method, "/ArchiveTrace") {
+			need = roleAdmin
+		}
+		if p := t.allow(grpcAuthorization(ctx), need); p != nil {
+			return status.Error(p.Kind.GRPCCode(), p.Error())
+		}
+		return nil
+	}
+	return []grpc.ServerOption{
+		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+			if err := check(ctx, info.FullMethod); err != nil {
+				return nil, err
+			}
+			return handler(ctx, req)
+		}),
+		grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+			if err := check(stream.Context(), info.FullMethod); err != nil {
+				return err
+			}
+			return handler(srv, stream)
+		}),
+	}
 }
 
 // writeProblem answers in the own API's error form.

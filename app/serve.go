@@ -53,6 +53,10 @@ type Options struct {
 	Ready func(Endpoints)  // called once all listeners accept; may be nil
 }
 
+// gcPercent makes the collector run more often than by default. Memtables are a few large slices without pointers, which cost
+// nothing to mark: twice as many collections take less than a hundredth of the processor and half of the garbage.
+const gcPercent = 40
+
 // Serve runs until ctx ends, then finishes requests, syncs the log and returns nil. It returns an error if anything could not
 // start or broke.
 func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
@@ -66,6 +70,9 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 	memory := memoryPlan(c)
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memory)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 
 	engine, err := openEngine(ctx, c, log, memory, now)
@@ -197,11 +204,6 @@ func (s *service) announce(memory int64) {
 		s.log.Info(p.speaks+" started", "address", p.addr, "tls", p.tls, "authentication", !p.open)
 		if a, err := netip.ParseAddrPort(p.addr); err == nil && p.open && !a.Addr().IsLoopback() {
 			s.log.Warn("open to the network without authentication", "listener", p.name, "address", p.addr, "hint", "see --auth-token-file")
-		}
-	}
-	for _, later := range []struct{ name, addr string }{{"jaeger-grpc", s.config.JaegerGRPC}} {
-		if later.addr != config.Off {
-			s.log.Info("not served by this version, the port stays closed", "listener", later.name, "address", s.config.ListenerAddr(later.addr))
 		}
 	}
 	stats := s.engine.Stats()

@@ -58,7 +58,7 @@ func withoutPrefix(prefix string, next http.Handler) http.Handler {
 func (s *service) tempoGRPC(guarded bool) *grpc.Server {
 	var options []grpc.ServerOption
 	if guarded {
-		options = append(options, grpc.StreamInterceptor(s.tokens.grpcStreamGuard(roleRead)))
+		options = append(options, s.tokens.grpcQueryGuard()...)
 	}
 	g := grpc.NewServer(append(options, grpc.MaxConcurrentStreams(128))...)
 	s.tempo.Register(g)

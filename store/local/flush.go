@@ -160,13 +160,13 @@ func (e *Engine) create(ctx context.Context, f *frozenTable) (manifest.Entry, er
 		}
 	}
 	at := manifest.Entry{Number: e.man.Take(), Hour: hourOf(f.m.received.max)}
-	rolled := newRolling()
+	rolled := compact.NewRolling()
 	return compact.Create(e.fs, e.segDir(), at, func(w *segment.Writer) ([]byte, error) {
 		w.Range(f.m.first, f.m.last)
-		if err := segment.WriteTable(ctx, w, f.m.t, e.o.BlockRows, rolled.add); err != nil {
+		if err := segment.WriteTable(ctx, w, f.m.t, e.o.BlockRows, rolled.Add); err != nil {
 			return nil, err
 		}
-		return rolled.encoded(), nil
+		return rolled.Encoded(), nil
 	})
 }
 

@@ -57,7 +57,7 @@ func TestFsck(t *testing.T) {
 	if _, err := Fsck(t.Context(), fsys, "/data", true); problem.Of(err).Field != "--data-dir" {
 		t.Errorf("repair while a server runs: %v", err)
 	}
-	if r, err := Fsck(t.Context(), fsys, "/data", false); err != nil || !r.Clean() || r.Spans != 6*rows+2*rows || len(r.Files) != 6 || r.Bytes != e.Stats().DiskBytes {
+	if r, err := Fsck(t.Context(), fsys, "/data", false); err != nil || !r.Clean() || r.Spans != 6*rows+2*rows || len(r.Files) != 7 || r.Bytes != e.Stats().DiskBytes {
 		t.Errorf("while a server runs: %+v, %v", r, err)
 	}
 	mustClose(t, e)

@@ -58,7 +58,7 @@ const (
 
 	segmentRows  = 500_000
 	segmentAge   = 5 * time.Minute
-	maxMemtable  = 96 << 20
+	maxMemtable  = 64 << 20
 	minMemtable  = 4 << 20
 	keepShare    = 4       // of MaxMemory, that kept traces may take
 	maxFileSize  = 1 << 30 // of a log file: there is one a memtable
@@ -93,17 +93,19 @@ type Engine struct {
 
 	mu       sync.Mutex
 	cur      *memtable
-	began    time.Time      // of cur's first row
-	frozen   *frozenTable   // being written as a segment
-	segments []*segmentFile // oldest first
-	lost     []string       // segments set aside since the start, in words
-	flushErr error          // why the last attempt to write a segment failed
-	flushed  time.Time      // when that was
-	tried    chan struct{}  // closed when an attempt ends
+	began    time.Time       // of cur's first row
+	frozen   *frozenTable    // being written as a segment
+	segments []*segmentFile  // oldest first
+	broken   []brokenSegment // to be mended
+	lost     []string        // segments set aside since the start, in words
+	flushErr error           // why the last attempt to write a segment failed
+	flushed  time.Time       // when that was
+	tried    chan struct{}   // closed when an attempt ends
 	closed   bool
 	counts   counts
 
-	housework sync.Mutex // one round at a time
+	tidying   sync.Mutex // one round of mending and compaction at a time
+	housework sync.Mutex // one change of the segments that hold at a time; taken after tidying
 	flushing  sync.Mutex // one segment at a time
 	wake      chan struct{}
 	flushNow  chan struct{}
@@ -166,7 +168,8 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		e.stop()
 		return nil, errors.Join(err, e.release())
 	}
-	e.stopped.Go(e.run)
+	e.stopped.Go(e.ticks)
+	e.stopped.Go(e.tidies)
 	e.stopped.Go(e.flushes)
 	return e, nil
 }
@@ -204,8 +207,10 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err := e.kept.settle(ctx, e); err != nil {
 		return folderProblem(e.o.Dir, err)
 	}
-	if _, err := e.wal.DropBefore(e.man.Through()+1, 0); err != nil {
-		e.log.Warn("old log files could not be removed", "err", err)
+	if through := e.man.Through(); through > 0 {
+		if _, err := e.wal.DropBefore(through+1, 0); err != nil {
+			e.log.Warn("old log files could not be removed", "err", err)
+		}
 	}
 	e.limitLog()
 	s := e.wal.Stats()
@@ -334,15 +339,14 @@ func (e *Engine) Can() store.Abilities {
 	return store.Abilities{CompareAndSet: true, Keep: true, TraceDuration: true, Durable: true}
 }
 
-// run syncs and cleans up until the engine is closed.
-func (e *Engine) run() {
+// ticks makes the log durable and mends it until the engine is closed. Nothing else does it, so that nothing slow delays it.
+func (e *Engine) ticks() {
 	every := e.o.Sync
 	if every <= 0 {
 		every = alwaysTick
 	}
-	tick, housework := time.NewTicker(every), time.NewTicker(houseworkEvery)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
-	defer housework.Stop()
 	var last string
 	for {
 		select {
@@ -350,11 +354,23 @@ func (e *Engine) run() {
 			return
 		case <-tick.C:
 			last = e.logNew("log is not durable now", e.wal.Tick(), last)
-		case <-housework.C:
-			last = e.logNew("housework", e.tidy(), last)
-		case <-e.wake:
-			last = e.logNew("housework", e.tidy(), last)
 		}
+	}
+}
+
+// tidies does the housework until the engine is closed.
+func (e *Engine) tidies() {
+	every := time.NewTicker(houseworkEvery)
+	defer every.Stop()
+	var last string
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-every.C:
+		case <-e.wake:
+		}
+		last = e.logNew("housework", e.tidy(), last)
 	}
 }
 

@@ -9,11 +9,14 @@ import (
 	"github.com/spanloom/spanloom/store/storetest"
 )
 
-// TestModel closes and opens the engine on one folder in between.
+// TestModel closes and opens the engine on one folder in between, writes segments, joins them and cleans up, with blocks and segments of
+// several sizes: none of that may change an answer.
 func TestModel(t *testing.T) {
 	for name, o := range map[string]Options{
-		"usual":      {Sync: time.Second},
-		"tiny files": {FileSize: 4 << 10},
+		"usual":         {Sync: time.Second},
+		"tiny files":    {FileSize: 4 << 10},
+		"tiny blocks":   {Sync: time.Second, BlockRows: 3},
+		"tiny segments": {Sync: time.Second, SegmentRows: 5, BlockRows: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var fsys faultfs.FS
@@ -31,8 +34,18 @@ func TestModel(t *testing.T) {
 					return start(t, now)
 				},
 				Hidden: map[string]func(*testing.T, store.Engine){
+					"flush": func(t *testing.T, e store.Engine) {
+						if err := e.(*Engine).Flush(t.Context()); err != nil {
+							t.Error(err)
+						}
+					},
 					"clean": func(t *testing.T, e store.Engine) {
 						if err := e.(*Engine).clean(t.Context()); err != nil {
+							t.Error(err)
+						}
+					},
+					"tidy": func(t *testing.T, e store.Engine) {
+						if err := e.(*Engine).tidy(); err != nil {
 							t.Error(err)
 						}
 					},

@@ -138,7 +138,7 @@ func (e *Engine) rebuild(files, known []manifest.Entry) ([]manifest.Entry, error
 		case errors.Is(err, segment.ErrNewer):
 			return nil, fmt.Errorf("%s: %w: %w", f.Name(), wal.ErrNewer, err)
 		case errors.Is(err, segment.ErrDamaged):
-			if err := e.rename(f, err); err != nil {
+			if err := e.rename(f, fmt.Sprintf("segment %s is set aside: %v", f.Name(), err)); err != nil {
 				return nil, err
 			}
 		case err != nil:
@@ -240,28 +240,17 @@ func (e *Engine) removeOrphans(files []manifest.Entry, known map[uint64]bool) er
 	return nil
 }
 
-// setAside takes a segment whose bytes are damaged out of use. Readers call it when they met the damage; they hold the segment.
-func (e *Engine) setAside(f *segmentFile, err error) {
-	e.mu.Lock()
-	there := len(e.take(func(x manifest.Entry) bool { return x.Number == f.entry.Number })) > 0
-	e.mu.Unlock()
-	if !there {
-		return
-	}
-	if err := e.putAside(f.entry, err); err != nil {
-		e.log.Error("a damaged segment could not be set aside", "segment", f.entry.Name(), "err", err)
-	}
-}
-
-// putAside says in the manifest that a segment is out of use, and renames it.
+// putAside takes a segment of which nothing can be read out of use. Its name goes first: a bad file that the manifest doesn't name would
+// be removed by the next start, and one that is missing is taken out of the manifest again.
 func (e *Engine) putAside(entry manifest.Entry, why error) error {
-	if err := e.man.Apply(manifest.Change{Remove: []manifest.Removal{{Number: entry.Number, Reason: manifest.Damaged, Text: why.Error()}}}); err != nil {
+	if err := e.rename(entry, fmt.Sprintf("segment %s (%d spans) is set aside: %v", entry.Name(), entry.Rows, why)); err != nil {
 		return err
 	}
-	return e.rename(entry, why)
+	return e.man.Apply(manifest.Change{Remove: []manifest.Removal{{Number: entry.Number, Reason: manifest.Damaged, Text: why.Error()}}})
 }
 
-func (e *Engine) rename(entry manifest.Entry, why error) error {
+// rename gives a bad segment a name that nobody reads, and says so.
+func (e *Engine) rename(entry manifest.Entry, text string) error {
 	path := filepath.Join(e.segDir(), entry.Name())
 	aside := wal.AsideName(e.fs, path)
 	err := e.fs.Rename(path, aside)
@@ -271,7 +260,6 @@ func (e *Engine) rename(entry manifest.Entry, why error) error {
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("segment %s (%d spans) is set aside: %v", entry.Name(), entry.Rows, why)
 	e.log.Error("data folder is damaged", "what", text, "hint", "spanloom fsck tells more")
 	e.mu.Lock()
 	e.lost = append(e.lost, text)

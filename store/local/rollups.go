@@ -13,24 +13,6 @@ import (
 
 var _ rollup.Reader = (*Engine)(nil)
 
-// rolling counts the rows of a segment while it is written.
-type rolling struct {
-	b      *rollup.Builder
-	filler *table.Filler
-}
-
-func newRolling() *rolling {
-	return &rolling{rollup.NewBuilder(), table.NewFiller(rollup.Need())}
-}
-
-// add counts rows of whole traces.
-func (r *rolling) add(v *table.View, rows []uint32) error {
-	r.b.Add(r.filler.Batch(v, rows, 0, 0))
-	return nil
-}
-
-func (r *rolling) encoded() []byte { return r.b.Table().AppendBinary(nil) }
-
 // slowRollup is how long counting a memtable may take before what was counted a second ago is good enough.
 const (
 	slowRollup  = 20 * time.Millisecond
@@ -87,10 +69,10 @@ func (e *Engine) Rollups(ctx context.Context, s store.Scope, r store.TimeRange) 
 			return err
 		})
 		if err != nil {
-			if !f.damage(err) {
+			if !f.damage(err) { // which writes its rollups again, of its rows
 				return nil, done, err
 			}
-			done.Complete, done.Reason = false, fmt.Sprintf("the rollups of segment %d are damaged (spanloom fsck --rollups makes them again)", f.entry.Number)
+			done.Complete, done.Reason = false, fmt.Sprintf("the rollups of segment %d are damaged; they are being counted anew", f.entry.Number)
 			continue
 		}
 		done.Read.Blocks++

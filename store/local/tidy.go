@@ -37,7 +37,12 @@ func (e *Engine) segmentOf(log int64) int64 {
 
 // tidy lets go of what retention and the disk limit say is to go, and joins segments.
 func (e *Engine) tidy() error {
+	e.tidying.Lock()
+	defer e.tidying.Unlock()
 	e.pages.tidy()
+	if err := e.mend(); err != nil {
+		return err
+	}
 	if err := e.clean(e.ctx); err != nil {
 		return err
 	}
@@ -145,22 +150,38 @@ func (e *Engine) compact() error {
 	return nil
 }
 
+// The budget of compaction: the share of a core that it takes while it is not behind by more than some jobs.
+const (
+	compactShare = 0.5
+	maxDebt      = 8
+)
+
 // join does one compaction. Readers see its inputs or its result, never both.
 func (e *Engine) join(job policy.Job) error {
-	rolled := newRolling()
-	o := compact.Options{BlockRows: e.o.BlockRows, Rows: rolled.add}
-	entry, stats, err := compact.Run(e.ctx, e.fs, e.segDir(), job, e.man.Take(), o, rolled.encoded)
+	rolled := compact.NewRolling()
+	o := compact.Options{BlockRows: e.o.BlockRows, Rows: rolled.Add}
+	if policy.DebtOf(e.entries(), e.now()).Jobs <= maxDebt {
+		o.Pace = compact.Pace(e.ctx, compactShare)
+	}
+	entry, stats, err := compact.Run(e.ctx, e.fs, e.segDir(), job, e.man.Take(), o, rolled.Encoded)
 	if err != nil {
 		var bad *compact.BadInput
 		if errors.As(err, &bad) && errors.Is(bad.Err, segment.ErrDamaged) {
-			e.damagedInput(bad)
-			return nil // the others are joined without it
+			if f := e.holdSegment(bad.Number); f != nil {
+				f.damage(bad.Err)
+				f.release()
+			}
+			return e.mend() // the others are joined without it
 		}
 		return fmt.Errorf("join segments: %w", err)
 	}
 	e.housework.Lock()
 	defer e.housework.Unlock()
-	if err := e.man.Apply(manifest.Change{Add: []manifest.Entry{entry}, Remove: compact.Removals(job)}); err != nil {
+	err = e.man.Apply(manifest.Change{Add: []manifest.Entry{entry}, Remove: compact.Removals(job)})
+	if errors.Is(err, manifest.ErrGone) { // retention or damage took an input meanwhile
+		return e.removeFiles([]*segmentFile{{entry: entry}})
+	}
+	if err != nil {
 		return err
 	}
 	file, err := openSegment(e.fs, e.segDir(), entry, e.sides, e.setAside)
@@ -178,21 +199,6 @@ func (e *Engine) join(job policy.Job) error {
 	e.counts.duplicates += stats.Duplicates
 	e.mu.Unlock()
 	return e.removeFiles(gone)
-}
-
-func (e *Engine) damagedInput(bad *compact.BadInput) {
-	e.mu.Lock()
-	var file *segmentFile
-	for _, f := range e.segments {
-		if f.entry.Number == bad.Number {
-			file = f.hold()
-		}
-	}
-	e.mu.Unlock()
-	if file != nil {
-		file.damage(bad.Err)
-		file.release()
-	}
 }
 
 // left is what kept traces, documents and segments leave of the disk limit, and how much of it the log may take: half, for the other

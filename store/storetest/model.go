@@ -128,7 +128,35 @@ func compareRoots(x, y modelRow) int {
 	)
 }
 
-// trace is the rows a look-up may yield, as text, duplicates included.
+// lastCopies drops the rows of spans that ended later or came again, which an engine may have let go of already. Rows stand in the
+// order they were received.
+func lastCopies(rows []modelRow) (last []modelRow) {
+	at := make(map[span.Identity]int)
+	for _, r := range rows {
+		id := r.b.Identity(r.row)
+		i, ok := at[id]
+		switch {
+		case !ok:
+			at[id] = len(last)
+			last = append(last, r)
+		case r.b.End[r.row] >= last[i].b.End[last[i].row]:
+			last[i] = r
+		}
+	}
+	return last
+}
+
+// textOf prints rows, a span a block, sorted.
+func textOf(rows []modelRow) string {
+	var text []string
+	for _, r := range rows {
+		text = append(text, printRow(r.b, r.row))
+	}
+	slices.Sort(text)
+	return strings.Join(text, "")
+}
+
+// trace is the rows that a look-up must yield, as text.
 func (m *model) trace(s store.Scope, id span.TraceID) string {
 	first := func(want span.TraceID) (at int64, ok bool) {
 		for _, r := range m.rows {
@@ -146,18 +174,17 @@ func (m *model) trace(s store.Scope, id span.TraceID) string {
 			from = max(from, at)
 		}
 	}
-	var text []string
+	var rows []modelRow
 	for _, r := range m.rows {
 		got := r.b.TraceID[r.row]
 		at, _ := first(got)
 		if d := time.Duration(at - from); got == id || got.IsTwin(id) && d.Abs() <= time.Hour {
 			if Holds(r.b, r.row, s.MustMatch) {
-				text = append(text, printRow(r.b, r.row))
+				rows = append(rows, r)
 			}
 		}
 	}
-	slices.Sort(text)
-	return strings.Join(text, "")
+	return textOf(lastCopies(rows))
 }
 
 // services, operations, keys and values in the text forms of lists.go.

@@ -114,24 +114,16 @@ type merger struct {
 // collect lists all traces, and the order in which they are written.
 func (m *merger) collect() error {
 	sides := make([]*table.View, len(m.inputs))
-	for i, r := range m.inputs {
-		info := r.Info()
-		m.w.Range(info.FirstSeq, info.LastSeq)
-		side, err := r.Side()
+	for i := range m.inputs {
+		err := segment.Guard(func() (err error) {
+			sides[i], err = m.collectInput(i)
+			return err
+		})
+		if m.ctx.Err() != nil {
+			return m.ctx.Err()
+		}
 		if err != nil {
 			return &inputError{i, err}
-		}
-		sides[i] = side
-		for b := range r.Blocks() {
-			if err := m.ctx.Err(); err != nil {
-				return err
-			}
-			if m.o.Skip != nil && m.o.Skip(i, b) {
-				continue
-			}
-			if err := m.collectBlock(i, b, side); err != nil {
-				return &inputError{i, err}
-			}
 		}
 	}
 	m.cache = newCache(m.inputs, sides)
@@ -152,6 +144,28 @@ func (m *merger) collect() error {
 		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.from, b.from))
 	})
 	return nil
+}
+
+func (m *merger) collectInput(i int) (*table.View, error) {
+	r := m.inputs[i]
+	info := r.Info()
+	m.w.Range(info.FirstSeq, info.LastSeq)
+	side, err := r.Side()
+	if err != nil {
+		return nil, err
+	}
+	for b := range r.Blocks() {
+		if err := m.ctx.Err(); err != nil {
+			return nil, err
+		}
+		if m.o.Skip != nil && m.o.Skip(i, b) {
+			continue
+		}
+		if err := m.collectBlock(i, b, side); err != nil {
+			return nil, err
+		}
+	}
+	return side, nil
 }
 
 func (m *merger) collectBlock(input, block int, side *table.View) error {
@@ -304,7 +318,11 @@ func (c *cache) get(input, block int32) (*decoded, error) {
 			oldest = i
 		}
 	}
-	d, err := c.decode(input, block)
+	var d *decoded
+	err := segment.Guard(func() (err error) {
+		d, err = c.decode(input, block)
+		return err
+	})
 	if err != nil {
 		return nil, &inputError{int(input), fmt.Errorf("block %d: %w", block, err)}
 	}

@@ -31,8 +31,8 @@ type Job struct {
 // Plan lists the compactions that are due, the most useful first: a pile of fresh segments in an hour that goes on, then closed
 // hours, newest first, for those are asked for most. No segment is in two of them.
 //
-// Only segments of one hour of receipt are joined, next neighbours in it, so that no row moves past another one received in
-// between. Every row is compacted at most twice: once while its hour goes on (level 1), once when it is over (level 2).
+// Only segments of one hour of receipt are joined, and only next neighbours by receipt: where a clock was set back for a while, what
+// was received meanwhile stands between them, and no row may move past a later one. Every row is compacted at most twice: once while its hour goes on (level 1), once when it is over (level 2).
 func Plan(entries []manifest.Entry, now time.Time) (jobs []Job) {
 	sorted := byReceipt(entries)
 	var closed []Job

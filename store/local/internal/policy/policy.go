@@ -63,7 +63,7 @@ func Oversize(entries []manifest.Entry, l Limits, u Use) (gone []manifest.Remova
 		return nil
 	}
 	over := Bytes(entries) + u.bytes() - l.MaxDisk
-	for _, e := range byReceipt(entries) {
+	for _, e := range byAge(entries) {
 		if over <= 0 {
 			break
 		}
@@ -91,13 +91,18 @@ func Held(entries []manifest.Entry) (oldest int64) {
 	return oldest
 }
 
-// Less orders segments by receipt: by hour, then by the log. Numbers don't: a compacted segment has a higher number than later
-// ones. Of two equal rows in segments of which neither has the other's sequences, the one in the greater segment was received
-// last.
+// Less orders segments by receipt, as the log has it. Neither numbers nor clocks do: a compacted segment has a higher number than later
+// ones, and a clock may be set back. Of two equal spans the one in the greater segment was received last; no segment has
+// sequences between those of another one, since only neighbours are joined.
 func Less(a, b manifest.Entry) int {
-	return cmp.Or(cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last), cmp.Compare(a.Number, b.Number))
+	return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last), cmp.Compare(a.Number, b.Number))
 }
 
 func byReceipt(entries []manifest.Entry) []manifest.Entry {
 	return slices.SortedFunc(slices.Values(entries), Less)
+}
+
+// byAge orders segments as they are to go: by hour, then by receipt.
+func byAge(entries []manifest.Entry) []manifest.Entry {
+	return slices.SortedFunc(slices.Values(entries), func(a, b manifest.Entry) int { return cmp.Or(cmp.Compare(a.Hour, b.Hour), Less(a, b)) })
 }

@@ -220,9 +220,12 @@ func TestPlanEnds(t *testing.T) {
 		times := map[uint64]int{} // how often a segment's rows were compacted
 		next, sequence := uint64(1), uint64(1)
 		rows := int64(0)
-		now := time.Unix(0, 0)
+		now := time.Unix(1000*3600, 0)
 		for range 60 {
 			now = now.Add(time.Duration(r.IntN(20)) * time.Minute)
+			if seed%3 == 0 && r.IntN(10) == 0 { // somebody sets the clock
+				now = now.Add(time.Duration(r.IntN(4)-2) * time.Hour)
+			}
 			for range r.IntN(6) {
 				e := manifest.Entry{Number: next, Hour: now.Unix() / 3600, Rows: 1 + r.Int64N(1_500_000), First: sequence, Last: sequence + 9, MaxReceived: now.UnixNano()}
 				rows += e.Rows
@@ -254,7 +257,7 @@ func TestPlanEnds(t *testing.T) {
 					}
 				}
 				for _, e := range entries {
-					if e.Hour == out.Hour && e.First <= out.Last && e.Last >= out.First {
+					if e.First <= out.Last && e.Last >= out.First {
 						t.Fatalf("seed %d: segment %d lies within %s", seed, e.Number, text(j))
 					}
 				}
