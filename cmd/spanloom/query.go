@@ -73,6 +73,9 @@ func queryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if output == "json" && !cmd.Flags().Changed("spans") {
+				q.spans = 3 // as Tempo answers
+			}
 			progress := newProgress(cmd.ErrOrStderr())
 			if parsed.IsMetrics() {
 				m, err := s.metrics(cmd.Context(), q, progress)
