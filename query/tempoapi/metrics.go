@@ -129,7 +129,7 @@ func parseInstant(v url.Values, name string) (ns int64, given bool, err error) {
 			return 0, false, wrong
 		}
 		if len(text) <= 10 {
-			n *= 1e9
+			n = min(n, math.MaxInt64/int64(time.Second)) * int64(time.Second) // the last ones lie beyond the year 2262
 		}
 		return n, true, nil
 	}
