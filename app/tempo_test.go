@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +91,28 @@ func TestTempoAsksForTokens(t *testing.T) {
 		}
 		if _, err := tagNames(t, addr, "bbbbbbbbbbbbbbbb"); err != nil {
 			t.Errorf("gRPC on %s: %v", addr, err)
+		}
+	}
+}
+
+// Clients of gRPC send nothing before they have the server's SETTINGS: no port may wait for their first request.
+func TestTempoPortsGreetFirst(t *testing.T) {
+	r := startServe(t, nil, nil)
+	for _, addr := range []string{r.Tempo, r.TempoGRPC, r.HTTP} {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.SetDeadline(time.Now().Add(wait.Scale(5 * time.Second))); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"); err != nil {
+			t.Fatal(err)
+		}
+		frame := make([]byte, 9)
+		if _, err := io.ReadFull(c, frame); err != nil || frame[3] != 4 {
+			t.Errorf("%s: %x %v, want a frame of SETTINGS", addr, frame, err)
 		}
 	}
 }

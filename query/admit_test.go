@@ -106,3 +106,18 @@ func TestAdmissionRefusesLongQueues(t *testing.T) {
 		t.Errorf("with a free place: %v", err)
 	}
 }
+
+func TestEffort(t *testing.T) {
+	for r, want := range map[store.TimeRange]Effort{
+		{From: 0, To: int64(time.Minute)}:     Page,
+		{From: 5, To: 5 + int64(shortWindow)}: Page,
+		{From: 5, To: 6 + int64(shortWindow)}: Sweep,
+		{}:                                    Sweep,
+		{From: 5}:                             Sweep,
+		{From: -1 << 63, To: 1<<63 - 1}:       Sweep,
+	} {
+		if got := effortOf(r); got != want {
+			t.Errorf("%v: %d, want %d", r, got, want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spanloom/spanloom/store"
 )
@@ -13,8 +14,19 @@ func (q *Query) scan(ctx context.Context, s store.Scope, plan *store.Scan, each 
 	return q.scanWithin(ctx, s, q.limits, plan, each)
 }
 
+// shortWindow is how much time a scan may look at as if it were a page: the ends of a window that rollups leave over, so that an
+// overview does not wait behind somebody's metrics.
+const shortWindow = 5 * time.Minute
+
+func effortOf(r store.TimeRange) Effort {
+	if d := r.To - r.From; d > 0 && d <= int64(shortWindow) { // all time overflows to -1
+		return Page
+	}
+	return Sweep
+}
+
 func (q *Query) scanWithin(ctx context.Context, s store.Scope, limits Limits, plan *store.Scan, each func(store.Rows)) (store.Done, error) {
-	leave, err := q.Admit(ctx, Sweep)
+	leave, err := q.Admit(ctx, effortOf(plan.Range))
 	if err != nil {
 		return store.Done{}, err
 	}

@@ -70,31 +70,31 @@ type errNotFound struct{ message string }
 func (e errNotFound) Error() string { return e.message }
 
 // get fetches a path below the base URL. What the server says of an error is the error.
-func (s *server) get(ctx context.Context, path string) ([]byte, error) {
+func (s *server) get(ctx context.Context, path string) ([]byte, http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+path, nil)
 	if err != nil {
-		return nil, fmt.Errorf("--server %q: %w", s.base, err)
+		return nil, nil, fmt.Errorf("--server %q: %w", s.base, err)
 	}
 	if s.token != "" {
 		req.Header.Set("Authorization", "Bearer "+s.token)
 	}
 	res, err := (&http.Client{Timeout: time.Minute}).Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w (is `spanloom serve` running there? see --server)", s.base, err)
+		return nil, nil, fmt.Errorf("ask %s: %w (is `spanloom serve` running there? see --server)", s.base, err)
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	if err != nil || res.StatusCode == http.StatusOK {
-		return body, err
+		return body, res.Header, err
 	}
 	message := serverMessage(res, body)
 	switch {
 	case message == "":
-		return nil, fmt.Errorf("%s answered %s (is that a Spanloom? see --server)", s.base, res.Status)
+		return nil, nil, fmt.Errorf("%s answered %s (is that a Spanloom? see --server)", s.base, res.Status)
 	case res.StatusCode == http.StatusNotFound:
-		return nil, errNotFound{message}
+		return nil, nil, errNotFound{message}
 	default:
-		return nil, errors.New(message)
+		return nil, nil, errors.New(message)
 	}
 }
 

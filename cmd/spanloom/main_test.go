@@ -73,7 +73,7 @@ func TestExitCodesAndErrors(t *testing.T) {
 }
 
 func TestEverySubcommandHasHelp(t *testing.T) {
-	for _, args := range [][]string{{}, {"serve"}, {"demo"}, {"load", "send"}, {"load", "verify"}, {"config", "check"}, {"fsck"}, {"trace"}, {"get"}, {"version"}} {
+	for _, args := range [][]string{{}, {"serve"}, {"demo"}, {"load", "send"}, {"load", "verify"}, {"config", "check"}, {"fsck"}, {"query"}, {"trace"}, {"get"}, {"version"}} {
 		code, stdout, _ := command(t, append(args, "--help")...)
 		if code != 0 || !strings.Contains(stdout, "Usage:") {
 			t.Errorf("spanloom %v --help: %d %q", args, code, stdout)

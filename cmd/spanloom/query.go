@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -70,6 +73,9 @@ func queryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if output == "json" && !cmd.Flags().Changed("spans") {
+				q.spans = 3 // as Tempo answers
+			}
 			progress := newProgress(cmd.ErrOrStderr())
 			if parsed.IsMetrics() {
 				m, err := s.metrics(cmd.Context(), q, progress)
@@ -78,9 +84,12 @@ func queryCommand() *cobra.Command {
 				}
 				return printAnswer(cmd.OutOrStdout(), m, output, func(out io.Writer) error { return printSeries(out, m) })
 			}
-			m, err := s.search(cmd.Context(), q, progress)
+			m, partial, err := s.search(cmd.Context(), q, progress)
 			if progress.clear(); err != nil {
 				return err
+			}
+			if partial != "" {
+				fmt.Fprintln(cmd.ErrOrStderr(), "not everything:", printable(partial))
 			}
 			return printAnswer(cmd.OutOrStdout(), m, output, func(out io.Writer) error { return printTraces(out, m, q.spans) })
 		},
@@ -94,8 +103,9 @@ func queryCommand() *cobra.Command {
 	return cmd
 }
 
-// search asks over gRPC, which tells how far it is, and over HTTP where something between speaks nothing newer.
-func (s *server) search(ctx context.Context, q question, p *progress) (*tempopb.SearchResponse, error) {
+// search asks over gRPC, which tells how far it is, and over HTTP where something between speaks nothing newer. partial says why
+// the answer is not everything.
+func (s *server) search(ctx context.Context, q question, p *progress) (m *tempopb.SearchResponse, partial string, err error) {
 	req := &tempopb.SearchRequest{Query: q.text, Limit: uint32(q.limit), SpansPerSpanSet: uint32(max(q.spans, 1))}
 	v := url.Values{"q": {q.text}, "limit": {strconv.Itoa(q.limit)}, "spss": {strconv.Itoa(max(q.spans, 1))}}
 	if !q.start.IsZero() {
@@ -104,7 +114,7 @@ func (s *server) search(ctx context.Context, q question, p *progress) (*tempopb.
 		v.Set("end", strconv.FormatUint(uint64(req.End), 10))
 	}
 	all := &tempopb.SearchResponse{}
-	err := follow(ctx, s, func(ctx context.Context, c tempopb.StreamingQuerierClient) (grpc.ServerStreamingClient[tempopb.SearchResponse], error) {
+	trailer, err := follow(ctx, s, func(ctx context.Context, c tempopb.StreamingQuerierClient) (grpc.ServerStreamingClient[tempopb.SearchResponse], error) {
 		return c.Search(ctx, req)
 	}, func(m *tempopb.SearchResponse) {
 		all.Traces = append(all.Traces, m.Traces...)
@@ -114,9 +124,10 @@ func (s *server) search(ctx context.Context, q question, p *progress) (*tempopb.
 		p.show(all.Metrics, count(len(all.Traces), "trace"))
 	})
 	if noGRPC(err) {
-		err = s.getMessage(ctx, "/tempo/api/search?"+v.Encode(), all)
+		header, err := s.getMessage(ctx, "/tempo/api/search?"+v.Encode(), all)
+		return all, header.Get(partialHeader), err
 	}
-	return all, err
+	return all, strings.Join(trailer.Get(partialHeader), ""), err
 }
 
 func (s *server) metrics(ctx context.Context, q question, p *progress) (*tempopb.QueryRangeResponse, error) {
@@ -126,7 +137,7 @@ func (s *server) metrics(ctx context.Context, q question, p *progress) (*tempopb
 		v.Set("step", q.step.String())
 	}
 	all := &tempopb.QueryRangeResponse{}
-	err := follow(ctx, s, func(ctx context.Context, c tempopb.StreamingQuerierClient) (grpc.ServerStreamingClient[tempopb.QueryRangeResponse], error) {
+	_, err := follow(ctx, s, func(ctx context.Context, c tempopb.StreamingQuerierClient) (grpc.ServerStreamingClient[tempopb.QueryRangeResponse], error) {
 		return c.MetricsQueryRange(ctx, req)
 	}, func(m *tempopb.QueryRangeResponse) {
 		all.Series = append(all.Series, m.Series...)
@@ -137,16 +148,19 @@ func (s *server) metrics(ctx context.Context, q question, p *progress) (*tempopb
 		p.show(all.Metrics, count(len(all.Series), "line"))
 	})
 	if noGRPC(err) {
-		err = s.getMessage(ctx, "/tempo/api/metrics/query_range?"+v.Encode(), all)
+		_, err = s.getMessage(ctx, "/tempo/api/metrics/query_range?"+v.Encode(), all)
 	}
 	return all, err
 }
 
-// follow calls each with every message of a stream.
-func follow[M any](ctx context.Context, s *server, open func(context.Context, tempopb.StreamingQuerierClient) (grpc.ServerStreamingClient[M], error), each func(*M)) error {
+// partialHeader is the header or trailer in which the server says why a search is not complete.
+const partialHeader = "Spanloom-Partial"
+
+// follow calls each with every message of a stream and answers what stood behind the last.
+func follow[M any](ctx context.Context, s *server, open func(context.Context, tempopb.StreamingQuerierClient) (grpc.ServerStreamingClient[M], error), each func(*M)) (metadata.MD, error) {
 	conn, err := s.dial()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer conn.Close()
 	stream, err := open(s.withToken(ctx), tempopb.NewStreamingQuerierClient(conn))
@@ -158,11 +172,11 @@ func follow[M any](ctx context.Context, s *server, open func(context.Context, te
 	}
 	switch {
 	case errors.Is(err, io.EOF):
-		return nil
+		return stream.Trailer(), nil
 	case noGRPC(err):
-		return err
+		return nil, err
 	default:
-		return errors.New(status.Convert(err).Message())
+		return nil, errors.New(status.Convert(err).Message())
 	}
 }
 
@@ -173,14 +187,14 @@ func noGRPC(err error) bool {
 }
 
 // getMessage fetches a message in its JSON form.
-func (s *server) getMessage(ctx context.Context, path string, m proto.Message) error {
-	body, err := s.get(ctx, path)
+func (s *server) getMessage(ctx context.Context, path string, m proto.Message) (http.Header, error) {
+	body, header, err := s.get(ctx, path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	proto.Reset(m)
 	if err := protojson.Unmarshal(body, m); err != nil {
-		return fmt.Errorf("read answer of %s: %w", s.base, err)
+		return nil, fmt.Errorf("read answer of %s: %w", s.base, err)
 	}
-	return nil
+	return header, nil
 }

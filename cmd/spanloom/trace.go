@@ -55,7 +55,7 @@ func traceCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			body, err := s.get(cmd.Context(), "/api/spanloom/v1/traces/"+url.PathEscape(traceID(args[0])))
+			body, _, err := s.get(cmd.Context(), "/api/spanloom/v1/traces/"+url.PathEscape(traceID(args[0])))
 			if missing, ok := errors.AsType[errNotFound](err); ok {
 				fmt.Fprintln(cmd.ErrOrStderr(), missing.message)
 				return errFindings

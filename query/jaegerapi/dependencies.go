@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/otlpjson"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -81,6 +82,11 @@ func (a *api) callEdges(ctx context.Context, s store.Scope, window store.TimeRan
 	case <-ctx.Done():
 		return nil, done, ctx.Err()
 	}
+	leave, err := a.Query.Admit(ctx, query.Sweep)
+	if err != nil {
+		return nil, done, err
+	}
+	defer leave()
 	calls := callGraph{services: make(map[string]uint32)}
 	begun := a.Query.Now()
 	stretch := int64(dependenciesFirst)

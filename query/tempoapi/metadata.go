@@ -9,6 +9,7 @@ import (
 	"github.com/spanloom/spanloom/query/tempoapi/tempopb"
 	"github.com/spanloom/spanloom/query/traceql"
 	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
 )
 
 // rootMissing stands for the service of a root that is not here, so that clients show a word that people know from Tempo.
@@ -143,8 +144,17 @@ func shortTraceID(id span.TraceID) string { return strings.TrimLeft(id.String(),
 func searchMetrics(r *traceql.SearchResult) *tempopb.SearchMetrics {
 	return &tempopb.SearchMetrics{
 		InspectedTraces: clamped(r.InspectedTraces), InspectedSpans: uint64(max(r.InspectedSpans, 0)), InspectedBytes: uint64(max(r.Read.Bytes, 0)),
-		TotalBlocks: clamped(r.Read.Of), TotalJobs: clamped(r.Read.Of), CompletedJobs: clamped(r.Read.Blocks),
+		TotalBlocks: clamped(r.Read.Of), TotalJobs: clamped(r.Read.Of), CompletedJobs: jobsDone(r.Done),
 	}
+}
+
+// jobsDone is how far an answer is, of as many jobs as there are blocks: at the end all of them, read or not, as Grafana's bar
+// goes by it.
+func jobsDone(d store.Done) uint32 {
+	if d.Complete {
+		return clamped(d.Read.Of)
+	}
+	return clamped(min(d.Read.Blocks, d.Read.Of))
 }
 
 // clamped is a count as the messages hold it.

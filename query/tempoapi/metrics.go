@@ -129,7 +129,7 @@ func parseInstant(v url.Values, name string) (ns int64, given bool, err error) {
 			return 0, false, wrong
 		}
 		if len(text) <= 10 {
-			n *= 1e9
+			n = min(n, math.MaxInt64/int64(time.Second)) * int64(time.Second) // the last ones lie beyond the year 2262
 		}
 		return n, true, nil
 	}
@@ -313,6 +313,6 @@ func labels(attrs []traceql.Attr) (out []*tempopb.KeyValue) {
 func metricsMetrics(r *traceql.MetricsResult) *tempopb.SearchMetrics {
 	return &tempopb.SearchMetrics{
 		InspectedSpans: uint64(max(r.InspectedSpans, 0)), InspectedBytes: uint64(max(r.Read.Bytes, 0)),
-		TotalBlocks: clamped(r.Read.Of), TotalJobs: clamped(r.Read.Of), CompletedJobs: clamped(r.Read.Blocks),
+		TotalBlocks: clamped(r.Read.Of), TotalJobs: clamped(r.Read.Of), CompletedJobs: jobsDone(r.Done),
 	}
 }

@@ -42,7 +42,11 @@ type server struct {
 
 func newServer(t *testing.T, spans string) *server {
 	t.Helper()
-	api := newAPI(t, spans)
+	return listening(t, newAPI(t, spans))
+}
+
+func listening(t *testing.T, api *API) *server {
+	t.Helper()
 	h := httptest.NewServer(api)
 	t.Cleanup(h.Close)
 	g := grpc.NewServer()
@@ -79,6 +83,22 @@ func (s *server) get(path, query string, headers ...string) []byte {
 
 func (s *server) try(path, query string, headers ...string) (int, []byte) {
 	s.t.Helper()
+	code, _, body := s.request(path, query, headers...)
+	return code, body
+}
+
+// headers is get with the headers of the answer.
+func (s *server) headers(path, query string) (http.Header, []byte) {
+	s.t.Helper()
+	code, header, body := s.request(path, query)
+	if code != http.StatusOK {
+		s.t.Fatalf("GET %s?%s: %d %s", path, query, code, body)
+	}
+	return header, body
+}
+
+func (s *server) request(path, query string, headers ...string) (int, http.Header, []byte) {
+	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+path, nil)
 	if err != nil {
 		s.t.Fatal(err)
@@ -97,7 +117,7 @@ func (s *server) try(path, query string, headers ...string) (int, []byte) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return res.StatusCode, body
+	return res.StatusCode, res.Header, body
 }
 
 // context ends with the test, or when a client would have given up.

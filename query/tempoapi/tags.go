@@ -8,6 +8,7 @@ import (
 
 	"github.com/spanloom/spanloom/query/tempoapi/tempopb"
 	"github.com/spanloom/spanloom/query/traceql"
+	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 )
 
@@ -177,7 +178,8 @@ func (a *API) tagValues(ctx context.Context, s store.Scope, t tag, q listQuery) 
 	} else if f != nil {
 		match = f
 	}
-	values, done, err := a.Query.Values(ctx, s, store.ValuesQuery{Range: q.window, Field: t.field, Match: match, Limit: bounded(q.limit)})
+	list := store.ValuesQuery{Range: q.window, Field: t.field, Match: match, Limit: bounded(q.limit)}
+	values, done, err := a.values(ctx, s, list)
 	if err != nil {
 		return nil, err
 	}
@@ -191,6 +193,23 @@ func (a *API) tagValues(ctx context.Context, s store.Scope, t tag, q listQuery) 
 		return cmp.Or(cmp.Compare(x.Value, y.Value), cmp.Compare(x.Type, y.Type))
 	})
 	return m, nil
+}
+
+// values lists the values of a field. Services have a list of their own, which costs less than counting them in spans.
+func (a *API) values(ctx context.Context, s store.Scope, list store.ValuesQuery) ([]store.ValueCount, store.Done, error) {
+	if list.Field != (store.Field{In: store.Intrinsic, Key: store.FieldService}) || list.Match != nil {
+		return a.Query.Values(ctx, s, list)
+	}
+	services, done, err := a.Query.ListServices(ctx, s, list.Range)
+	if err != nil {
+		return nil, done, err
+	}
+	slices.SortStableFunc(services, func(x, y store.Service) int { return cmp.Compare(y.Spans, x.Spans) })
+	values := make([]store.ValueCount, min(len(services), list.Limit))
+	for i := range values {
+		values[i] = store.ValueCount{Text: services[i].Name, Type: span.TypeString, N: services[i].Spans}
+	}
+	return values, done, nil
 }
 
 // filterOf is the condition of a filter that somebody is still typing. One that cannot be read filters nothing: a list that is too
@@ -234,5 +253,5 @@ func withoutTypes(m *tempopb.SearchTagValuesV2Response) *tempopb.SearchTagValues
 }
 
 func listMetrics(d store.Done) *tempopb.MetadataMetrics {
-	return &tempopb.MetadataMetrics{InspectedBytes: uint64(d.Read.Bytes), TotalBlocks: uint32(d.Read.Of), TotalJobs: uint32(d.Read.Of), CompletedJobs: uint32(d.Read.Blocks)}
+	return &tempopb.MetadataMetrics{InspectedBytes: uint64(max(d.Read.Bytes, 0)), TotalBlocks: clamped(d.Read.Of), TotalJobs: clamped(d.Read.Of), CompletedJobs: jobsDone(d)}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/otlpjson"
 	"github.com/spanloom/spanloom/receive/zipkin"
 	"github.com/spanloom/spanloom/store"
@@ -37,6 +38,11 @@ func (a *api) dependencies(c *call) error {
 	case <-c.Context().Done():
 		return c.Context().Err()
 	}
+	leave, err := a.Query.Admit(c.Context(), query.Sweep)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	l, begun := newLinker(), a.Query.Now()
 	stretch := int64(linkedFirst)
 	for to := window.To; to > window.From; stretch *= 2 {

@@ -1,0 +1,39 @@
+package tempoapi
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/spanloom/spanloom/query"
+	"github.com/spanloom/spanloom/query/tempoapi/tempopb"
+	"github.com/spanloom/spanloom/query/traceql"
+	"github.com/spanloom/spanloom/store/mem"
+	"github.com/spanloom/spanloom/store/storetest"
+)
+
+// TestPartialAnswers: an answer that a budget cut says so in each of its forms, and with what was found.
+func TestPartialAnswers(t *testing.T) {
+	engine := mem.New(mem.Options{Now: clock})
+	t.Cleanup(func() { _ = engine.Close() })
+	for range 3 {
+		if err := engine.Accept(t.Context(), storetest.Batch(t, bookinfo)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := listening(t, New(Options{Query: query.New(query.Options{Reader: engine, Now: clock}), TraceQL: traceql.New(engine, traceql.Options{Now: clock, MaxSpans: 1})}))
+	header, body := s.headers("/api/search", params("q", "{}"))
+	if r := strictly[strictSearch](t, body); header.Get(headerPartial) == "" {
+		t.Errorf("search: %v %+v", header, r)
+	}
+	stream, err := s.client.Search(s.context(), &tempopb.SearchRequest{Query: "{}"})
+	all(t, stream, err)
+	if got := strings.Join(stream.Trailer().Get(headerPartial), ""); got == "" || got != header.Get(headerPartial) {
+		t.Errorf("trailer %q, header %q", got, header.Get(headerPartial))
+	}
+	if r := strictly[strictRange](t, s.get("/api/metrics/query_range", params("q", "{}|rate()", "step", "10s"))); r.Status != "PARTIAL" || r.Message == "" {
+		t.Errorf("range: %+v", r)
+	}
+	if r := strictly[strictInstant](t, s.get("/api/metrics/query", params("q", "{}|rate()"))); r.Status != "PARTIAL" || r.Message == "" {
+		t.Errorf("instant: %+v", r)
+	}
+}
