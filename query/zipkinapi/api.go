@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/query"
@@ -53,6 +54,7 @@ func New(o Options) http.Handler {
 type api struct {
 	Options
 	counting chan struct{} // held by the one request that computes dependencies
+	listed   atomic.Pointer[serviceList]
 }
 
 // call is one request on its way through the API.
