@@ -4,19 +4,18 @@ import (
 	"hash/maphash"
 	"strconv"
 
-	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/query/otlpjson"
 	"github.com/spanloom/spanloom/receive/zipkin"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 )
 
-// dependencies answers GET /api/v2/dependencies: calls between services, from the newest spans that started in the
-// window, see scanBack. Calls are counted raw.
+// newestSpans is how many spans an answer looks at that is made of single ones.
+const newestSpans = 1_000_000
+
+// dependencies answers GET /api/v2/dependencies: calls between services, from the newest spans that started in the window.
+// Calls are counted raw.
 func (a *api) dependencies(c *call) error {
-	if a.Reader == nil {
-		return problem.New(problem.Unsupported, "dependencies are not computed here", "look at the map in Spanloom's own UI")
-	}
 	if _, err := required(c.params, "endTs"); err != nil {
 		return err
 	}
@@ -32,7 +31,7 @@ func (a *api) dependencies(c *call) error {
 	}
 	l := newLinker()
 	var encoder zipkin.Encoder
-	done, err := a.scanBack(c.Context(), c.scope, store.Scan{Range: window, Mode: store.Start, Need: linkNeed()}, func(r store.Rows) {
+	done, err := a.Query.ScanBack(c.Context(), c.scope, store.Scan{Range: window, Mode: store.Start, Need: linkNeed()}, newestSpans, func(r store.Rows) {
 		for _, row := range r.Rows {
 			l.add(&encoder, r.Batch, int(row))
 		}

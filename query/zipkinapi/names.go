@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/receive/zipkin"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -140,12 +139,9 @@ func (a *api) remoteServices(c *call) error {
 	return nil
 }
 
-// remotesOf gathers the services of remote endpoints: of the newest spans of the services, see scanBack, that have a field or
-// an attribute which can name the other side.
+// remotesOf gathers the services of remote endpoints: of the newest spans of the services, newestSpans at most, that have a
+// field or an attribute which can name the other side.
 func (a *api) remotesOf(c *call, services []string) (names []string, err error) {
-	if a.Reader == nil {
-		return nil, problem.New(problem.Unsupported, "remote services are not listed here", "")
-	}
 	field := func(key string) store.Expr {
 		return store.Cond{Field: store.Field{In: store.InSpan, Key: key}, Op: store.Exists}
 	}
@@ -159,8 +155,8 @@ func (a *api) remotesOf(c *call, services []string) (names []string, err error) 
 		store.Not{Expr: store.Cond{Field: store.Field{In: store.InSpan, Key: "component"}, Op: store.Eq, Value: store.Text("proxy")}}})
 	var x zipkin.Encoder
 	seen := make(map[string]bool)
-	done, err := a.scanBack(c.Context(), c.scope, store.Scan{Range: store.TimeRange{To: a.Query.Now().Add(aheadOfUs).UnixNano()}, Mode: store.Start,
-		Match: store.And{serviceIs(services), any}, Need: linkNeed()}, func(r store.Rows) {
+	done, err := a.Query.ScanBack(c.Context(), c.scope, store.Scan{Range: store.TimeRange{To: a.Query.Now().Add(aheadOfUs).UnixNano()}, Mode: store.Start,
+		Match: store.And{serviceIs(services), any}, Need: linkNeed()}, newestSpans, func(r store.Rows) {
 		for _, row := range r.Rows {
 			if v := x.View(r.Batch, int(row)); len(seen) < maxNames && !seen[string(v.Remote)] {
 				seen[string(v.Remote)] = true

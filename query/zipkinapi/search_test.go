@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/span"
@@ -273,10 +272,10 @@ func TestSomeTracesCannotBeRead(t *testing.T) {
 	}
 }
 
-// counting counts how often services are listed and how often a window is scanned.
+// counting counts how often services are listed.
 type counting struct {
 	store.Reader
-	lists, scans int
+	lists int
 }
 
 func (c *counting) Services(ctx context.Context, s store.Scope, r store.TimeRange) ([]store.Service, store.Done, error) {
@@ -284,16 +283,11 @@ func (c *counting) Services(ctx context.Context, s store.Scope, r store.TimeRang
 	return c.Reader.Services(ctx, s, r)
 }
 
-func (c *counting) Scan(ctx context.Context, s store.Scope, q *store.Scan) iter.Seq2[store.Rows, error] {
-	c.scans++
-	return c.Reader.Scan(ctx, s, q)
-}
-
 // TestServicesAreListedOnce: searches by a known service do not list all of them each time; what just came is found all the same.
 func TestServicesAreListedOnce(t *testing.T) {
 	engine := mem.New(mem.Options{Now: clock})
 	reader := &counting{Reader: engine}
-	api := New(Options{Query: query.New(query.Options{Reader: reader, Now: clock}), Reader: reader})
+	api := New(Options{Query: query.New(query.Options{Reader: reader, Now: clock})})
 	add := func(text string) {
 		if err := engine.Accept(t.Context(), storetest.Batch(t, text)); err != nil {
 			t.Fatal(err)
@@ -312,40 +306,6 @@ func TestServicesAreListedOnce(t *testing.T) {
 	for service, want := range map[string]string{"back": "2", "Front": "3 1", "front": "1", "nobody": ""} {
 		if got := found(t, ask(t, api, "GET", "/api/v2/traces?serviceName="+service)); got != want && service != "front" || service == "front" && got != "1" && got != "3 1" {
 			t.Errorf("%s: found %q, want %q", service, got, want)
-		}
-	}
-}
-
-// TestScanBack reads a window that fits in few stretches, and of one that does not fit the newest rows.
-func TestScanBack(t *testing.T) {
-	engine := mem.New(mem.Options{Now: clock})
-	var text strings.Builder
-	for i := range 600 {
-		fmt.Fprintf(&text, "%x a - front server get %ds 1ms\n", i+1, i)
-	}
-	if err := engine.Accept(t.Context(), storetest.Batch(t, text.String())); err != nil {
-		t.Fatal(err)
-	}
-	reader := &counting{Reader: engine}
-	a := &api{Options: Options{Query: query.New(query.Options{Reader: reader, Now: clock}), Reader: reader}}
-	rows, newest := 0, int64(0)
-	plan := store.Scan{Range: store.TimeRange{From: storetest.At(0), To: storetest.At(storetest.DefaultReceived)}, Mode: store.Start}
-	done, err := a.scanBack(t.Context(), store.Scope{Tenant: store.DefaultTenant}, plan, func(r store.Rows) {
-		rows += len(r.Rows)
-		for _, row := range r.Rows {
-			newest = max(newest, r.Batch.Time[row])
-		}
-	})
-	if err != nil || !done.Complete || rows != 600 || newest != storetest.At(599*time.Second) || reader.scans > 3 {
-		t.Errorf("%d rows in %d stretches, %+v, %v", rows, reader.scans, done, err)
-	}
-	for _, c := range []struct {
-		stretch    int64
-		rows, room int
-		want       int64
-	}{{1000, 10, 1000, 75_000}, {1000, 10, 10, 1000}, {1000, 0, 5, 64_000}, {1 << 60, 0, 5, 1 << 62}, {1 << 60, 1, 1 << 40, 1 << 62}} {
-		if got := nextStretch(c.stretch, c.rows, c.room); got != c.want {
-			t.Errorf("after %d rows in %d with room for %d: %d, want %d", c.rows, c.stretch, c.room, got, c.want)
 		}
 	}
 }
