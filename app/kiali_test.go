@@ -23,6 +23,8 @@ import (
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/spanloom/spanloom/query/tempoapi/tempopb"
 )
 
 // kialiTracing is external_services.tracing of a Kiali resource, with the keys that Kiali knows.
@@ -43,8 +45,8 @@ type kialiTracing struct {
 	TempoConfig         map[string]any    `yaml:"tempo_config"`
 }
 
-// loadKiali reads a fragment; keys that Kiali does not know fail.
-func loadKiali(t *testing.T, name string) kialiTracing {
+// loadKiali reads a fragment for a provider; keys that Kiali does not know fail.
+func loadKiali(t *testing.T, name, provider string) kialiTracing {
 	t.Helper()
 	data, err := os.ReadFile(name)
 	if err != nil {
@@ -66,8 +68,8 @@ func loadKiali(t *testing.T, name string) kialiTracing {
 		t.Fatalf("%s: %v", name, err)
 	}
 	tracing := cr.Spec.ExternalServices.Tracing
-	if cr.APIVersion != "kiali.io/v1alpha1" || cr.Kind != "Kiali" || !tracing.Enabled || tracing.Provider != "jaeger" {
-		t.Fatalf("%s is no Kiali resource with tracing by Jaeger: %+v", name, cr)
+	if cr.APIVersion != "kiali.io/v1alpha1" || cr.Kind != "Kiali" || !tracing.Enabled || tracing.Provider != provider {
+		t.Fatalf("%s is no Kiali resource with tracing by %s: %+v", name, provider, cr)
 	}
 	return tracing
 }
@@ -109,7 +111,7 @@ func TestKiali(t *testing.T) {
 	var answers []string
 	for _, mode := range []struct{ name, path string }{{"jaeger-http", ""}, {"jaeger-http", "/jaeger"}, {"jaeger-grpc", "/jaeger"}} {
 		t.Run(mode.name+mode.path, func(t *testing.T) {
-			c := loadKiali(t, "../deploy/kiali/"+mode.name+".yaml")
+			c := loadKiali(t, "../deploy/kiali/"+mode.name+".yaml", "jaeger")
 			internal, err := url.Parse(c.InternalURL)
 			if err != nil {
 				t.Fatal(err)
@@ -516,6 +518,93 @@ func TestKialiDiscovery(t *testing.T) {
 		"/trace/a...b?cohort=a&cohort=b", "/search?service=web.shop&limit=20&start=1&end=2&tags=%7B%22a%22%3A%22b%22%7D", "/jaeger/search?service=web.shop", "/dependencies"} {
 		if code, body := r.do("GET", "http://"+r.HTTP+link, ""); code != http.StatusOK || !strings.Contains(body, "const JAEGER_VERSION") {
 			t.Errorf("%s: %d", link, code)
+		}
+	}
+}
+
+// TestKialiTempo runs the calls of provider tempo through the ports that the file names; what they answer in detail is tested
+// with the dialect.
+func TestKialiTempo(t *testing.T) {
+	c := loadKiali(t, "../deploy/kiali/tempo.yaml", "tempo")
+	if sources, err := os.ReadFile("../deploy/grafana/datasources.yaml"); err != nil || !strings.Contains(string(sources), fmt.Sprintf("uid: %v\n", c.TempoConfig["datasource_uid"])) {
+		t.Errorf("Grafana's data sources have no %v: %v", c.TempoConfig["datasource_uid"], err)
+	}
+	now, bodies := envoyBodies(t)
+	r := startServe(t, func() time.Time { return now }, nil)
+	for _, body := range bodies {
+		if code, answer := r.do("POST", "http://"+r.Zipkin+"/api/v2/spans", body); code != http.StatusAccepted {
+			t.Fatalf("%d %s", code, answer)
+		}
+	}
+	internal, err := url.Parse(c.InternalURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := map[string]string{"3200": r.Tempo, "9095": r.TempoGRPC}
+	base := "http://" + ports[internal.Port()] + internal.Path
+	if code, body := r.do("GET", base+"/api/echo", ""); code != http.StatusOK {
+		t.Errorf("status: %d %s", code, body)
+	}
+	var version struct{ Version string }
+	if code, body := r.do("GET", base+"/api/status/buildinfo", ""); code != http.StatusOK || json.Unmarshal([]byte(body), &version) != nil || version.Version == "" {
+		t.Errorf("version: %d %s", code, body)
+	}
+	const text = `{ .service.name = "web.shop"  && .istio.cluster_id = "Kubernetes"  } && {  }| select(status, .service_name, .node_id, .component, name)`
+	window := url.Values{"q": {text}, "spss": {"10"}, "limit": {"100"}, "start": {fmt.Sprint(now.Add(-time.Hour).Unix())}, "end": {fmt.Sprint(now.Unix() + 1)}}
+	var page struct {
+		Traces []struct {
+			TraceID string
+			SpanSet struct{ Spans []struct{ SpanID string } }
+		}
+	}
+	if code, body := r.do("GET", base+"/api/search?"+window.Encode(), ""); code != http.StatusOK || json.Unmarshal([]byte(body), &page) != nil || len(page.Traces) == 0 {
+		t.Fatalf("search: %d %.500s", code, body)
+	}
+	var overHTTP []string
+	for _, trace := range page.Traces {
+		if overHTTP = append(overHTTP, trace.TraceID); len(trace.SpanSet.Spans) == 0 {
+			t.Errorf("trace %s has no span: Kiali reads the first one without looking", trace.TraceID)
+		}
+	}
+	for _, port := range []string{ports[fmt.Sprint(c.GRPCPort)], ports["9095"]} {
+		conn, err := grpc.NewClient(port, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		search := func(q *tempopb.SearchRequest) (ids []string) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(c.QueryTimeout)*time.Second)
+			defer cancel()
+			stream, err := tempopb.NewStreamingQuerierClient(conn).Search(ctx, q)
+			for err == nil {
+				var part *tempopb.SearchResponse
+				if part, err = stream.Recv(); err == nil {
+					for _, trace := range part.Traces {
+						if ids = append(ids, trace.TraceID); len(trace.SpanSet.GetSpans()) == 0 {
+							t.Errorf("trace %s has no span", trace.TraceID)
+						}
+					}
+				}
+			}
+			if !errors.Is(err, io.EOF) {
+				t.Errorf("search over gRPC: %v", err)
+			}
+			return ids
+		}
+		search(new(tempopb.SearchRequest)) // Kiali's look whether we are up
+		ids := search(&tempopb.SearchRequest{Query: text, Limit: 100, SpansPerSpanSet: 10, Start: uint32(now.Add(-time.Hour).Unix()), End: uint32(now.Unix() + 1)})
+		slices.Sort(ids)
+		slices.Sort(overHTTP)
+		if !slices.Equal(ids, overHTTP) {
+			t.Errorf("HTTP finds %q, gRPC %q", overHTTP, ids)
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, id := range overHTTP {
+		var detail struct{ Batches []struct{ ScopeSpans []any } }
+		if code, body := r.do("GET", base+"/api/traces/"+id, ""); code != http.StatusOK || json.Unmarshal([]byte(body), &detail) != nil || len(detail.Batches) == 0 || len(detail.Batches[0].ScopeSpans) == 0 {
+			t.Errorf("details of %s: %d %.300s", id, code, body)
 		}
 	}
 }
