@@ -146,17 +146,17 @@ func (a *api) remotesOf(c *call, services []string) (names []string, err error) 
 		return store.Cond{Field: store.Field{In: store.InSpan, Key: key}, Op: store.Exists}
 	}
 	fields := zipkin.RemoteFields()
-	any := store.Or{field(fields[0]), field(fields[1])}
+	either := store.Or{field(fields[0]), field(fields[1])}
 	var guesses store.Or // made for the calling side only and not for proxies
 	for _, key := range fields[2:] {
 		guesses = append(guesses, field(key))
 	}
-	any = append(any, store.And{store.Or{kindIs(span.KindClient), kindIs(span.KindProducer)}, guesses,
+	either = append(either, store.And{store.Or{kindIs(span.KindClient), kindIs(span.KindProducer)}, guesses,
 		store.Not{Expr: store.Cond{Field: store.Field{In: store.InSpan, Key: "component"}, Op: store.Eq, Value: store.Text("proxy")}}})
 	var x zipkin.Encoder
 	seen := make(map[string]bool)
 	done, err := a.Query.ScanBack(c.Context(), c.scope, store.Scan{Range: store.TimeRange{To: a.Query.Now().Add(aheadOfUs).UnixNano()}, Mode: store.Start,
-		Match: store.And{serviceIs(services), any}, Need: linkNeed()}, newestSpans, func(r store.Rows) {
+		Match: store.And{serviceIs(services), either}, Need: linkNeed()}, newestSpans, func(r store.Rows) {
 		for _, row := range r.Rows {
 			if v := x.View(r.Batch, int(row)); len(seen) < maxNames && !seen[string(v.Remote)] {
 				seen[string(v.Remote)] = true

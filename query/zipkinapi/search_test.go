@@ -309,3 +309,37 @@ func TestServicesAreListedOnce(t *testing.T) {
 		}
 	}
 }
+
+// gone is a client that breaks the connection after some bytes.
+type gone struct {
+	httptest.ResponseRecorder
+	left int
+}
+
+func (g *gone) Write(p []byte) (int, error) {
+	if g.left -= len(p); g.left < 0 {
+		return 0, errors.New("broken pipe")
+	}
+	return len(p), nil
+}
+
+// TestLargeTrace is written in parts, and no further than the client is there.
+func TestLargeTrace(t *testing.T) {
+	var text strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&text, "abc %x %s front internal op%d %dms 1ms index=%d\n", i+1, map[bool]string{true: "-", false: "1"}[i == 0], i%7, i, i)
+	}
+	api := newAPI(t, text.String(), "")
+	w := ask(t, api, "GET", "/api/v2/trace/abc")
+	var spans []struct{ ID string }
+	if err := json.Unmarshal(w.Body.Bytes(), &spans); err != nil || len(spans) != 20_000 || w.Header().Get("Content-Length") != "" {
+		t.Errorf("%d spans, %v, %v", len(spans), err, w.Header())
+	}
+	for _, path := range []string{"/api/v2/trace/abc", "/api/v2/traces?lookback=86400000", "/api/v2/traceMany?traceIds=abc,1"} {
+		client := &gone{left: 3 * partSize}
+		api.ServeHTTP(client, httptest.NewRequest("GET", path, nil))
+		if client.left >= 0 || client.left < -2*partSize {
+			t.Errorf("%s: %d bytes were written to nobody", path, -client.left)
+		}
+	}
+}
