@@ -222,7 +222,7 @@ func (s *service) zipkinPort(listen string, receiver http.Handler) http.Handler 
 
 // zipkinAPI answers Zipkin's queries; ui is the base of the UI to which links to Zipkin's pages lead.
 func (s *service) zipkinAPI(ui string) http.Handler {
-	return zipkinapi.New(zipkinapi.Options{Query: s.query, Reader: s.engine, Log: s.log, UI: ui, Version: s.build.Version, Commit: s.build.Commit,
+	return zipkinapi.New(zipkinapi.Options{Query: s.query, Log: s.log, UI: ui, Version: s.build.Version, Commit: s.build.Commit,
 		Health: func() (string, string) {
 			stats := s.engine.Stats()
 			return stats.Kind, stats.Refusing

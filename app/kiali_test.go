@@ -11,18 +11,16 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	gogo "github.com/gogo/protobuf/proto"
-	"github.com/jaegertracing/jaeger-idl/model/v1"
-	"github.com/jaegertracing/jaeger-idl/proto-gen/api_v2"
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/spanloom/spanloom/query/tempoapi/tempopb"
 )
 
 // kialiTracing is external_services.tracing of a Kiali resource, with the keys that Kiali knows.
@@ -43,8 +41,8 @@ type kialiTracing struct {
 	TempoConfig         map[string]any    `yaml:"tempo_config"`
 }
 
-// loadKiali reads a fragment; keys that Kiali does not know fail.
-func loadKiali(t *testing.T, name string) kialiTracing {
+// loadKiali reads a fragment for a provider; keys that Kiali does not know fail.
+func loadKiali(t *testing.T, name, provider string) kialiTracing {
 	t.Helper()
 	data, err := os.ReadFile(name)
 	if err != nil {
@@ -66,8 +64,8 @@ func loadKiali(t *testing.T, name string) kialiTracing {
 		t.Fatalf("%s: %v", name, err)
 	}
 	tracing := cr.Spec.ExternalServices.Tracing
-	if cr.APIVersion != "kiali.io/v1alpha1" || cr.Kind != "Kiali" || !tracing.Enabled || tracing.Provider != "jaeger" {
-		t.Fatalf("%s is no Kiali resource with tracing by Jaeger: %+v", name, cr)
+	if cr.APIVersion != "kiali.io/v1alpha1" || cr.Kind != "Kiali" || !tracing.Enabled || tracing.Provider != provider {
+		t.Fatalf("%s is no Kiali resource with tracing by %s: %+v", name, provider, cr)
 	}
 	return tracing
 }
@@ -109,7 +107,7 @@ func TestKiali(t *testing.T) {
 	var answers []string
 	for _, mode := range []struct{ name, path string }{{"jaeger-http", ""}, {"jaeger-http", "/jaeger"}, {"jaeger-grpc", "/jaeger"}} {
 		t.Run(mode.name+mode.path, func(t *testing.T) {
-			c := loadKiali(t, "../deploy/kiali/"+mode.name+".yaml")
+			c := loadKiali(t, "../deploy/kiali/"+mode.name+".yaml", "jaeger")
 			internal, err := url.Parse(c.InternalURL)
 			if err != nil {
 				t.Fatal(err)
@@ -305,197 +303,6 @@ func summaryOf(traces map[string][]kialiSpan) (lines []string) {
 	return lines
 }
 
-// kialiHTTP is the mode use_grpc: false.
-type kialiHTTP struct {
-	base    string
-	seconds int
-}
-
-// get ignores the status, as Kiali does: what is no envelope is an error.
-func (k kialiHTTP) get(ctx context.Context, path string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.base+path, nil)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	return json.NewDecoder(res.Body).Decode(into)
-}
-
-func (k kialiHTTP) up(ctx context.Context) error {
-	_, err := k.services(ctx)
-	return err
-}
-
-func (k kialiHTTP) services(ctx context.Context) ([]string, error) {
-	var envelope struct{ Data []string }
-	err := k.get(ctx, "/api/services", &envelope)
-	return envelope.Data, err
-}
-
-type kialiEnvelope struct {
-	Data []struct {
-		TraceID string
-		Spans   []struct {
-			SpanID, OperationName, ProcessID string
-			Duration                         int64
-			References                       []struct{ RefType, SpanID string }
-			Tags                             []struct {
-				Key   string
-				Value any
-			}
-		}
-		Processes map[string]struct{ ServiceName string }
-	}
-	Errors []struct {
-		Code int
-		Msg  string
-	}
-}
-
-func (e *kialiEnvelope) traces() map[string][]kialiSpan {
-	out := make(map[string][]kialiSpan)
-	for _, d := range e.Data {
-		for _, s := range d.Spans {
-			one := kialiSpan{Trace: d.TraceID, ID: s.SpanID, Operation: s.OperationName, Service: d.Processes[s.ProcessID].ServiceName,
-				Tags: make(map[string]any), Duration: time.Duration(s.Duration) * time.Microsecond}
-			for _, ref := range s.References {
-				if one.Parent == "" && (ref.RefType == "CHILD_OF" || ref.RefType == "FOLLOWS_FROM") {
-					one.Parent = ref.SpanID
-				}
-			}
-			for _, tag := range s.Tags {
-				one.Tags[tag.Key] = tag.Value
-			}
-			out[d.TraceID] = append(out[d.TraceID], one)
-		}
-	}
-	return out
-}
-
-func (k kialiHTTP) find(ctx context.Context, q kialiQuery) (map[string][]kialiSpan, error) {
-	v := url.Values{"service": {q.service}, "start": {fmt.Sprint(q.start.UnixMicro())}, "end": {fmt.Sprint(q.end.UnixMicro())}, "limit": {fmt.Sprint(q.limit)}}
-	tags, err := json.Marshal(q.tags)
-	if err != nil {
-		return nil, err
-	}
-	v.Set("tags", string(tags))
-	if q.minDuration > 0 {
-		v.Set("minDuration", fmt.Sprintf("%dus", q.minDuration.Microseconds()))
-	}
-	var e kialiEnvelope
-	err = k.get(ctx, "/api/traces?"+v.Encode(), &e)
-	return e.traces(), err
-}
-
-func (k kialiHTTP) trace(ctx context.Context, id string) ([]kialiSpan, error) {
-	var e kialiEnvelope
-	if err := k.get(ctx, "/api/traces/"+id, &e); err != nil || len(e.Data) == 0 {
-		if err == nil && len(e.Errors) == 0 {
-			err = errors.New("neither data nor errors")
-		}
-		return nil, err
-	}
-	return e.traces()[e.Data[0].TraceID], nil
-}
-
-// kialiGRPC is the mode use_grpc: true.
-type kialiGRPC struct{ api_v2.QueryServiceClient }
-
-// jaegerCodec is the codec that Jaeger's own clients use with the types that Jaeger generates.
-type jaegerCodec struct{}
-
-func (jaegerCodec) Name() string                       { return "proto" }
-func (jaegerCodec) Marshal(v any) ([]byte, error)      { return gogo.Marshal(v.(gogo.Message)) }
-func (jaegerCodec) Unmarshal(data []byte, v any) error { return gogo.Unmarshal(data, v.(gogo.Message)) }
-
-func newKialiGRPC(t *testing.T, addr string) kialiGRPC {
-	t.Helper()
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodec(jaegerCodec{})))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return kialiGRPC{api_v2.NewQueryServiceClient(conn)}
-}
-
-func (k kialiGRPC) up(ctx context.Context) error {
-	_, err := k.GetServices(ctx, &api_v2.GetServicesRequest{})
-	return err
-}
-
-func (k kialiGRPC) services(ctx context.Context) ([]string, error) {
-	r, err := k.GetServices(ctx, &api_v2.GetServicesRequest{})
-	if err != nil {
-		return nil, err
-	}
-	return r.Services, nil
-}
-
-// find sends a present duration of zero where none is wanted, as Kiali does.
-func (k kialiGRPC) find(ctx context.Context, q kialiQuery) (map[string][]kialiSpan, error) {
-	stream, err := k.FindTraces(ctx, &api_v2.FindTracesRequest{Query: &api_v2.TraceQueryParameters{ServiceName: q.service, Tags: q.tags,
-		StartTimeMin: q.start, StartTimeMax: q.end, DurationMin: q.minDuration, SearchDepth: int32(q.limit)}})
-	if err != nil {
-		return nil, err
-	}
-	return readKiali(stream)
-}
-
-func (k kialiGRPC) trace(ctx context.Context, id string) ([]kialiSpan, error) {
-	traceID, err := model.TraceIDFromString(id)
-	if err != nil {
-		return nil, err
-	}
-	stream, err := k.GetTrace(ctx, &api_v2.GetTraceRequest{TraceID: traceID})
-	if err != nil {
-		return nil, err
-	}
-	traces, err := readKiali(stream)
-	if err != nil && regexp.MustCompile("NotFound.*trace not found").MatchString(err.Error()) {
-		return nil, nil
-	}
-	for _, spans := range traces {
-		return spans, err
-	}
-	return nil, err
-}
-
-// readKiali groups the spans of all parts by their trace.
-func readKiali(stream interface {
-	Recv() (*api_v2.SpansResponseChunk, error)
-}) (map[string][]kialiSpan, error) {
-	out := make(map[string][]kialiSpan)
-	for {
-		part, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range part.Spans {
-			if s.Process == nil {
-				return nil, fmt.Errorf("span %s has no process", s.SpanID)
-			}
-			one := kialiSpan{Trace: s.TraceID.String(), ID: s.SpanID.String(), Operation: s.OperationName, Service: s.Process.ServiceName,
-				Tags: make(map[string]any), Duration: s.Duration}
-			if len(s.References) > 0 {
-				one.Parent = s.References[0].SpanID.String()
-			}
-			for _, tag := range s.Tags {
-				one.Tags[tag.Key] = tag.Value()
-			}
-			out[one.Trace] = append(out[one.Trace], one)
-		}
-	}
-}
-
 // TestKialiDiscovery: the paths that Kiali's "diagnose" tries on the ports it knows.
 func TestKialiDiscovery(t *testing.T) {
 	r := startServe(t, nil, nil)
@@ -516,6 +323,93 @@ func TestKialiDiscovery(t *testing.T) {
 		"/trace/a...b?cohort=a&cohort=b", "/search?service=web.shop&limit=20&start=1&end=2&tags=%7B%22a%22%3A%22b%22%7D", "/jaeger/search?service=web.shop", "/dependencies"} {
 		if code, body := r.do("GET", "http://"+r.HTTP+link, ""); code != http.StatusOK || !strings.Contains(body, "const JAEGER_VERSION") {
 			t.Errorf("%s: %d", link, code)
+		}
+	}
+}
+
+// TestKialiTempo runs the calls of provider tempo through the ports that the file names; what they answer in detail is tested
+// with the dialect.
+func TestKialiTempo(t *testing.T) {
+	c := loadKiali(t, "../deploy/kiali/tempo.yaml", "tempo")
+	if sources, err := os.ReadFile("../deploy/grafana/datasources.yaml"); err != nil || !strings.Contains(string(sources), fmt.Sprintf("uid: %v\n", c.TempoConfig["datasource_uid"])) {
+		t.Errorf("Grafana's data sources have no %v: %v", c.TempoConfig["datasource_uid"], err)
+	}
+	now, bodies := envoyBodies(t)
+	r := startServe(t, func() time.Time { return now }, nil)
+	for _, body := range bodies {
+		if code, answer := r.do("POST", "http://"+r.Zipkin+"/api/v2/spans", body); code != http.StatusAccepted {
+			t.Fatalf("%d %s", code, answer)
+		}
+	}
+	internal, err := url.Parse(c.InternalURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := map[string]string{"3200": r.Tempo, "9095": r.TempoGRPC}
+	base := "http://" + ports[internal.Port()] + internal.Path
+	if code, body := r.do("GET", base+"/api/echo", ""); code != http.StatusOK {
+		t.Errorf("status: %d %s", code, body)
+	}
+	var version struct{ Version string }
+	if code, body := r.do("GET", base+"/api/status/buildinfo", ""); code != http.StatusOK || json.Unmarshal([]byte(body), &version) != nil || version.Version == "" {
+		t.Errorf("version: %d %s", code, body)
+	}
+	const text = `{ .service.name = "web.shop"  && .istio.cluster_id = "Kubernetes"  } && {  }| select(status, .service_name, .node_id, .component, name)`
+	window := url.Values{"q": {text}, "spss": {"10"}, "limit": {"100"}, "start": {fmt.Sprint(now.Add(-time.Hour).Unix())}, "end": {fmt.Sprint(now.Unix() + 1)}}
+	var page struct {
+		Traces []struct {
+			TraceID string
+			SpanSet struct{ Spans []struct{ SpanID string } }
+		}
+	}
+	if code, body := r.do("GET", base+"/api/search?"+window.Encode(), ""); code != http.StatusOK || json.Unmarshal([]byte(body), &page) != nil || len(page.Traces) == 0 {
+		t.Fatalf("search: %d %.500s", code, body)
+	}
+	var overHTTP []string
+	for _, trace := range page.Traces {
+		if overHTTP = append(overHTTP, trace.TraceID); len(trace.SpanSet.Spans) == 0 {
+			t.Errorf("trace %s has no span: Kiali reads the first one without looking", trace.TraceID)
+		}
+	}
+	for _, port := range []string{ports[fmt.Sprint(c.GRPCPort)], ports["9095"]} {
+		conn, err := grpc.NewClient(port, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		search := func(q *tempopb.SearchRequest) (ids []string) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(c.QueryTimeout)*time.Second)
+			defer cancel()
+			stream, err := tempopb.NewStreamingQuerierClient(conn).Search(ctx, q)
+			for err == nil {
+				var part *tempopb.SearchResponse
+				if part, err = stream.Recv(); err == nil {
+					for _, trace := range part.Traces {
+						if ids = append(ids, trace.TraceID); len(trace.SpanSet.GetSpans()) == 0 {
+							t.Errorf("trace %s has no span", trace.TraceID)
+						}
+					}
+				}
+			}
+			if !errors.Is(err, io.EOF) {
+				t.Errorf("search over gRPC: %v", err)
+			}
+			return ids
+		}
+		search(new(tempopb.SearchRequest)) // Kiali's look whether we are up
+		ids := search(&tempopb.SearchRequest{Query: text, Limit: 100, SpansPerSpanSet: 10, Start: uint32(now.Add(-time.Hour).Unix()), End: uint32(now.Unix() + 1)})
+		slices.Sort(ids)
+		slices.Sort(overHTTP)
+		if !slices.Equal(ids, overHTTP) {
+			t.Errorf("HTTP finds %q, gRPC %q", overHTTP, ids)
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, id := range overHTTP {
+		var detail struct{ Batches []struct{ ScopeSpans []any } }
+		if code, body := r.do("GET", base+"/api/traces/"+id, ""); code != http.StatusOK || json.Unmarshal([]byte(body), &detail) != nil || len(detail.Batches) == 0 || len(detail.Batches[0].ScopeSpans) == 0 {
+			t.Errorf("details of %s: %d %.300s", id, code, body)
 		}
 	}
 }

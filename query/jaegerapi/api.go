@@ -27,7 +27,7 @@ import (
 // Options are what the API stands on.
 type Options struct {
 	Query           *query.Query                    // required; its clock is the API's clock
-	Reader          store.Reader                    // scanned for dependencies; nil: they are unsupported
+	Reader          store.Reader                    // asked which parents of a page of summaries are here; nil: no span counts as an orphan
 	Log             *slog.Logger                    // nil: silence. Only failures of our own are logged
 	Scope           func(*http.Request) store.Scope // whose data a request may see; nil: the default tenant's
 	Origins         []string                        // origins that may change state besides the request's own host, such as --external-url

@@ -3,14 +3,11 @@ package jaegerapi
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
 	"time"
 
-	"github.com/spanloom/spanloom/internal/problem"
-	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/otlpjson"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -18,9 +15,7 @@ import (
 
 const (
 	dependenciesLookback = 24 * time.Hour
-	dependenciesSpans    = 1_000_000        // rows that one answer looks at, 56 bytes each
-	dependenciesFirst    = time.Minute      // the first stretch that is read; each further one is twice as long
-	dependenciesTime     = 10 * time.Second // after which no further stretch is begun (the clock is Query's)
+	dependenciesSpans    = 1_000_000 // rows that one answer looks at, 56 bytes each
 )
 
 // dependencies answers GET /api/dependencies: calls between services, from the spans that started in the window. A call
@@ -69,41 +64,19 @@ func (a *api) dependencies(c *call) error {
 	return nil
 }
 
-// callEdges counts the calls between services in a window, which is read from its end, until it or the budget is used up: then
-// the answer is partial.
+// callEdges counts the calls between services by the newest spans that started in a window.
 func (a *api) callEdges(ctx context.Context, s store.Scope, window store.TimeRange) ([]edge, store.Done, error) {
-	done := store.Done{Complete: true}
-	if a.Reader == nil {
-		return nil, done, problem.New(problem.Unsupported, "dependencies are not computed here", "look at the map in Spanloom's own UI")
-	}
 	select { // one at a time: each may take some 60 MB
 	case a.counting <- struct{}{}:
 		defer func() { <-a.counting }()
 	case <-ctx.Done():
-		return nil, done, ctx.Err()
+		return nil, store.Done{}, ctx.Err()
 	}
-	leave, err := a.Query.Admit(ctx, query.Sweep)
+	window.From = max(window.From, 0) // no span starts before 1970
+	calls := callGraph{services: make(map[string]uint32)}
+	done, err := a.Query.ScanBack(ctx, s, store.Scan{Range: window, Mode: store.Start, Need: callColumns}, dependenciesSpans, calls.add)
 	if err != nil {
 		return nil, done, err
-	}
-	defer leave()
-	calls := callGraph{services: make(map[string]uint32)}
-	begun := a.Query.Now()
-	stretch := int64(dependenciesFirst)
-	for to := window.To; to > window.From && to > 0; stretch *= 2 { // no span starts before 1970
-		start := max(window.From, to-stretch)
-		full, err := calls.read(ctx, s, a.Reader, store.TimeRange{From: start, To: to})
-		if err != nil {
-			return nil, done, err
-		}
-		if full {
-			done = store.Done{Reason: fmt.Sprintf("stopped after %d spans", dependenciesSpans)}
-			break
-		}
-		if to = start; to > window.From && a.Query.Now().Sub(begun) > dependenciesTime {
-			done = store.Done{Reason: "stopped at spans of " + time.Unix(0, to).UTC().Format(time.RFC3339) + " after " + dependenciesTime.String()}
-			break
-		}
 	}
 	return calls.edges(), done, nil
 }
@@ -143,24 +116,15 @@ type caller struct {
 
 var callColumns = store.Need{Columns: store.ColSpanID | store.ColParent | store.ColKind | store.ColMark | store.ColTime | store.ColWeight | store.ColService}
 
-// read adds the spans that started in a range and reports whether there was no room for all.
-func (g *callGraph) read(ctx context.Context, s store.Scope, reader store.Reader, r store.TimeRange) (full bool, err error) {
-	for rows, err := range reader.Scan(ctx, s, &store.Scan{Range: r, Mode: store.Start, Need: callColumns}) {
-		if err != nil {
-			return false, err
-		}
-		b := rows.Batch
-		for _, row := range rows.Rows {
-			if len(g.spans) >= dependenciesSpans {
-				return true, nil
-			}
-			g.spans = append(g.spans, caller{
-				trace: b.TraceID[row].Low(), id: b.SpanID[row].Uint64(), parent: b.Parent[row].Uint64(), start: b.Start[row],
-				weight: b.Weight[row], service: g.service(b.Bytes(b.Service[row])), kind: b.Kind[row], shared: b.Mark[row]&span.MarkShared != 0,
-			})
-		}
+// add takes up rows of a scan.
+func (g *callGraph) add(rows store.Rows) {
+	b := rows.Batch
+	for _, row := range rows.Rows {
+		g.spans = append(g.spans, caller{
+			trace: b.TraceID[row].Low(), id: b.SpanID[row].Uint64(), parent: b.Parent[row].Uint64(), start: b.Start[row],
+			weight: b.Weight[row], service: g.service(b.Bytes(b.Service[row])), kind: b.Kind[row], shared: b.Mark[row]&span.MarkShared != 0,
+		})
 	}
-	return false, ctx.Err()
 }
 
 func (g *callGraph) service(name []byte) uint32 {

@@ -268,7 +268,6 @@ func TestStoreFails(t *testing.T) {
 		{"GET", "/api/traces/2", 503},
 		{"GET", "/api/traces?traceID=2", 503},
 		{"GET", "/api/traces?service=front&maxDuration=10ms&minDuration=10ms&end=START", 500},
-		{"GET", "/api/dependencies", 501},
 		{"POST", "/api/archive/3", 501},
 		{"POST", "/api/archive/2", 503},
 	} {
@@ -293,19 +292,6 @@ ab000000000000000000000000000002 b - front client long 0s 10ms
 	r := decoded(t, ask(t, api, "GET", "/api/traces?service=front").Body.Bytes())
 	if len(r.Data) != 1 || len(r.Data[0].Spans) != 3 {
 		t.Errorf("%+v", r.Data)
-	}
-}
-
-// TestDependenciesOfMany stops at the budget, with the newest spans, and says so.
-func TestDependenciesOfMany(t *testing.T) {
-	g := callGraph{services: make(map[string]uint32), spans: make([]caller, dependenciesSpans-1)}
-	engine := mem.New(mem.Options{Now: clock})
-	if err := engine.Accept(t.Context(), storetest.Batch(t, "1 a - front client call 0s 1ms\n1 b a cart server call 0s 1ms\n")); err != nil {
-		t.Fatal(err)
-	}
-	full, err := g.read(t.Context(), store.Scope{}, engine, store.TimeRange{})
-	if !full || err != nil || len(g.spans) != dependenciesSpans {
-		t.Errorf("full %v, %v, %d spans", full, err, len(g.spans))
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/query"
@@ -24,10 +25,9 @@ import (
 
 // Options are what the API stands on.
 type Options struct {
-	Query  *query.Query                    // required; its clock is the API's clock
-	Reader store.Reader                    // scanned for dependencies; nil: they are unsupported
-	Log    *slog.Logger                    // nil: silence. Only failures of our own are logged
-	Scope  func(*http.Request) store.Scope // whose data a request may see; nil: the default tenant's
+	Query *query.Query                    // required; its clock is the API's clock
+	Log   *slog.Logger                    // nil: silence. Only failures of our own are logged
+	Scope func(*http.Request) store.Scope // whose data a request may see; nil: the default tenant's
 	// UI is where links to Zipkin's pages lead: the base of Spanloom's own UI, such as "/" or
 	// "https://traces.example.com/"; empty: there is none to lead to.
 	UI string
@@ -53,6 +53,7 @@ func New(o Options) http.Handler {
 type api struct {
 	Options
 	counting chan struct{} // held by the one request that computes dependencies
+	listed   atomic.Pointer[serviceList]
 }
 
 // call is one request on its way through the API.

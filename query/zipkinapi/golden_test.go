@@ -56,7 +56,7 @@ func newAPI(t testing.TB, texts, zipkinJSON string) http.Handler {
 			t.Fatal(err)
 		}
 	}
-	return New(Options{Query: query.New(query.Options{Reader: engine, Now: clock}), Reader: engine, UI: "/", Version: "v1", Commit: "abc"})
+	return New(Options{Query: query.New(query.Options{Reader: engine, Now: clock}), UI: "/", Version: "v1", Commit: "abc"})
 }
 
 func ask(t testing.TB, api http.Handler, method, url string) *httptest.ResponseRecorder {

@@ -64,11 +64,11 @@ func nanos(us uint64) int64 {
 }
 
 func serviceIs(services []string) store.Expr {
-	any := make(store.Or, len(services))
+	either := make(store.Or, len(services))
 	for i, s := range services {
-		any[i] = intrinsic(store.FieldService, store.Eq, store.Text(s))
+		either[i] = intrinsic(store.FieldService, store.Eq, store.Text(s))
 	}
-	return any
+	return either
 }
 
 func intrinsic(key string, op store.Op, v store.Operand) store.Cond {
@@ -91,29 +91,29 @@ func foldedName(name string) store.Expr {
 // match is the condition for the store. A tag may have come from an attribute of the span or its resource or be made of a
 // field of the span; an annotation is an event, with its attributes in its text.
 func (t term) match() store.Expr {
-	var any store.Or
+	var either store.Or
 	attribute := func(in store.FieldScope) {
 		c := store.Cond{Field: store.Field{In: in, Key: t.key}, Op: store.Exists}
 		if t.value != "" {
 			c.Op, c.Value = store.Eq, store.LooseText(t.value)
 		}
-		any = append(any, c)
+		either = append(either, c)
 	}
 	attribute(store.InSpan)
 	attribute(store.InResource)
 	field := func(key string) {
 		if t.value == "" {
-			any = append(any, intrinsic(key, store.Regex, store.Text("(?s:.+)")))
+			either = append(either, intrinsic(key, store.Regex, store.Text("(?s:.+)")))
 		} else {
-			any = append(any, intrinsic(key, store.Eq, store.Text(t.value)))
+			either = append(either, intrinsic(key, store.Eq, store.Text(t.value)))
 		}
 	}
 	failed := intrinsic(store.FieldStatus, store.Eq, store.Text(span.StatusError.String()))
 	switch t.key {
 	case "error":
-		any = append(any, failed)
+		either = append(either, failed)
 	case "otel.status_code":
-		any = append(any, failed, intrinsic(store.FieldStatus, store.Eq, store.Text(span.StatusOK.String())))
+		either = append(either, failed, intrinsic(store.FieldStatus, store.Eq, store.Text(span.StatusOK.String())))
 	case "otel.status_description":
 		field(store.FieldStatusMessage)
 	case "otel.scope.name":
@@ -123,17 +123,17 @@ func (t term) match() store.Expr {
 	case "w3c.tracestate":
 		field(store.FieldTraceState)
 	case "span.kind":
-		any = append(any, intrinsic(store.FieldKind, store.Eq, store.Text(span.KindInternal.String())))
+		either = append(either, intrinsic(store.FieldKind, store.Eq, store.Text(span.KindInternal.String())))
 	}
 	if t.value == "" {
 		for _, name := range eventNames(t.key) {
-			any = append(any, intrinsic(store.FieldEventName, store.Eq, store.Text(name)))
+			either = append(either, intrinsic(store.FieldEventName, store.Eq, store.Text(name)))
 		}
 	}
 	if strings.HasPrefix(t.key, "otlp.link.") {
 		return nil // made of links: every span is a candidate
 	}
-	return any
+	return either
 }
 
 // eventNames are the names of events of which an annotation with this text can have been made: name, name|{…}|n, and
@@ -154,11 +154,11 @@ func eventNames(annotation string) []string {
 // remoteIs finds the spans whose remote endpoint has a name.
 func remoteIs(name string) store.Expr {
 	fields := zipkin.RemoteFields()
-	any := make(store.Or, len(fields))
+	either := make(store.Or, len(fields))
 	for i, key := range fields {
-		any[i] = folded(store.Field{In: store.InSpan, Key: key}, name)
+		either[i] = folded(store.Field{In: store.InSpan, Key: key}, name)
 	}
-	return any
+	return either
 }
 
 // matches reports whether a trace meets a query: each condition on some span of the service.

@@ -1,9 +1,10 @@
 package zipkinapi
 
 import (
-	"net/netip"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spanloom/spanloom/receive/zipkin"
 	"github.com/spanloom/spanloom/span"
@@ -15,21 +16,57 @@ const (
 	maxCompleteKeys = 500    // tags offered for completion, the most frequent ones
 	cachedFrom      = 3      // services beyond which Zipkin lets browsers keep lists of names
 	cacheNames      = "max-age=300, must-revalidate"
+	aheadOfUs       = 24 * time.Hour // of a sender's clock, at most
 )
 
-// servicesNamed finds the stored forms of a service's name, and how many services there are.
+// serviceList is the names of all services of a tenant as of an instant. They are looked for on every search, to find a name
+// whatever its case, and listing them may take an engine longer than the search.
+type serviceList struct {
+	tenant string
+	at     time.Time
+	names  []string
+}
+
+// listedFor is how long a list of services serves to find a name's other forms. The form that was asked for is searched
+// whether it is listed or not, so that what just arrived is found.
+const listedFor = 2 * time.Second
+
+// servicesNamed finds the stored forms of a service's name, and that which was asked for, and how many services there are.
 func (a *api) servicesNamed(c *call, name string) (stored []string, of int, err error) {
-	list, done, err := a.Query.ListServices(c.Context(), c.scope, store.TimeRange{})
-	if err != nil {
-		return nil, 0, err
+	now, shared := a.Query.Now(), c.scope.MustMatch == nil
+	if l := a.listed.Load(); shared && l != nil && l.tenant == c.scope.Tenant && now.Sub(l.at) < listedFor && !now.Before(l.at) {
+		stored, of = named(l.names, name), len(l.names)
 	}
-	c.out.partial(done.Complete, done.Reason)
-	for _, s := range list {
-		if strings.EqualFold(s.Name, name) {
-			stored = append(stored, s.Name)
+	if len(stored) == 0 {
+		list, done, err := a.Query.ListServices(c.Context(), c.scope, store.TimeRange{})
+		if err != nil {
+			return nil, 0, err
+		}
+		c.out.partial(done.Complete, done.Reason)
+		l := &serviceList{tenant: c.scope.Tenant, at: now}
+		for _, s := range list {
+			l.names = append(l.names, s.Name)
+		}
+		if shared && done.Complete {
+			a.listed.Store(l)
+		}
+		if stored, of = named(l.names, name), len(l.names); len(stored) == 0 {
+			return nil, of, nil
 		}
 	}
-	return stored, len(list), nil
+	if !slices.Contains(stored, name) {
+		stored = append(stored, name)
+	}
+	return stored, of, nil
+}
+
+func named(names []string, name string) (same []string) {
+	for _, n := range names {
+		if strings.EqualFold(n, name) {
+			same = append(same, n)
+		}
+	}
+	return same
 }
 
 // list writes a sorted list of names, each once, none empty. Browsers may keep it where there are many services.
@@ -102,42 +139,39 @@ func (a *api) remoteServices(c *call) error {
 	return nil
 }
 
-// remotesOf asks for the values of each attribute that can name the other side, on the spans where none before it does.
+// remotesOf gathers the services of remote endpoints: of the newest spans of the services, newestSpans at most, that have a
+// field or an attribute which can name the other side.
 func (a *api) remotesOf(c *call, services []string) (names []string, err error) {
-	match := store.And{serviceIs(services)}
-	for i, key := range zipkin.RemoteFields() {
-		field := store.Field{In: store.InSpan, Key: key}
-		if i == 2 { // from here on a guess, made for the calling side only and not for proxies
-			match = append(match,
-				store.Or{kindIs(span.KindClient), kindIs(span.KindProducer)},
-				store.Not{Expr: store.Cond{Field: store.Field{In: store.InSpan, Key: "component"}, Op: store.Eq, Value: store.Text("proxy")}})
-		}
-		values, done, err := a.Query.Values(c.Context(), c.scope, store.ValuesQuery{Field: field, Match: match, Limit: maxNames})
-		if err != nil {
-			return nil, err
-		}
-		c.out.partial(done.Complete, done.Reason)
-		for _, v := range values {
-			if i < 2 || !isAddress(v.Text) {
-				names = append(names, v.Text)
+	field := func(key string) store.Expr {
+		return store.Cond{Field: store.Field{In: store.InSpan, Key: key}, Op: store.Exists}
+	}
+	fields := zipkin.RemoteFields()
+	either := store.Or{field(fields[0]), field(fields[1])}
+	var guesses store.Or // made for the calling side only and not for proxies
+	for _, key := range fields[2:] {
+		guesses = append(guesses, field(key))
+	}
+	either = append(either, store.And{store.Or{kindIs(span.KindClient), kindIs(span.KindProducer)}, guesses,
+		store.Not{Expr: store.Cond{Field: store.Field{In: store.InSpan, Key: "component"}, Op: store.Eq, Value: store.Text("proxy")}}})
+	var x zipkin.Encoder
+	seen := make(map[string]bool)
+	done, err := a.Query.ScanBack(c.Context(), c.scope, store.Scan{Range: store.TimeRange{To: a.Query.Now().Add(aheadOfUs).UnixNano()}, Mode: store.Start,
+		Match: store.And{serviceIs(services), either}, Need: linkNeed()}, newestSpans, func(r store.Rows) {
+		for _, row := range r.Rows {
+			if v := x.View(r.Batch, int(row)); len(seen) < maxNames && !seen[string(v.Remote)] {
+				seen[string(v.Remote)] = true
 			}
 		}
-		match = append(match, store.Not{Expr: store.Cond{Field: field, Op: store.Exists}})
+	})
+	if err != nil {
+		return nil, err
 	}
-	return names, nil
+	c.out.partial(done.Complete, done.Reason)
+	return slices.Collect(maps.Keys(seen)), nil
 }
 
 func kindIs(k span.Kind) store.Expr {
 	return intrinsic(store.FieldKind, store.Eq, store.Text(k.String()))
-}
-
-// isAddress tells addresses, which become a remote endpoint's ip, from names.
-func isAddress(text string) bool {
-	if _, err := netip.ParseAddr(text); err == nil {
-		return true
-	}
-	_, err := netip.ParseAddrPort(text)
-	return err == nil
 }
 
 // autocompleteKeys answers GET /api/v2/autocompleteKeys. Zipkin offers the tags that its settings name; here the most frequent

@@ -271,3 +271,75 @@ func TestSomeTracesCannotBeRead(t *testing.T) {
 		}
 	}
 }
+
+// counting counts how often services are listed.
+type counting struct {
+	store.Reader
+	lists int
+}
+
+func (c *counting) Services(ctx context.Context, s store.Scope, r store.TimeRange) ([]store.Service, store.Done, error) {
+	c.lists++
+	return c.Reader.Services(ctx, s, r)
+}
+
+// TestServicesAreListedOnce: searches by a known service do not list all of them each time; what just came is found all the same.
+func TestServicesAreListedOnce(t *testing.T) {
+	engine := mem.New(mem.Options{Now: clock})
+	reader := &counting{Reader: engine}
+	api := New(Options{Query: query.New(query.Options{Reader: reader, Now: clock})})
+	add := func(text string) {
+		if err := engine.Accept(t.Context(), storetest.Batch(t, text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("1 a - front server get 1s 1ms\n")
+	for range 3 {
+		if got := found(t, ask(t, api, "GET", "/api/v2/traces?serviceName=FRONT")); got != "1" {
+			t.Errorf("found %q", got)
+		}
+	}
+	if reader.lists != 1 {
+		t.Errorf("services were listed %d times", reader.lists)
+	}
+	add("2 a - back server get 1s 1ms\n3 a - Front server get 2s 1ms\n")
+	for service, want := range map[string]string{"back": "2", "Front": "3 1", "front": "1", "nobody": ""} {
+		if got := found(t, ask(t, api, "GET", "/api/v2/traces?serviceName="+service)); got != want && service != "front" || service == "front" && got != "1" && got != "3 1" {
+			t.Errorf("%s: found %q, want %q", service, got, want)
+		}
+	}
+}
+
+// gone is a client that breaks the connection after some bytes.
+type gone struct {
+	httptest.ResponseRecorder
+	left int
+}
+
+func (g *gone) Write(p []byte) (int, error) {
+	if g.left -= len(p); g.left < 0 {
+		return 0, errors.New("broken pipe")
+	}
+	return len(p), nil
+}
+
+// TestLargeTrace is written in parts, and no further than the client is there.
+func TestLargeTrace(t *testing.T) {
+	var text strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&text, "abc %x %s front internal op%d %dms 1ms index=%d\n", i+1, map[bool]string{true: "-", false: "1"}[i == 0], i%7, i, i)
+	}
+	api := newAPI(t, text.String(), "")
+	w := ask(t, api, "GET", "/api/v2/trace/abc")
+	var spans []struct{ ID string }
+	if err := json.Unmarshal(w.Body.Bytes(), &spans); err != nil || len(spans) != 20_000 || w.Header().Get("Content-Length") != "" {
+		t.Errorf("%d spans, %v, %v", len(spans), err, w.Header())
+	}
+	for _, path := range []string{"/api/v2/trace/abc", "/api/v2/traces?lookback=86400000", "/api/v2/traceMany?traceIds=abc,1"} {
+		client := &gone{left: 3 * partSize}
+		api.ServeHTTP(client, httptest.NewRequest("GET", path, nil))
+		if client.left >= 0 || client.left < -2*partSize {
+			t.Errorf("%s: %d bytes were written to nobody", path, -client.left)
+		}
+	}
+}

@@ -27,6 +27,7 @@ func startZipkin(t *testing.T, completed []string) (base string) {
 	cmd.Env = append(os.Environ(), "QUERY_PORT="+port, "AUTOCOMPLETE_KEYS="+strings.Join(completed, ","), "MEM_MAX_SPANS=1000000")
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
+	dieWithParent(cmd)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
