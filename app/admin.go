@@ -7,6 +7,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/spanloom/spanloom/query/tracemetrics"
+	"github.com/spanloom/spanloom/store"
 )
 
 // adminHandler answers /metrics, /healthz and /readyz.
@@ -14,6 +17,7 @@ func (s *service) adminHandler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		&metrics{ledger: s.ledger, steps: s.steps, engine: s.engine, budget: s.intake.Budget},
+		tracemetrics.New(s.query, store.Scope{Tenant: store.DefaultTenant}, s.log),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	mux := http.NewServeMux()

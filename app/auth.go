@@ -140,19 +140,51 @@ func (t *tokens) grpcGuard(need role, refused func(context.Context, *problem.Pro
 		if strings.HasPrefix(info.FullMethod, "/grpc.health.") {
 			return handler(ctx, req)
 		}
-		header := ""
-		if md, ok := metadata.FromIncomingContext(ctx); ok {
-			if v := md.Get("authorization"); len(v) > 0 {
-				header = v[0]
-			}
-		}
-		if p := t.allow(header, need); p != nil {
+		if p := t.allow(grpcAuthorization(ctx), need); p != nil {
 			if refused != nil {
 				refused(ctx, p)
 			}
 			return nil, status.Error(p.Kind.GRPCCode(), p.Error())
 		}
 		return handler(ctx, req)
+	}
+}
+
+func grpcAuthorization(ctx context.Context) string {
+	if v := metadata.ValueFromIncomingContext(ctx, "authorization"); len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// grpcQueryGuard asks calls of a query service for read, and for admin where a trace is kept. Health and reflection are open.
+func (t *tokens) grpcQueryGuard() []grpc.ServerOption {
+	check := func(ctx context.Context, method string) error {
+		if strings.HasPrefix(method, "/grpc.") {
+			return nil
+		}
+		need := roleRead
+		if strings.HasSuffix(method, "/ArchiveTrace") {
+			need = roleAdmin
+		}
+		if p := t.allow(grpcAuthorization(ctx), need); p != nil {
+			return status.Error(p.Kind.GRPCCode(), p.Error())
+		}
+		return nil
+	}
+	return []grpc.ServerOption{
+		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+			if err := check(ctx, info.FullMethod); err != nil {
+				return nil, err
+			}
+			return handler(ctx, req)
+		}),
+		grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+			if err := check(stream.Context(), info.FullMethod); err != nil {
+				return err
+			}
+			return handler(srv, stream)
+		}),
 	}
 }
 

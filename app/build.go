@@ -14,6 +14,7 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/query/jaegerapi"
 	"github.com/spanloom/spanloom/query/uiapi"
+	"github.com/spanloom/spanloom/query/zipkinapi"
 	"github.com/spanloom/spanloom/receive/door"
 	"github.com/spanloom/spanloom/receive/otlp"
 	"github.com/spanloom/spanloom/receive/zipkin"
@@ -21,8 +22,7 @@ import (
 	"github.com/spanloom/spanloom/web"
 )
 
-// buildPorts makes the server of every port that is not off. Listeners of parts that do not exist yet (Jaeger gRPC, Tempo) are not
-// opened: a port that accepts and answers nothing is worse than a closed one.
+// buildPorts makes the server of every port that is not off.
 func (s *service) buildPorts() error {
 	c := s.config
 	ingestGRPC, err := otlp.NewGRPC(s.intake, otlp.GRPCOptions{Auth: s.ingestAuth("otlp-grpc"), Memory: memoryPlan(s.config)})
@@ -42,13 +42,20 @@ func (s *service) buildPorts() error {
 	if err := s.add("zipkin", "zipkin", "zipkin receiver", c.ZipkinAddr, roleIngest, func(conf *tls.Config) server {
 		reports := grpc.NewServer(s.guard("zipkin", span.ProtocolZipkin)...)
 		zipkin.RegisterGRPC(reports, s.intake)
-		return door.NewHTTP(s.ingest("zipkin", span.ProtocolZipkin, zipkin.Handler(s.intake, zipkin.Options{})), reports, conf, s.log)
+		receiver := s.ingest("zipkin", span.ProtocolZipkin, zipkin.Handler(s.intake, zipkin.Options{}))
+		return door.NewHTTP(s.zipkinPort(c.ListenerAddr(c.ZipkinAddr), receiver), reports, conf, s.log)
 	}); err != nil {
 		return err
 	}
+	if err := s.addTempo(); err != nil {
+		return err
+	}
 	if err := s.add("http", "http", "ui and query api", c.HTTPAddr, roleRead, func(conf *tls.Config) server {
-		return door.NewHTTP(s.queryHandler(c.ListenerAddr(c.HTTPAddr)), nil, conf, s.log)
+		return door.NewHTTP(s.queryHandler(c.ListenerAddr(c.HTTPAddr)), s.tempoGRPC(s.tokens.on()), conf, s.log)
 	}); err != nil {
+		return err
+	}
+	if err := s.addJaegerGRPC(); err != nil {
 		return err
 	}
 	if err := s.add("admin", "admin", "admin", c.AdminAddr, 0, func(conf *tls.Config) server {
@@ -58,6 +65,21 @@ func (s *service) buildPorts() error {
 	}
 	return s.add("debug", "", "debug", c.DebugAddr, 0, func(*tls.Config) server {
 		return door.NewHTTP(hostGuard(c.ListenerAddr(c.DebugAddr), "", debugHandler()), nil, nil, s.log)
+	})
+}
+
+// addJaegerGRPC makes the port of Jaeger's gRPC queries. HTTP/1 gets a 404 there that says where to go.
+func (s *service) addJaegerGRPC() error {
+	var guards []grpc.ServerOption
+	if s.guarded("jaeger-grpc") {
+		guards = s.tokens.grpcQueryGuard()
+	}
+	queries, err := jaegerapi.NewGRPC(jaegerapi.Options{Query: s.query, Reader: s.engine, Log: s.log}, jaegerapi.GRPCOptions{Server: guards})
+	if err != nil {
+		return err
+	}
+	return s.add("jaeger-grpc", "jaegerGrpc", "jaeger grpc query api", s.config.JaegerGRPC, roleRead, func(conf *tls.Config) server {
+		return door.NewGRPC(queries, jaegerapi.HTTPOnGRPCPort(), conf, s.log)
 	})
 }
 
@@ -141,7 +163,11 @@ func (s *service) ingestAuth(name string) func(context.Context, string) error {
 	}
 }
 
-// queryHandler is everything on --http-addr: UI, own API, Jaeger's API, under / and /jaeger, behind a base path if set.
+// zipkinPrefix is where --http-addr mirrors Zipkin's API.
+const zipkinPrefix = "/zipkin"
+
+// queryHandler is everything on --http-addr: UI, own API, Jaeger's API, under / and /jaeger, Zipkin's under /zipkin and Tempo's under
+// /tempo, behind a base path if set.
 func (s *service) queryHandler(listen string) http.Handler {
 	var origins []string
 	if s.config.ExternalURL != "" {
@@ -155,12 +181,15 @@ func (s *service) queryHandler(listen string) http.Handler {
 		mux := http.NewServeMux()
 		mux.Handle("/api/spanloom/", requestID(s.needRole(own)))
 		mux.Handle("/api/", requestID(s.needRole(jaeger)))
+		mux.Handle("/tempo/", http.StripPrefix("/tempo", requestID(s.needRole(s.tempo))))
 		mux.Handle("/", ui) // the page itself holds no data: it asks the API, which asks for the token
 		return mux
 	}
 	base := s.config.BasePath
 	root := http.NewServeMux()
 	root.Handle("/", mount(base))
+	root.Handle(zipkinPrefix, requestID(s.needRole(s.zipkinAPI(base))))
+	root.Handle(zipkinPrefix+"/", requestID(s.needRole(s.zipkinAPI(base))))
 	root.Handle("/jaeger/", http.StripPrefix("/jaeger", mount(base+"jaeger/")))
 	root.Handle("/jaeger", http.RedirectHandler(base+"jaeger/", http.StatusMovedPermanently))
 	var h http.Handler = root
@@ -172,6 +201,32 @@ func (s *service) queryHandler(listen string) http.Handler {
 		h = outer
 	}
 	return hostGuard(listen, s.config.ExternalURL, h)
+}
+
+// zipkinPort is receiver and query API on one port. What is posted goes to the receiver, which never looks at Host and lets
+// other origins post; what is asked is guarded like every query.
+func (s *service) zipkinPort(listen string, receiver http.Handler) http.Handler {
+	answers := requestID(s.zipkinAPI(s.config.ExternalURL))
+	if s.guarded("zipkin") {
+		answers = s.needRole(answers)
+	}
+	answers = hostGuard(listen, s.config.ExternalURL, answers)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if zipkinapi.Answers(r) {
+			answers.ServeHTTP(w, r)
+			return
+		}
+		receiver.ServeHTTP(w, r)
+	})
+}
+
+// zipkinAPI answers Zipkin's queries; ui is the base of the UI to which links to Zipkin's pages lead.
+func (s *service) zipkinAPI(ui string) http.Handler {
+	return zipkinapi.New(zipkinapi.Options{Query: s.query, Reader: s.engine, Log: s.log, UI: ui, Version: s.build.Version, Commit: s.build.Commit,
+		Health: func() (string, string) {
+			stats := s.engine.Stats()
+			return stats.Kind, stats.Refusing
+		}})
 }
 
 // needRole asks for read, and for admin where something changes.

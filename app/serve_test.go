@@ -37,7 +37,7 @@ func startServe(t *testing.T, now func() time.Time, flags map[string][]string) *
 	if flags == nil {
 		flags = make(map[string][]string)
 	}
-	for _, name := range []string{"http-addr", "zipkin-addr", "otlp-grpc-addr", "otlp-http-addr", "admin-addr"} {
+	for _, name := range []string{"http-addr", "tempo-addr", "tempo-grpc-addr", "zipkin-addr", "otlp-grpc-addr", "otlp-http-addr", "admin-addr", "jaeger-grpc-addr"} {
 		if flags[name] == nil {
 			flags[name] = []string{":0"}
 		}
@@ -166,7 +166,7 @@ func TestEndpointsFileComesAndGoes(t *testing.T) {
 	if err := json.Unmarshal(data, &e); err != nil {
 		t.Fatal(err)
 	}
-	if e["http"] != r.HTTP || e["zipkin"] != r.Zipkin || e["otlpGrpc"] != r.OTLPGRPC || e["admin"] != r.Admin || e["pid"] != float64(os.Getpid()) {
+	if e["http"] != r.HTTP || e["zipkin"] != r.Zipkin || e["otlpGrpc"] != r.OTLPGRPC || e["admin"] != r.Admin || e["jaegerGrpc"] != r.JaegerGRPC || r.JaegerGRPC == "" || e["pid"] != float64(os.Getpid()) {
 		t.Errorf("endpoints.json is %s", data)
 	}
 	if _, ok := e["otlpHttp"]; ok {

@@ -163,11 +163,11 @@ func Settings() []Setting {
 
 	rows := []Setting{
 		{Name: "listen-host", Default: "127.0.0.1", Value: "host", Help: "host of every listener whose address names none; 0.0.0.0 lets other machines in", set: text(func(c *Config) *string { return &c.ListenHost })},
-		{Name: "http-addr", Default: ":16686", Value: "host:port or off", Help: "UI, own API and Jaeger HTTP API", set: addr(func(c *Config) *string { return &c.HTTPAddr })},
-		{Name: "jaeger-grpc-addr", Default: ":16685", Value: "host:port or off", Help: "Jaeger gRPC query API (not served by this version: the port stays closed)", set: addr(func(c *Config) *string { return &c.JaegerGRPC })},
-		{Name: "tempo-addr", Default: ":3200", Value: "host:port or off", Help: "Tempo HTTP API (not served by this version: the port stays closed)", set: addr(func(c *Config) *string { return &c.TempoAddr })},
-		{Name: "tempo-grpc-addr", Default: ":9095", Value: "host:port or off", Help: "Tempo StreamingQuerier (not served by this version: the port stays closed)", set: addr(func(c *Config) *string { return &c.TempoGRPC })},
-		{Name: "zipkin-addr", Default: ":9411", Value: "host:port or off", Help: "Zipkin receiver", set: addr(func(c *Config) *string { return &c.ZipkinAddr })},
+		{Name: "http-addr", Default: ":16686", Value: "host:port or off", Help: "UI, own API, Jaeger HTTP API and mirrors of Zipkin's and Tempo's under /zipkin and /tempo", set: addr(func(c *Config) *string { return &c.HTTPAddr })},
+		{Name: "jaeger-grpc-addr", Default: ":16685", Value: "host:port or off", Help: "Jaeger gRPC query API, api_v2 and api_v3", set: addr(func(c *Config) *string { return &c.JaegerGRPC })},
+		{Name: "tempo-addr", Default: ":3200", Value: "host:port or off", Help: "Tempo query API over HTTP and, on the same port, gRPC", set: addr(func(c *Config) *string { return &c.TempoAddr })},
+		{Name: "tempo-grpc-addr", Default: ":9095", Value: "host:port or off", Help: "Tempo query API over gRPC (StreamingQuerier), where Kiali looks for it", set: addr(func(c *Config) *string { return &c.TempoGRPC })},
+		{Name: "zipkin-addr", Default: ":9411", Value: "host:port or off", Help: "Zipkin receiver and query API", set: addr(func(c *Config) *string { return &c.ZipkinAddr })},
 		{Name: "otlp-grpc-addr", Default: ":4317", Value: "host:port or off", Help: "OTLP gRPC receiver", set: addr(func(c *Config) *string { return &c.OTLPGRPCAddr })},
 		{Name: "otlp-http-addr", Default: ":4318", Value: "host:port or off", Help: "OTLP HTTP receiver", set: addr(func(c *Config) *string { return &c.OTLPHTTPAddr })},
 		{Name: "admin-addr", Default: ":8888", Value: "host:port or off", Help: "/metrics, /healthz, /readyz", set: addr(func(c *Config) *string { return &c.AdminAddr })},

@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/rollup"
@@ -12,15 +13,15 @@ import (
 type Histogram = rollup.Histogram
 
 // callMargin is how far around a range a scan looks for the other side of the calls in it.
-const callMargin = rollup.Minute
+const callMargin = int64(10 * time.Second)
 
 // collectMost bounds the rows that a scan for edges holds at once, some 160 bytes each.
 const collectMost = 2_000_000
 
-// counts answers what store/rollup counts in a range: from the engine's rollups for whole minutes and a scan for the ragged
+// Counts answers what store/rollup counts in a range: from the engine's rollups for whole minutes and a scan for the ragged
 // ends where the engine keeps them, else from a scan of all. Both count with the same rules, so the numbers agree; edges
 // may differ by the calls whose sides start more than callMargin apart at an end that was scanned.
-func (q *Query) counts(ctx context.Context, s store.Scope, r store.TimeRange) (*rollup.Table, store.Done, error) {
+func (q *Query) Counts(ctx context.Context, s store.Scope, r store.TimeRange) (*rollup.Table, store.Done, error) {
 	whole := wholeMinutes(r)
 	table, done, ok, err := q.rollups(ctx, s, whole)
 	if err != nil {

@@ -86,11 +86,11 @@ func TestRollupsAgreeWithScans(t *testing.T) {
 		if a, b := fmt.Sprintf("%+v", want.Items), fmt.Sprintf("%+v", got.Items); a != b {
 			t.Errorf("services\nscan    %s\nrollups %s", a, b)
 		}
-		scanned, _, err := byScan.counts(t.Context(), scope, w)
+		scanned, _, err := byScan.Counts(t.Context(), scope, w)
 		if err != nil {
 			t.Fatal(err)
 		}
-		merged, _, err := byRollup.counts(t.Context(), scope, w)
+		merged, _, err := byRollup.Counts(t.Context(), scope, w)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,7 @@ func TestRollupsAgreeWithScans(t *testing.T) {
 	}
 	asked := len(r.asked)
 	filtered := store.Scope{Tenant: scope.Tenant, MustMatch: store.And{}}
-	if _, _, err := byRollup.counts(t.Context(), filtered, store.TimeRange{From: start.UnixNano(), To: start.Add(time.Hour).UnixNano()}); err != nil {
+	if _, _, err := byRollup.Counts(t.Context(), filtered, store.TimeRange{From: start.UnixNano(), To: start.Add(time.Hour).UnixNano()}); err != nil {
 		t.Fatal(err)
 	}
 	if len(r.asked) != asked {

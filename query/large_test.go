@@ -67,13 +67,13 @@ func TestLargeTracesTakeTurns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q.large.waiting.Store(largeWaiting)
+	q.large.waiting.Store(placeWaiting)
 	if _, err := read(t.Context(), large); problem.Of(err).Kind != problem.Overloaded {
 		t.Errorf("with a long queue: %v", err)
 	}
 	third.Release()
 	third.Release()
-	if len(q.large.places) != 0 {
+	if len(q.large.free) != 0 {
 		t.Error("a place is still taken")
 	}
 }

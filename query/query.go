@@ -11,6 +11,7 @@ import (
 	"context"
 	"hash/maphash"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/spanloom/spanloom/internal/problem"
@@ -23,9 +24,13 @@ type Limits struct {
 	TraceSpans  int           // rows of an assembled trace; 1,000,000
 	TraceBytes  int64         // bytes of its batch; 512 MiB, at most 2 GiB (offsets in an arena have 32 bits)
 	LargeAtOnce int           // traces of more than 4 MiB that are read or answered at once; 2
+	AtOnce      int           // searches, lists and scans that run at once; the processors, 2 to 8
 	ScanRows    int64         // matching rows of a scan; 50,000,000
 	ScanTime    time.Duration // wall time of a scan, a search or a list; 20 s
 }
+
+// DefaultAtOnce is Limits.AtOnce where nothing is set: what plans the memory of single questions goes by it.
+func DefaultAtOnce() int { return min(max(runtime.GOMAXPROCS(0), 2), 8) }
 
 func (l Limits) withDefaults() Limits {
 	if l.TraceSpans <= 0 {
@@ -37,6 +42,9 @@ func (l Limits) withDefaults() Limits {
 	l.TraceBytes = min(l.TraceBytes, 2<<30)
 	if l.LargeAtOnce <= 0 {
 		l.LargeAtOnce = 2
+	}
+	if l.AtOnce <= 0 {
+		l.AtOnce = DefaultAtOnce()
 	}
 	if l.ScanRows <= 0 {
 		l.ScanRows = 50_000_000
@@ -65,7 +73,9 @@ type Query struct {
 	log    *slog.Logger
 	limits Limits
 	seed   maphash.Seed // of interners
-	large  *largeTraces
+	large  *places
+
+	admission *admission
 
 	colours *colours
 	recent  *recentServices
@@ -81,8 +91,8 @@ func New(o Options) *Query {
 	}
 	return &Query{
 		store: o.Reader, keeper: o.Keeper, now: o.Now, log: o.Log, limits: o.Limits.withDefaults(),
-		seed:    maphash.MakeSeed(),
-		large:   newLargeTraces(o.Limits.withDefaults().LargeAtOnce),
+		seed:  maphash.MakeSeed(),
+		large: newLargeTraces(o.Limits.withDefaults().LargeAtOnce), admission: newAdmission(o.Limits.withDefaults().AtOnce),
 		colours: newColours(o.Meta, o.Reader, o.Now, o.Log),
 		recent:  &recentServices{},
 	}
@@ -109,6 +119,11 @@ func (q *Query) ListServices(ctx context.Context, s store.Scope, r store.TimeRan
 
 // Keys lists attribute keys.
 func (q *Query) Keys(ctx context.Context, s store.Scope, k store.KeysQuery) ([]store.Key, store.Done, error) {
+	leave, err := q.Admit(ctx, Page)
+	if err != nil {
+		return nil, store.Done{}, err
+	}
+	defer leave()
 	limited, cancel := context.WithTimeout(ctx, q.limits.ScanTime)
 	defer cancel()
 	return q.store.Keys(limited, s, k)
@@ -116,6 +131,11 @@ func (q *Query) Keys(ctx context.Context, s store.Scope, k store.KeysQuery) ([]s
 
 // Values lists the values of a field.
 func (q *Query) Values(ctx context.Context, s store.Scope, v store.ValuesQuery) ([]store.ValueCount, store.Done, error) {
+	leave, err := q.Admit(ctx, Page)
+	if err != nil {
+		return nil, store.Done{}, err
+	}
+	defer leave()
 	limited, cancel := context.WithTimeout(ctx, q.limits.ScanTime)
 	defer cancel()
 	return q.store.Values(limited, s, v)

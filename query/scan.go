@@ -14,6 +14,11 @@ func (q *Query) scan(ctx context.Context, s store.Scope, plan *store.Scan, each 
 }
 
 func (q *Query) scanWithin(ctx context.Context, s store.Scope, limits Limits, plan *store.Scan, each func(store.Rows)) (store.Done, error) {
+	leave, err := q.Admit(ctx, Sweep)
+	if err != nil {
+		return store.Done{}, err
+	}
+	defer leave()
 	limited, cancel := context.WithTimeout(ctx, limits.ScanTime)
 	defer cancel()
 	done := store.Done{Complete: true}

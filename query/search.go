@@ -27,6 +27,11 @@ func (q *Query) Search(ctx context.Context, s store.Scope, plan *store.Search) (
 	if filter {
 		p.TraceDuration = Bounds{}
 	}
+	leave, err := q.Admit(ctx, Page)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	limited, cancel := context.WithTimeout(ctx, q.limits.ScanTime)
 	defer cancel()
 	page, err := q.store.Search(limited, s, &p)

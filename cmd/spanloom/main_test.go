@@ -56,7 +56,7 @@ func TestExitCodesAndErrors(t *testing.T) {
 		{[]string{"get", server.URL + "/missing"}, 1, "404"},
 		{[]string{"get", "http://127.0.0.1:1/"}, 2, "refused"},
 		{[]string{"get", server.URL, "-H", "nonsense"}, 2, "Name: value"},
-		{[]string{"trace", "abc", "--server", server.URL}, 0, "web get /  +0s 2.5ms proxy\n  api query  +1µs 1µs error"},
+		{[]string{"trace", "abc", "--server", server.URL}, 0, "web get /     +0s   2.5ms  [████████████████████████]  proxy\n└─ api query  +1µs  1µs    [█                       ]  error"},
 		{[]string{"trace", "def", "--server", server.URL}, 1, "no such trace (it may still arrive)"},
 		{[]string{"trace", "traceparent: 00-00000000000000000000000000000abc-00f067aa0ba902b7-01", "--server", server.URL}, 0, "trace 0abc: 2.5ms, 2 spans, 1 error, 2 services"},
 		{[]string{"trace", "abc", "--server", "http://127.0.0.1:1"}, 2, "is `spanloom serve` running"},

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -42,59 +40,34 @@ type skeleton struct {
 	} `json:"warnings"`
 }
 
-// traceCommand prints a trace of a running server as a tree.
+// traceCommand prints a trace of a running server.
 func traceCommand() *cobra.Command {
-	var server, output, tokenFile string
+	var flags serverFlags
+	var output string
 	cmd := &cobra.Command{
 		Use:   "trace ID",
 		Short: "Print a trace of a running Spanloom as a tree",
-		Long:  "Prints a trace of a running Spanloom as a tree. ID is a trace id, a traceparent or a b3 header's value.\nExit code 1 means that the server has no such trace.",
-		Args:  cobra.ExactArgs(1),
+		Long: "Prints a trace of a running Spanloom: as a tree with the time of every span, as a table in the order of time, or as JSON. ID is a trace id,\n" +
+			"a traceparent or a b3 header's value. Exit code 1 means that the server has no such trace.",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			u := strings.TrimSuffix(server, "/") + "/api/spanloom/v1/traces/" + url.PathEscape(traceID(args[0]))
-			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, u, nil)
-			if err != nil {
-				return fmt.Errorf("--server %q: %w", server, err)
-			}
-			if tokenFile != "" {
-				token, err := os.ReadFile(tokenFile)
-				if err != nil {
-					return err
-				}
-				req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
-			}
-			res, err := (&http.Client{Timeout: time.Minute}).Do(req)
-			if err != nil {
-				return fmt.Errorf("ask %s: %w (is `spanloom serve` running there? see --server)", server, err)
-			}
-			defer res.Body.Close()
-			body, err := io.ReadAll(res.Body)
+			s, err := flags.find()
 			if err != nil {
 				return err
 			}
-			if res.StatusCode != http.StatusOK {
-				var e struct {
-					Error struct{ Message, Hint string } `json:"error"`
-				}
-				if json.Unmarshal(body, &e) == nil && e.Error.Message != "" {
-					message := e.Error.Message
-					if e.Error.Hint != "" {
-						message += " (" + e.Error.Hint + ")"
-					}
-					if res.StatusCode != http.StatusNotFound {
-						return errors.New(message)
-					}
-					fmt.Fprintln(cmd.ErrOrStderr(), message)
-					return errFindings
-				}
-				return fmt.Errorf("%s answered %s (is that a Spanloom? see --server)", server, res.Status)
+			body, err := s.get(cmd.Context(), "/api/spanloom/v1/traces/"+url.PathEscape(traceID(args[0])))
+			if missing, ok := errors.AsType[errNotFound](err); ok {
+				fmt.Fprintln(cmd.ErrOrStderr(), missing.message)
+				return errFindings
+			}
+			if err != nil {
+				return err
 			}
 			return printTrace(cmd.OutOrStdout(), body, output)
 		},
 	}
-	cmd.Flags().StringVar(&server, "server", "http://127.0.0.1:16686", "base URL of a running Spanloom")
-	cmd.Flags().StringVar(&tokenFile, "token-file", "", "file with a bearer token of role read")
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, json or yaml")
+	flags.add(cmd)
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text (a tree), table, json or yaml")
 	return cmd
 }
 
@@ -128,9 +101,9 @@ func printTrace(out io.Writer, body []byte, output string) error {
 			return err
 		}
 		return yaml.NewEncoder(out).Encode(v)
-	case "text":
+	case "text", "table":
 	default:
-		return badOutput(output, "text", "json", "yaml")
+		return badOutput(output, "text", "table", "json", "yaml")
 	}
 	var s skeleton
 	if err := json.Unmarshal(body, &s); err != nil {
@@ -141,29 +114,16 @@ func printTrace(out io.Writer, body []byte, output string) error {
 		more = ", maybe incomplete"
 	}
 	fmt.Fprintf(out, "trace %s: %s, %s, %s, %s%s\n", s.TraceID, duration(s.Duration), count(s.SpanCount, "span"), count(s.ErrorCount, "error"), count(len(s.Services), "service"), more)
-	depth := make([]int, len(s.Spans.ID))
-	for i, parent := range s.Spans.Parent {
-		if parent >= 0 {
-			depth[i] = depth[parent] + 1
-		}
-		marks := ""
-		if s.Spans.Flags[i]&1 != 0 {
-			marks += " error"
-		}
-		if s.Spans.Flags[i]&2 != 0 {
-			marks += " proxy"
-		}
-		if s.Spans.Flags[i]&4 != 0 {
-			fmt.Fprintf(out, "%s(parent %s never arrived)\n", strings.Repeat("  ", depth[i]), s.Spans.ID[i])
-			continue
-		}
-		fmt.Fprintf(out, "%s%s %s  +%s %s%s\n", strings.Repeat("  ", depth[i]), s.Services[s.Spans.Service[i]].Name, s.Names[s.Spans.Name[i]],
-			duration(s.Spans.Start[i]), duration(s.Spans.Duration[i]), marks)
+	var err error
+	if output == "table" {
+		err = s.printTable(out)
+	} else {
+		err = s.printTree(out)
 	}
 	for _, w := range s.Warnings {
-		fmt.Fprintf(out, "%s: %s\n", w.Kind, w.Message)
+		fmt.Fprintf(out, "%s: %s\n", w.Kind, printable(w.Message))
 	}
-	return nil
+	return err
 }
 
 func count(n int, noun string) string {

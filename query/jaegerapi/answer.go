@@ -23,6 +23,7 @@ type answer struct {
 	buf    []byte
 	status int       // 0: 200, or that of the problem
 	pretty *indenter // nil: compact
+	v3     bool      // errors have the form of API v3
 
 	w       http.ResponseWriter
 	gzip    bool // the client takes it
@@ -130,16 +131,20 @@ func (o *answer) fail(p *problem.Problem) {
 	if p.Kind.Retryable() {
 		o.header().Set("Retry-After", strconv.Itoa(max(1, int(p.Retry().Seconds()))))
 	}
+	if o.v3 {
+		o.failV3(p)
+		return
+	}
 	o.buf = o.buf[:0]
 	o.open()
 	o.buf = append(o.buf, "null"...)
-	o.end(0, []failure{{code: o.status, message: message(p)}})
+	o.end(0, []failure{{code: o.status, message: problemText(p)}})
 	o.send(true)
 }
 
-// message is a problem in one line. Not-found is said as Jaeger says it.
-func message(p *problem.Problem) string {
-	if p == errTraceNotFound {
+// problemText is a problem in one line. Not-found is said as Jaeger says it; the cause of what is our fault is for our log.
+func problemText(p *problem.Problem) string {
+	if p == errTraceNotFound || p == errNoTraces || p.Kind == problem.Internal {
 		return p.Message
 	}
 	return p.Error()

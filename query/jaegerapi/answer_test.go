@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -49,7 +50,7 @@ func bigTrace(n int) string {
 // TestBigTrace writes a trace in many parts and reads it as clients do.
 func TestBigTrace(t *testing.T) {
 	const n = 20_000
-	api := newAPI(t, bigTrace(n))
+	api := testAPI(t, bigTrace(n))
 	w := ask(t, api, "GET", "/api/traces/abc", "Accept-Encoding: gzip")
 	if w.Header().Get("Content-Encoding") != "gzip" || w.Header().Get("Content-Length") != "" {
 		t.Fatalf("headers %v", w.Header())
@@ -98,7 +99,7 @@ func TestUniqueIDsOfAttack(t *testing.T) {
 	for i := range rows {
 		rows[i].ID = span.SpanIDFromUint64(7)
 	}
-	ids := uniqueIDs(rows)
+	ids := query.UniqueIDs(rows)
 	seen := make(map[span.SpanID]bool, len(ids))
 	for _, id := range ids {
 		if seen[id] || id.IsZero() {
@@ -109,13 +110,13 @@ func TestUniqueIDsOfAttack(t *testing.T) {
 	if ids[0] != rows[0].ID {
 		t.Errorf("the first row has id %s", ids[0])
 	}
-	if uniqueIDs(rows[:1]) != nil {
+	if query.UniqueIDs(rows[:1]) != nil {
 		t.Error("ids that differ were copied")
 	}
 }
 
 func TestEncodings(t *testing.T) {
-	api := newAPI(t, bigTrace(40))
+	api := testAPI(t, bigTrace(40))
 	small := ask(t, api, "GET", "/api/services", "Accept-Encoding: gzip")
 	if e := small.Header().Get("Content-Encoding"); e != "" || small.Header().Get("Content-Length") != fmt.Sprint(small.Body.Len()) {
 		t.Errorf("a small answer: %v", small.Header())
@@ -190,7 +191,7 @@ func FuzzSearchParameters(f *testing.F) {
 		if q.window.To < q.window.From || q.limit < 1 || q.limit > query.MaxSearchLimit || q.atLeast < 0 || q.atMost < 0 || q.service == "" {
 			t.Fatalf("%q: %+v", raw, q)
 		}
-		api := newAPI(t, searched)
+		api := testAPI(t, searched)
 		if w := ask(t, api, "GET", "/api/traces?"+v.Encode()); w.Code != 200 || !json.Valid(w.Body.Bytes()) {
 			t.Fatalf("%q: %d %s", raw, w.Code, w.Body)
 		}
@@ -262,4 +263,29 @@ func BenchmarkTrace(bm *testing.B) {
 			bm.ReportMetric(float64(size)/float64(n), "B/span")
 		})
 	}
+}
+
+// FuzzRequest: whatever stands in a path and its parameters, the answer is JSON of the version's form, and its status no 5xx but
+// 501.
+func FuzzRequest(f *testing.F) {
+	for _, path := range []string{"traces", "traces/1", "services", "services/front/operations", "operations", "dependencies", "metrics/calls",
+		"v3/traces", "v3/traces/1", "v3/services", "v3/operations", "v3/trace-summaries", "v3/dependencies"} {
+		for _, params := range []string{"", `service=front&start=1&end=2&minDuration=1us&tags={"a":"b"}&tag=c:d&limit=5`, "endTs=1&lookback=99999999999999",
+			`query.serviceName=front&query.startTimeMin=2026-01-01T00:00:00 01:00&query.startTimeMax=2026-01-02T00:00:00Z&query.attributes={"a":1}&query.searchDepth=3`,
+			"startTime=0001-01-01T00:00:00Z&endTime=9999-01-01T00:00:00Z&rawTraces=true"} {
+			f.Add(path, params)
+		}
+	}
+	f.Fuzz(func(t *testing.T, path, params string) {
+		r := httptest.NewRequest("GET", "/api/", nil)
+		r.URL.Path, r.URL.RawPath, r.URL.RawQuery = "/api/"+path, "", params
+		w := httptest.NewRecorder()
+		testAPI(t, searched).ServeHTTP(w, r)
+		if !json.Valid(w.Body.Bytes()) || w.Code >= 500 && w.Code != 501 {
+			t.Fatalf("%q %q: %d %s", path, params, w.Code, w.Body)
+		}
+		if isError := bytes.HasPrefix(w.Body.Bytes(), []byte(`{"error":`)); w.Code >= 400 && isError != strings.HasPrefix(path, "v3/") {
+			t.Fatalf("%q: %d %s", path, w.Code, w.Body)
+		}
+	})
 }

@@ -1,6 +1,6 @@
-// Package jaegerapi answers Jaeger's HTTP query API v1, /api/…, as Jaeger's own UI, Grafana and Kiali call it. It decodes a
-// request, asks query, and writes the answer straight from a trace's columns, in parts: a trace of a million spans never
-// stands in memory as JSON.
+// Package jaegerapi answers Jaeger's query APIs as Jaeger's own UI, Grafana and Kiali call them: HTTP v1 (/api/…) and v3
+// (/api/v3/…), and gRPC api_v2 and api_v3. It decodes a request, asks query, and writes the answer straight from a trace's
+// columns, in parts: a trace of a million spans never stands in memory as JSON.
 //
 // Traces are written as Jaeger shows them: one process per distinct resource, ids that occur once, attributes and events
 // sorted, copies left out. With raw=true they are written as stored. Clocks are never adjusted.
@@ -37,7 +37,9 @@ type Options struct {
 const defaultLookback = 48 * time.Hour
 
 // New makes the handler of all paths under /api/. A prefix such as /jaeger is stripped before it.
-func New(o Options) http.Handler {
+func New(o Options) http.Handler { return newAPI(o) }
+
+func newAPI(o Options) *api {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -47,7 +49,7 @@ func New(o Options) http.Handler {
 	if o.DefaultLookback <= 0 {
 		o.DefaultLookback = defaultLookback
 	}
-	a := &api{Options: o, zips: &sync.Pool{}, counting: make(chan struct{}, 1)}
+	a := &api{Options: o, zips: &sync.Pool{}, counting: make(chan struct{}, 1), transforming: make(chan struct{}, 1)}
 	a.zips.New = func() any {
 		z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
 		return z
@@ -60,8 +62,15 @@ func New(o Options) http.Handler {
 		{http.MethodGet, "traces/*", a.trace},
 		{http.MethodPost, "archive/*", a.archive},
 		{http.MethodGet, "dependencies", a.dependencies},
-		{http.MethodGet, "metrics/*", unsupported("metrics querying is currently disabled", "rates, errors and durations are shown in Spanloom's own UI")},
-		{http.MethodPost, "transform", unsupported("OTLP JSON is not transformed", "send it to the OTLP receiver and read it back by its trace id")},
+		{http.MethodGet, "v3/services", a.servicesV3},
+		{http.MethodGet, "v3/operations", a.operationsV3},
+		{http.MethodGet, "v3/traces", a.searchV3},
+		{http.MethodGet, "v3/traces/*", a.traceV3},
+		{http.MethodGet, "v3/trace-summaries", a.summaries},
+		{http.MethodGet, "v3/dependencies", a.dependenciesV3},
+		{http.MethodGet, "v3/capabilities", a.capabilities},
+		{http.MethodGet, "metrics/*", a.metrics},
+		{http.MethodPost, "transform", a.transform},
 		{http.MethodGet, "deep-dependencies", unsupported("there are no deep dependencies", "ask /api/dependencies")},
 		{http.MethodGet, "quality-metrics", unsupported("there are no quality metrics", "ask Spanloom's doctor")},
 	}
@@ -73,6 +82,8 @@ type api struct {
 	routes   []route
 	zips     *sync.Pool    // of *gzip.Writer
 	counting chan struct{} // held by the one request that computes dependencies
+
+	transforming chan struct{} // held by the one request that shows spans of its own
 }
 
 // route is one path below /api/; * stands for one segment.
@@ -106,6 +117,8 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *api) serve(c *call) (err error) {
+	path := c.URL.EscapedPath()
+	c.out.v3 = strings.HasPrefix(path, "/api/v3/")
 	if c.params, err = url.ParseQuery(c.URL.RawQuery); err != nil {
 		return problem.New(problem.Invalid, fmt.Sprintf("malformed query string: %v", err), "escape & ; % and + in values")
 	}
@@ -113,7 +126,6 @@ func (a *api) serve(c *call) (err error) {
 		c.out.pretty = &indenter{}
 	}
 	c.scope = a.Scope(c.Request)
-	path := c.URL.EscapedPath()
 	rest, ok := strings.CutPrefix(path, "/api/")
 	allow := ""
 	for _, route := range a.routes {
@@ -134,7 +146,7 @@ func (a *api) serve(c *call) (err error) {
 		c.out.status = http.StatusMethodNotAllowed
 		return problem.New(problem.Invalid, fmt.Sprintf("method %s is not allowed on %s", c.Method, c.URL.Path), "use "+allow)
 	}
-	return problem.New(problem.NotFound, fmt.Sprintf("no such path: %s", c.URL.Path), "Jaeger's API v1 stands under /api/services, /api/operations, /api/traces and /api/dependencies")
+	return problem.New(problem.NotFound, fmt.Sprintf("no such path: %s", c.URL.Path), "Jaeger's API v1 stands under /api/services, /api/operations, /api/traces and /api/dependencies, v3 under /api/v3/")
 }
 
 // match compares an escaped path below /api/ with the route and cuts out the segment that * stands for.

@@ -2,6 +2,7 @@ package jaegerapi
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -23,11 +24,8 @@ const (
 
 // dependencies answers GET /api/dependencies: calls between services, from the spans that started in the window. A call
 // is a span whose parent is of another service; copies of a span count once, and a span counts as many calls as it stands
-// for by its weight. The window is read from its end, until it or the budget is used up: then the answer is partial.
+// for by its weight. See callEdges.
 func (a *api) dependencies(c *call) error {
-	if a.Reader == nil {
-		return problem.New(problem.Unsupported, "dependencies are not computed here", "look at the map in Spanloom's own UI")
-	}
 	end, hasEnd, err := parseInstant(c.params, "endTs")
 	if err != nil {
 		return err
@@ -39,39 +37,20 @@ func (a *api) dependencies(c *call) error {
 	if err != nil {
 		return err
 	}
-	select { // one at a time: each may take some 60 MB
-	case a.counting <- struct{}{}:
-		defer func() { <-a.counting }()
-	case <-c.Context().Done():
-		return c.Context().Err()
-	}
-	calls := callGraph{services: make(map[string]uint32)}
 	from := end - lookback
 	if from > end { // before the beginning of time
 		from = math.MinInt64
 	}
-	begun := a.Query.Now()
-	stretch := int64(dependenciesFirst)
-	for to := after(end); to > from && to > 0; stretch *= 2 { // no span starts before 1970
-		start := max(from, to-stretch)
-		full, err := calls.read(c, a.Reader, store.TimeRange{From: start, To: to})
-		if err != nil {
-			return err
-		}
-		if full {
-			c.out.partial(false, fmt.Sprintf("stopped after %d spans", dependenciesSpans))
-			break
-		}
-		if to = start; to > from && a.Query.Now().Sub(begun) > dependenciesTime {
-			c.out.partial(false, "stopped at spans of "+time.Unix(0, to).UTC().Format(time.RFC3339)+" after "+dependenciesTime.String())
-			break
-		}
+	edges, done, err := a.callEdges(c.Context(), c.scope, store.TimeRange{From: from, To: after(end)})
+	if err != nil {
+		return err
 	}
+	c.out.partial(done.Complete, done.Reason)
 	service := c.params.Get("service")
 	c.out.open()
 	c.out.buf = append(c.out.buf, '[')
 	n := 0
-	for _, e := range calls.edges() {
+	for _, e := range edges {
 		if service != "" && e.parent != service && e.child != service {
 			continue
 		}
@@ -87,6 +66,40 @@ func (a *api) dependencies(c *call) error {
 	c.out.buf = append(c.out.buf, ']')
 	c.out.end(0, nil)
 	return nil
+}
+
+// callEdges counts the calls between services in a window, which is read from its end, until it or the budget is used up: then
+// the answer is partial.
+func (a *api) callEdges(ctx context.Context, s store.Scope, window store.TimeRange) ([]edge, store.Done, error) {
+	done := store.Done{Complete: true}
+	if a.Reader == nil {
+		return nil, done, problem.New(problem.Unsupported, "dependencies are not computed here", "look at the map in Spanloom's own UI")
+	}
+	select { // one at a time: each may take some 60 MB
+	case a.counting <- struct{}{}:
+		defer func() { <-a.counting }()
+	case <-ctx.Done():
+		return nil, done, ctx.Err()
+	}
+	calls := callGraph{services: make(map[string]uint32)}
+	begun := a.Query.Now()
+	stretch := int64(dependenciesFirst)
+	for to := window.To; to > window.From && to > 0; stretch *= 2 { // no span starts before 1970
+		start := max(window.From, to-stretch)
+		full, err := calls.read(ctx, s, a.Reader, store.TimeRange{From: start, To: to})
+		if err != nil {
+			return nil, done, err
+		}
+		if full {
+			done = store.Done{Reason: fmt.Sprintf("stopped after %d spans", dependenciesSpans)}
+			break
+		}
+		if to = start; to > window.From && a.Query.Now().Sub(begun) > dependenciesTime {
+			done = store.Done{Reason: "stopped at spans of " + time.Unix(0, to).UTC().Format(time.RFC3339) + " after " + dependenciesTime.String()}
+			break
+		}
+	}
+	return calls.edges(), done, nil
 }
 
 func parseMillis(c *call, name string, fallback time.Duration) (int64, error) {
@@ -125,8 +138,8 @@ type caller struct {
 var callColumns = store.Need{Columns: store.ColSpanID | store.ColParent | store.ColKind | store.ColMark | store.ColTime | store.ColWeight | store.ColService}
 
 // read adds the spans that started in a range and reports whether there was no room for all.
-func (g *callGraph) read(c *call, reader store.Reader, r store.TimeRange) (full bool, err error) {
-	for rows, err := range reader.Scan(c.Context(), c.scope, &store.Scan{Range: r, Mode: store.Start, Need: callColumns}) {
+func (g *callGraph) read(ctx context.Context, s store.Scope, reader store.Reader, r store.TimeRange) (full bool, err error) {
+	for rows, err := range reader.Scan(ctx, s, &store.Scan{Range: r, Mode: store.Start, Need: callColumns}) {
 		if err != nil {
 			return false, err
 		}
@@ -141,7 +154,7 @@ func (g *callGraph) read(c *call, reader store.Reader, r store.TimeRange) (full 
 			})
 		}
 	}
-	return false, c.Context().Err()
+	return false, ctx.Err()
 }
 
 func (g *callGraph) service(name []byte) uint32 {

@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spanloom/spanloom/query"
-	"github.com/spanloom/spanloom/store/mem"
 	"github.com/spanloom/spanloom/store/storetest"
 )
 
@@ -24,17 +22,11 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 // clock is the time of all tests: spans in text form were received then.
 func clock() time.Time { return storetest.Epoch.Add(storetest.DefaultReceived) }
 
-// newAPI makes the API over an engine that holds spans in text form.
-func newAPI(t testing.TB, spans string) http.Handler {
+// testAPI makes the API over an engine that holds spans in text form.
+func testAPI(t testing.TB, spans string) http.Handler {
 	t.Helper()
-	engine := mem.New(mem.Options{Now: clock})
-	t.Cleanup(func() { _ = engine.Close() })
-	if b := storetest.Batch(t, spans); b.Len() > 0 {
-		if err := engine.Accept(t.Context(), b); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return New(Options{Query: query.New(query.Options{Reader: engine, Keeper: engine, Now: clock}), Reader: engine})
+	o, _ := optionsOf(t, spans)
+	return New(o)
 }
 
 func ask(t testing.TB, api http.Handler, method, url string, headers ...string) *httptest.ResponseRecorder {
@@ -84,7 +76,7 @@ func answerSections(t testing.TB, text string) (string, error) {
 		return "", fmt.Errorf("no section spans")
 	}
 	spans, rest, more := cutSection(rest)
-	api := newAPI(t, spans)
+	api := testAPI(t, spans)
 	var out strings.Builder
 	out.WriteString(head + "-- spans --\n" + spans)
 	for more {

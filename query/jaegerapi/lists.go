@@ -1,6 +1,7 @@
 package jaegerapi
 
 import (
+	"context"
 	"slices"
 
 	"github.com/spanloom/spanloom/query/otlpjson"
@@ -40,9 +41,14 @@ func (a *api) operationNames(c *call) error {
 
 // names writes an envelope with a list of names: sorted, each once, none empty.
 func (o *answer) names(names []string) {
-	slices.Sort(names)
-	names = slices.DeleteFunc(slices.Compact(names), func(n string) bool { return n == "" })
 	o.open()
+	total := o.list(names)
+	o.end(total, nil)
+}
+
+// list writes names: sorted, each once, none empty. It answers how many.
+func (o *answer) list(names []string) int {
+	names = tidyNames(names)
 	o.buf = append(o.buf, '[')
 	for i, n := range names {
 		if i > 0 {
@@ -52,7 +58,25 @@ func (o *answer) names(names []string) {
 		o.spill()
 	}
 	o.buf = append(o.buf, ']')
-	o.end(len(names), nil)
+	return len(names)
+}
+
+func tidyNames(names []string) []string {
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(n string) bool { return n == "" })
+}
+
+// operationsOf lists the operations of a service, of one kind if a word for it is given.
+func (a *api) operationsOf(ctx context.Context, s store.Scope, service, kindWord string) ([]store.Operation, store.Done, error) {
+	kind, err := parseKind(kindWord)
+	if err != nil {
+		return nil, store.Done{}, err
+	}
+	list, done, err := a.Query.Operations(ctx, s, service, store.TimeRange{})
+	if kind != span.KindUnspecified {
+		list = slices.DeleteFunc(list, func(o store.Operation) bool { return o.Kind != kind })
+	}
+	return list, done, err
 }
 
 // operations answers GET /api/operations?service=&spanKind=.
@@ -61,11 +85,7 @@ func (a *api) operations(c *call) error {
 	if service == "" {
 		return invalid("", "parameter 'service' is required")
 	}
-	kind, err := parseKind(c.params.Get("spanKind"))
-	if err != nil {
-		return err
-	}
-	list, done, err := a.Query.Operations(c.Context(), c.scope, service, store.TimeRange{})
+	list, done, err := a.operationsOf(c.Context(), c.scope, service, c.params.Get("spanKind"))
 	if err != nil {
 		return err
 	}
@@ -74,9 +94,6 @@ func (a *api) operations(c *call) error {
 	c.out.buf = append(c.out.buf, '[')
 	total := 0
 	for _, o := range list {
-		if kind != span.KindUnspecified && o.Kind != kind {
-			continue
-		}
 		if total++; total > 1 {
 			c.out.buf = append(c.out.buf, ',')
 		}

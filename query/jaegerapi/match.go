@@ -10,7 +10,10 @@ import (
 // match is the condition that one span must meet in whole. Tags arrive as text and are compared with the text of any
 // scalar, wherever the attribute stands: span, resource, event, scope or link.
 func (q *searchQuery) match() store.Expr {
-	all := store.And{intrinsic(store.FieldService, store.Eq, store.Text(q.service))}
+	var all store.And
+	if q.service != "" {
+		all = append(all, intrinsic(store.FieldService, store.Eq, store.Text(q.service)))
+	}
 	if q.operation != "" {
 		all = append(all, intrinsic(store.FieldName, store.Eq, store.Text(q.operation)))
 	}
@@ -22,6 +25,9 @@ func (q *searchQuery) match() store.Expr {
 	}
 	for _, t := range q.tags {
 		all = append(all, t.match())
+	}
+	if len(all) == 0 {
+		return nil
 	}
 	return all
 }

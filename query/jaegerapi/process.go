@@ -54,22 +54,10 @@ func (w *traceWriter) process(row int) int {
 }
 
 func (w *traceWriter) appendProcess(row int) {
-	b := w.b
-	name := b.Bytes(b.Service[row])
-	if len(name) == 0 {
-		name = []byte(unnamedService)
-	}
-	w.out.buf = otlpjson.AppendQuoted(append(w.out.buf, `{"serviceName":`...), name)
-	w.attrs = w.attrs[:0]
-	for _, a := range b.AttrsOf(b.Resources[b.Resource[row]].Attrs) {
-		if w.keys[a.Key].special != keyServiceName {
-			w.attrs = append(w.attrs, a)
-		}
-	}
-	w.attrs = append(w.attrs, w.moved...)
+	w.out.buf = otlpjson.AppendQuoted(append(w.out.buf, `{"serviceName":`...), w.serviceOf(row))
 	w.out.buf = append(w.out.buf, `,"tags":`...)
 	l := w.list()
-	l.attrs(w.tidied(w.attrs))
+	l.attrs(w.processAttrs(row))
 	l.end()
 	w.out.buf = append(w.out.buf, '}')
 }

@@ -1,6 +1,7 @@
 package jaegerapi
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"math"
@@ -22,11 +23,11 @@ func (a *api) search(c *call) error {
 	if err != nil {
 		return err
 	}
-	w := traceWriter{out: c.out, raw: q.raw}
+	w := traceWriter{out: c.out, reading: reading{raw: q.raw}}
 	if len(q.ids) > 0 {
 		return a.tracesByID(c, &w, q.ids)
 	}
-	page, err := a.Query.Search(c.Context(), c.scope, &store.Search{Range: q.window, Mode: store.Start, Match: q.match(), Limit: q.limit})
+	page, err := a.find(c.Context(), c.scope, &q)
 	if err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func (a *api) trace(c *call) error {
 	if err != nil {
 		return orTraceNotFound(err)
 	}
-	w := traceWriter{out: c.out, raw: raw}
+	w := traceWriter{out: c.out, reading: reading{raw: raw}}
 	c.out.open()
 	c.out.buf = append(c.out.buf, '[')
 	if !w.next(t) {
@@ -159,19 +160,25 @@ func parseHint(c *call) (store.TimeRange, error) {
 	if err != nil {
 		return store.TimeRange{}, err
 	}
-	switch {
-	case hasStart && hasEnd && end < start:
+	if hasStart && hasEnd && end < start {
 		return store.TimeRange{}, invalid("leave both out", "'end' %s is before 'start' %s", c.params.Get("end"), c.params.Get("start"))
+	}
+	return hintOf(start, hasStart, end, hasEnd), nil
+}
+
+// hintOf makes the range of a look-up by id of what is given of one.
+func hintOf(start int64, hasStart bool, end int64, hasEnd bool) store.TimeRange {
+	switch {
 	case hasStart && hasEnd:
-		return around(store.TimeRange{From: start, To: after(end)}), nil
+		return around(store.TimeRange{From: start, To: after(end)})
 	case hasStart:
 		r := around(store.TimeRange{From: start, To: math.MaxInt64})
 		r.To = 0
-		return r, nil
+		return r
 	case hasEnd:
-		return around(store.TimeRange{From: math.MinInt64, To: after(end)}), nil
+		return around(store.TimeRange{From: math.MinInt64, To: after(end)})
 	default:
-		return store.TimeRange{}, nil
+		return store.TimeRange{}
 	}
 }
 
@@ -182,8 +189,7 @@ func orTraceNotFound(err error) error {
 	return err
 }
 
-// archive answers POST /api/archive/{traceID}: the trace is kept for ever. Of a trace that has spans under the 64- and the
-// 128-bit form of its id both are kept.
+// archive answers POST /api/archive/{traceID}.
 func (a *api) archive(c *call) error {
 	if err := a.checkOrigin(c.Request); err != nil {
 		return err
@@ -195,19 +201,70 @@ func (a *api) archive(c *call) error {
 	if _, err := parseHint(c); err != nil {
 		return err
 	}
-	t, err := a.Query.Trace(c.Context(), c.scope, id, store.TimeRange{})
+	if err := a.keep(c.Context(), c.scope, id); err != nil {
+		return err
+	}
+	c.out.open()
+	c.out.buf = append(c.out.buf, "[]"...)
+	c.out.end(0, nil)
+	return nil
+}
+
+// keep keeps a trace for ever. Of one that has spans under the 64- and the 128-bit form of its id both are kept.
+func (a *api) keep(ctx context.Context, s store.Scope, id span.TraceID) error {
+	t, err := a.Query.Trace(ctx, s, id, store.TimeRange{})
 	if err != nil {
 		return orTraceNotFound(err)
 	}
 	ids := make(map[span.TraceID]bool)
 	noteTwins(ids, t)
 	for id := range ids {
-		if err := a.Query.Keep(c.Context(), c.scope, id, 0); err != nil {
+		if err := a.Query.Keep(ctx, s, id, 0); err != nil {
 			return orTraceNotFound(fmt.Errorf("archive trace %s: %w", id, err))
 		}
 	}
-	c.out.open()
-	c.out.buf = append(c.out.buf, "[]"...)
-	c.out.end(0, nil)
+	return nil
+}
+
+// find answers a page of a search.
+func (a *api) find(ctx context.Context, s store.Scope, q *searchQuery) (*store.Page, error) {
+	return a.Query.Search(ctx, s, &store.Search{Range: q.window, Mode: store.Start, Match: q.match(), Limit: q.limit})
+}
+
+// eachFound reads the traces of a page, one by one, until each answers false. Those that are gone since are left out. Those that
+// could not be read are left out too, with a note in the page; if that is all of them, the first error is the answer.
+func (a *api) eachFound(ctx context.Context, s store.Scope, page *store.Page, each func(*query.Trace) bool) error {
+	shown := make(map[span.TraceID]bool) // ids of traces that were given; of a joined one both forms
+	var first error
+	for i := range page.Traces {
+		found := &page.Traces[i]
+		if shown[found.TraceID] {
+			continue
+		}
+		t, err := a.Query.Trace(ctx, s, found.TraceID, around(store.TimeRange{From: found.Start, To: found.End}))
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if problem.Of(err).Kind != problem.NotFound && first == nil {
+				first = err
+			}
+			continue
+		}
+		noteTwins(shown, t)
+		more := each(t)
+		t.Release()
+		if !more {
+			return nil
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	if len(shown) == 0 {
+		return first
+	}
+	page.Complete, page.Reason = false, "some traces could not be read: "+problem.Of(first).Message
+	a.Log.ErrorContext(ctx, "jaeger api: some traces could not be read", "error", first)
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -62,7 +61,7 @@ const searched = `
 `
 
 func TestSearch(t *testing.T) {
-	api := newAPI(t, searched)
+	api := testAPI(t, searched)
 	for _, c := range []struct{ params, want string }{
 		{"service=front", "6 4 3 2 1"},
 		{"service=cart", "4"},
@@ -154,7 +153,7 @@ func searchURL(t testing.TB, params string) string {
 }
 
 func TestBadSearch(t *testing.T) {
-	api := newAPI(t, searched)
+	api := testAPI(t, searched)
 	for _, c := range []struct{ params, message string }{
 		{"", "parameter 'service' is required"},
 		{"service=", "parameter 'service' is required"},
@@ -286,7 +285,7 @@ func TestStoreFails(t *testing.T) {
 
 // TestTwinOnce: a trace that was joined from both forms of its id stands in a search once.
 func TestTwinOnce(t *testing.T) {
-	api := newAPI(t, `
+	api := testAPI(t, `
 ab000000000000000000000000000002 b - front client long 0s 10ms
 2 c b cart server short 1ms 5ms
 2 d c front server back 2ms 1ms
@@ -304,8 +303,7 @@ func TestDependenciesOfMany(t *testing.T) {
 	if err := engine.Accept(t.Context(), storetest.Batch(t, "1 a - front client call 0s 1ms\n1 b a cart server call 0s 1ms\n")); err != nil {
 		t.Fatal(err)
 	}
-	c := &call{Request: httptest.NewRequest("GET", "/", nil)}
-	full, err := g.read(c, engine, store.TimeRange{})
+	full, err := g.read(t.Context(), store.Scope{}, engine, store.TimeRange{})
 	if !full || err != nil || len(g.spans) != dependenciesSpans {
 		t.Errorf("full %v, %v, %d spans", full, err, len(g.spans))
 	}
@@ -314,7 +312,7 @@ func TestDependenciesOfMany(t *testing.T) {
 // TestUnderPrefix: the API is mounted below /jaeger too, and a slash in a service's name arrives escaped.
 func TestUnderPrefix(t *testing.T) {
 	inner, outer := http.NewServeMux(), http.NewServeMux()
-	inner.Handle("/api/", newAPI(t, `1 a - team/cart server buy 0s 1ms`))
+	inner.Handle("/api/", testAPI(t, `1 a - team/cart server buy 0s 1ms`))
 	outer.Handle("/jaeger/", http.StripPrefix("/jaeger", inner))
 	w := ask(t, outer, "GET", "/jaeger/api/services/team%2Fcart/operations")
 	if want := `{"data":["buy"],"total":1,"limit":0,"offset":0,"errors":null}`; w.Body.String() != want {

@@ -1,12 +1,9 @@
 package jaegerapi
 
 import (
-	"bytes"
-	"cmp"
 	"encoding/base64"
 	"math"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -78,116 +75,12 @@ type keyInfo struct {
 	special specialKey
 }
 
-// readKeys fills keys, once a trace, so that attributes are sorted by numbers.
-func (w *traceWriter) readKeys() {
-	b := w.b
-	order := make([]uint32, len(b.Keys))
-	w.keys = slices.Grow(w.keys[:0], len(b.Keys))[:len(b.Keys)]
-	for i := range order {
-		order[i] = uint32(i)
-	}
-	slices.SortFunc(order, func(x, y uint32) int { return bytes.Compare(b.Bytes(b.Keys[x]), b.Bytes(b.Keys[y])) })
-	for rank, k := range order {
-		w.keys[k] = keyInfo{uint32(rank), specialOf(b.Bytes(b.Keys[k]))}
-	}
-}
-
-// tidied sorts attributes by key in place and of equal keys keeps the last; raw traces are left as they are.
-func (w *traceWriter) tidied(attrs []span.Attr) []span.Attr {
-	if w.raw {
-		return attrs
-	}
-	slices.SortStableFunc(attrs, func(x, y span.Attr) int { return cmp.Compare(w.keys[x.Key].rank, w.keys[y.Key].rank) })
-	n := 0
-	for i, a := range attrs {
-		if i+1 < len(attrs) && attrs[i+1].Key == a.Key {
-			continue
-		}
-		attrs[n] = a
-		n++
-	}
-	return attrs[:n]
-}
-
-// tags writes a span's tags: scope, attributes, kind, status, trace state. A made tag replaces an attribute of its name.
+// tags writes a span's tags.
 func (w *traceWriter) tags(row int) {
-	b := w.b
-	scope := &b.Scopes[b.Scope[row]]
-	kind := kindWord(b.Kind[row])
-	status := b.Status[row]
-	var made specialKey
-	for _, m := range [...]struct {
-		made bool
-		key  specialKey
-	}{
-		{scope.Name.Len > 0, keyScopeName}, {scope.Version.Len > 0, keyScopeVersion}, {kind != "", keyKind}, {status == span.StatusError, keyError},
-		{status == span.StatusError || status == span.StatusOK, keyStatusCode}, {b.StatusMessage[row].Len > 0, keyStatusDescription},
-		{b.TraceState[row].Len > 0, keyTraceState},
-	} {
-		if m.made {
-			made |= m.key
-		}
-	}
-	w.attrs, w.moved = w.attrs[:0], w.moved[:0]
-	for _, a := range b.AttrsOf(b.SpanAttrs[row]) {
-		switch special := w.keys[a.Key].special; {
-		case special&made != 0:
-		case special == keyLibrary && !w.raw && w.movable(row, a):
-			w.moved = append(w.moved, a)
-		default:
-			w.attrs = append(w.attrs, a)
-		}
-	}
-
 	w.out.buf = append(w.out.buf, `,"tags":`...)
-	l := w.list()
-	if made&keyScopeName != 0 {
-		l.text(tagScopeName, b.Bytes(scope.Name))
-	}
-	if made&keyScopeVersion != 0 {
-		l.text(tagScopeVersion, b.Bytes(scope.Version))
-	}
-	l.attrs(w.tidied(w.attrs))
-	if kind != "" {
-		l.text(tagKind, []byte(kind))
-	}
-	switch status {
-	case span.StatusError:
-		l.open(tagError)
-		w.out.buf = append(w.out.buf, `,"type":"bool","value":true}`...)
-		l.text(tagStatusCode, []byte("ERROR"))
-	case span.StatusOK:
-		l.text(tagStatusCode, []byte("OK"))
-	}
-	if made&keyStatusDescription != 0 {
-		l.text(tagStatusDescription, b.Bytes(b.StatusMessage[row]))
-	}
-	if made&keyTraceState != 0 {
-		l.text(tagTraceState, b.Bytes(b.TraceState[row]))
-	}
-	l.end()
-}
-
-// movable reports whether a span's attribute can move to its process: unless the resource says something else.
-func (w *traceWriter) movable(row int, a span.Attr) bool {
-	b := w.b
-	for _, r := range b.AttrsOf(b.Resources[b.Resource[row]].Attrs) {
-		if r.Key == a.Key && !sameValue(b, r, a) {
-			w.warnings = append(w.warnings, "span and process disagree on "+string(b.Key(a)))
-			return false
-		}
-	}
-	return true
-}
-
-func sameValue(b *span.Batch, x, y span.Attr) bool {
-	if x.Type != y.Type {
-		return false
-	}
-	if x.Type.InArena() {
-		return bytes.Equal(b.Bytes(x.Value().Str()), b.Bytes(y.Value().Str()))
-	}
-	return x.Bits == y.Bits
+	w.spanTags = w.list()
+	w.eachTag(row, &w.spanTags)
+	w.spanTags.end()
 }
 
 // tagList writes a list of key, type and value.
@@ -216,14 +109,23 @@ func (l *tagList) text(key string, value []byte) {
 	l.w.out.buf = append(otlpjson.AppendQuoted(dst, value), '}')
 }
 
-func (l *tagList) attrs(attrs []span.Attr) {
+func (l *tagList) isTrue(key string) {
+	l.open(key)
+	l.w.out.buf = append(l.w.out.buf, `,"type":"bool","value":true}`...)
+}
+
+func (l *tagList) attr(a span.Attr) {
 	w := l.w
+	if l.n++; l.n > 1 {
+		w.out.buf = append(w.out.buf, ',')
+	}
+	dst := otlpjson.AppendQuoted(append(w.out.buf, `{"key":`...), w.b.Key(a))
+	w.out.buf = append(w.value(dst, a), '}')
+}
+
+func (l *tagList) attrs(attrs []span.Attr) {
 	for _, a := range attrs {
-		if l.n++; l.n > 1 {
-			w.out.buf = append(w.out.buf, ',')
-		}
-		dst := otlpjson.AppendQuoted(append(w.out.buf, `{"key":`...), w.b.Key(a))
-		w.out.buf = append(w.value(dst, a), '}')
+		l.attr(a)
 	}
 }
 

@@ -1,9 +1,7 @@
 package jaegerapi
 
 import (
-	"cmp"
 	"encoding/hex"
-	"slices"
 	"strconv"
 
 	"github.com/spanloom/spanloom/query"
@@ -13,19 +11,11 @@ import (
 
 // traceWriter writes traces in Jaeger's JSON one after the other. Its tables are for one trace at a time.
 type traceWriter struct {
-	out     *answer
-	raw     bool // as stored: no sorting, no new ids, copies too
-	written int  // traces
-
-	t         *query.Trace
-	b         *span.Batch
-	ids       []span.SpanID // per row the id that is shown; nil: the rows' own
-	keys      []keyInfo     // per key of the batch
+	reading
+	out       *answer
+	written   int // traces
 	processes processes
-	attrs     []span.Attr // of the owner being written
-	moved     []span.Attr // attributes of the span that are shown on its process
-	events    []span.Event
-	warnings  []string
+	spanTags  tagList // of the span being written; here, so that it is not allocated for each
 }
 
 // next writes a trace as the next element of a list. It reports whether the client is still there.
@@ -33,10 +23,8 @@ func (w *traceWriter) next(t *query.Trace) bool {
 	if w.written++; w.written > 1 {
 		w.out.buf = append(w.out.buf, ',')
 	}
-	w.t, w.b = t, t.Batch
-	w.readKeys()
+	w.begin(t)
 	w.processes.reset()
-	w.ids = nil
 
 	o := w.out
 	o.buf = append(appendTraceID(append(o.buf, `{"traceID":"`...), t.ID), `","spans":[`...)
@@ -51,7 +39,6 @@ func (w *traceWriter) next(t *query.Trace) bool {
 			}
 		}
 	} else {
-		w.ids = uniqueIDs(t.Rows)
 		first := true
 		for i := range t.Rows {
 			if t.Rows[i].Span < 0 {
@@ -89,87 +76,13 @@ func (w *traceWriter) next(t *query.Trace) bool {
 	return o.spill()
 }
 
-// storedRows are the rows of a trace's batch, copies included, in the order of time. Rows of a look-alike id that
-// assembly did not believe to be of this trace are left out.
-func storedRows(t *query.Trace) []int32 {
-	ids := make(map[span.TraceID]bool, 1)
-	noteTwins(ids, t)
-	rows := make([]int32, 0, t.Batch.Len())
-	for i, id := range t.Batch.TraceID {
-		if ids[id] {
-			rows = append(rows, int32(i))
-		}
-	}
-	slices.SortStableFunc(rows, func(x, y int32) int { return cmp.Compare(t.Batch.Time[x], t.Batch.Time[y]) })
-	return rows
-}
-
-// uniqueIDs gives every row but the first of its id a new one: Jaeger's UI and Grafana take ids for keys. Mostly these are the
-// server halves of ids that client and server share. The new ids are the same at every reading of the same trace. It
-// answers nil if all ids differ.
-func uniqueIDs(rows []query.Row) []span.SpanID {
-	sorted := make([]uint64, len(rows))
-	for i := range rows {
-		sorted[i] = rows[i].ID.Uint64()
-	}
-	slices.Sort(sorted)
-	if len(slices.Compact(sorted)) == len(rows) {
-		return nil
-	}
-	used := make(map[uint64]uint64, len(rows)) // id -> how many rows had it so far
-	for i := range rows {
-		used[rows[i].ID.Uint64()] = 0
-	}
-	ids := make([]span.SpanID, len(rows))
-	for i := range rows {
-		id := rows[i].ID.Uint64()
-		n := used[id]
-		fresh := id
-		for n > 0 {
-			fresh = mixed(id + n*0x9e3779b97f4a7c15)
-			if _, taken := used[fresh]; !taken && fresh != 0 {
-				used[fresh] = 1
-				break
-			}
-			n++
-		}
-		used[id] = n + 1
-		ids[i] = span.SpanIDFromUint64(fresh)
-	}
-	return ids
-}
-
-// mixed is the finalizer of splitmix64.
-func mixed(v uint64) uint64 {
-	v = (v ^ v>>30) * 0xbf58476d1ce4e5b9
-	v = (v ^ v>>27) * 0x94d049bb133111eb
-	return v ^ v>>31
-}
-
-func (w *traceWriter) idOf(row int32) span.SpanID {
-	if w.ids != nil {
-		return w.ids[row]
-	}
-	return w.t.Rows[row].ID
-}
-
 // span writes a row of the assembled trace.
 func (w *traceWriter) span(i int) {
 	r := &w.t.Rows[i]
 	row := int(r.Span)
-	w.warnings = w.warnings[:0]
-	if r.Flags&query.FlagTimeReplaced != 0 {
-		w.warnings = append(w.warnings, "the start time is absent or impossible; the time of receipt is shown")
-	}
-	if r.Flags&query.FlagCut != 0 {
-		w.warnings = append(w.warnings, "attributes, events or values were cut to a limit on receipt")
-	}
+	w.warnOf(r)
 	w.spanHead(w.t.ID, w.idOf(int32(i)), row, w.t.Names[r.Name])
-	if r.Parent >= 0 {
-		w.references(row, w.t.ID, w.idOf(r.Parent))
-	} else {
-		w.references(row, w.t.ID, span.SpanID{})
-	}
+	w.references(row, w.t.ID, w.parentOf(r))
 	w.times(r.Start, r.Duration)
 	w.spanTail(row)
 }
@@ -178,32 +91,17 @@ func (w *traceWriter) span(i int) {
 func (w *traceWriter) storedSpan(row int) {
 	b := w.b
 	w.warnings = w.warnings[:0]
-	name := b.String(b.Name[row])
-	if name == "" {
-		name = query.DeriveName(b, row)
-	}
-	w.spanHead(b.TraceID[row], b.SpanID[row], row, name)
+	w.spanHead(b.TraceID[row], b.SpanID[row], row, w.storedName(row))
 	w.references(row, b.TraceID[row], b.Parent[row])
 	w.times(b.Time[row], b.Duration(row))
 	w.spanTail(row)
 }
 
-// The trace flags that Jaeger shows.
-const (
-	flagSampled = 1
-	flagDebug   = 2
-)
-
 func (w *traceWriter) spanHead(trace span.TraceID, id span.SpanID, row int, name string) {
 	dst := appendTraceID(append(w.out.buf, `{"traceID":"`...), trace)
 	dst = hex.AppendEncode(append(dst, `","spanID":"`...), id[:])
 	dst = append(dst, '"')
-	// OTLP's second bit says that the trace id is random; Jaeger's that the span is for debugging.
-	flags := w.b.Flags[row] & flagSampled
-	if w.b.Mark[row]&span.MarkDebug != 0 {
-		flags |= flagSampled | flagDebug
-	}
-	if flags != 0 {
+	if flags := w.flags(row); flags != 0 {
 		dst = strconv.AppendUint(append(dst, `,"flags":`...), uint64(flags), 10)
 	}
 	w.out.buf = otlpjson.AppendQuoted(append(dst, `,"operationName":`...), name)
@@ -214,11 +112,11 @@ func (w *traceWriter) times(start, duration int64) {
 	w.out.buf = strconv.AppendInt(append(dst, `,"duration":`...), duration/1000, 10)
 }
 
-// references writes the parent and the links. Links to nowhere stand in raw traces only.
+// references writes the parent and the links.
 func (w *traceWriter) references(row int, trace span.TraceID, parent span.SpanID) {
 	dst := append(w.out.buf, `,"references":[`...)
 	n := 0
-	add := func(typ string, trace span.TraceID, id span.SpanID) {
+	w.eachReference(row, trace, parent, func(typ string, trace span.TraceID, id span.SpanID) {
 		if n++; n > 1 {
 			dst = append(dst, ',')
 		}
@@ -226,29 +124,9 @@ func (w *traceWriter) references(row int, trace span.TraceID, parent span.SpanID
 		dst = appendTraceID(append(dst, `","traceID":"`...), trace)
 		dst = hex.AppendEncode(append(dst, `","spanID":"`...), id[:])
 		dst = append(dst, `"}`...)
-	}
-	if !parent.IsZero() {
-		add(refChildOf, trace, parent)
-	}
-	for _, l := range w.b.LinksOf(row) {
-		if !w.raw && (l.TraceID.IsZero() || l.SpanID.IsZero()) {
-			continue
-		}
-		typ := refFollowsFrom
-		if string(w.b.FindString(l.Attrs, "opentracing.ref_type")) == "child_of" {
-			if typ = refChildOf; l.TraceID == trace && l.SpanID == w.b.Parent[row] {
-				continue // the parent again
-			}
-		}
-		add(typ, l.TraceID, l.SpanID)
-	}
+	})
 	w.out.buf = append(dst, ']')
 }
-
-const (
-	refChildOf     = "CHILD_OF"
-	refFollowsFrom = "FOLLOWS_FROM"
-)
 
 // spanTail writes tags, logs, process and warnings.
 func (w *traceWriter) spanTail(row int) {
@@ -261,10 +139,7 @@ func (w *traceWriter) spanTail(row int) {
 
 // logs writes the events, sorted by time unless raw.
 func (w *traceWriter) logs(row int) {
-	w.events = append(w.events[:0], w.b.EventsOf(row)...)
-	if !w.raw {
-		slices.SortStableFunc(w.events, func(x, y span.Event) int { return cmp.Compare(x.Time, y.Time) })
-	}
+	w.readEvents(row)
 	w.out.buf = append(w.out.buf, `,"logs":[`...)
 	for i := range w.events {
 		e := &w.events[i]
@@ -274,12 +149,7 @@ func (w *traceWriter) logs(row int) {
 		w.out.buf = strconv.AppendUint(append(w.out.buf, `{"timestamp":`...), e.Time/1000, 10)
 		w.out.buf = append(w.out.buf, `,"fields":`...)
 		l := w.list()
-		named := false
-		w.attrs = append(w.attrs[:0], w.b.AttrsOf(e.Attrs)...)
-		for _, a := range w.attrs {
-			named = named || w.keys[a.Key].special == keyEvent
-		}
-		if e.Name.Len > 0 && !named {
+		if named := w.readEvent(e); e.Name.Len > 0 && !named {
 			l.text(fieldEvent, w.b.Bytes(e.Name))
 		}
 		l.attrs(w.tidied(w.attrs))

@@ -199,7 +199,7 @@ func (c checker) binary(e *Binary) (staticType, error) {
 
 func boolean(t staticType) bool { return t == isBool || t == isAttribute }
 
-// compareNil allows nil beside attributes, and beside itself.
+// compareNil allows nil beside attributes, and beside itself. Beside what is never nil != holds always and = is a mistake.
 func (c checker) compareNil(e *Binary, l, r staticType) error {
 	if e.Op != OpEq && e.Op != OpNe {
 		return c.fail(e.At, "an attribute is = nil or != nil", "operator %s on nil", e.Op)
@@ -210,6 +210,9 @@ func (c checker) compareNil(e *Binary, l, r staticType) error {
 	}
 	if t == isNil {
 		return nil
+	}
+	if e.Op == OpNe {
+		return nil // Traces Drilldown asks so of whatever it groups by
 	}
 	if a, ok := other.(*Attribute); ok && a.Scope == ScopeResource && a.Name == serviceName {
 		return c.fail(e.At, "", "every span has a resource.service.name: it is never nil")

@@ -302,12 +302,13 @@ func constant(e Expr) (v Value, ok bool, err error) {
 		v.n, v.f = -v.n, -v.f
 		return v, true, nil
 	case *Binary:
-		l, lok, err := constant(e.L)
-		if !lok || err != nil {
-			return v, false, err
-		}
+		// The right side first: chains of && and || hang to the left, and every link of one is asked.
 		r, rok, err := constant(e.R)
 		if !rok || err != nil {
+			return v, false, err
+		}
+		l, lok, err := constant(e.L)
+		if !lok || err != nil {
 			return v, false, err
 		}
 		return constantBinary(e.Op, l, r)

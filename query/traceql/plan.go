@@ -162,8 +162,10 @@ func planComparison(b *Binary) plan {
 		return both(planPresent(b.L), planPresent(b.R))
 	}
 	switch {
-	case c.value.IsNil():
+	case c.value.IsNil() && c.field.attr:
 		return planNil(c)
+	case c.value.IsNil(): // an intrinsic, which nearly every span has
+		return unknown
 	case !c.field.attr:
 		return planIntrinsic(c)
 	case c.field.isService() && c.value.Type != TypeString:

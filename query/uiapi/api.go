@@ -77,6 +77,10 @@ type endpoint struct {
 func endpoints() []endpoint {
 	return []endpoint{
 		{"/services", "GET", []string{"start", "end", "red", "buckets"}, (*api).services},
+		{"/service", "GET", []string{"node", "start", "end", "buckets"}, (*api).serviceDetail},
+		{"/map", "GET", []string{"start", "end", "namespaces", "focus", "depth", "telemetry", "compare"}, (*api).serviceMap},
+		{"/hops", "GET", []string{"traceId"}, (*api).hops},
+		{"/propagation", "GET", []string{"start", "end"}, (*api).propagation},
 		{"/operations", "GET", []string{"service", "start", "end"}, (*api).operations},
 		{"/attributes/keys", "GET", []string{"scope", "prefix", "service", "limit", "start", "end"}, (*api).keys},
 		{"/attributes/values", "GET", []string{"key", "scope", "prefix", "service", "limit", "start", "end"}, (*api).values},

@@ -27,7 +27,7 @@ import (
 // TestAnswersAreAsDocumented asks every path, checks the answers against the document and that every property of it occurred.
 func TestAnswersAreAsDocumented(t *testing.T) {
 	d := readDocument(t)
-	s := serve(t, nil)
+	s := meshServer(t)
 	start := "start=" + strconv.FormatInt(storetest.At(0), 10)
 	for _, ask := range []struct{ path, request string }{
 		{"/services", "/services"},
@@ -41,6 +41,13 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{"/traces/{traceId}", "/traces/1"},
 		{"/traces/{traceId}/spans", "/traces/1/spans"},
 		{"/traces/{traceId}/spans", "/traces/1/spans?ids=a,b"},
+		{"/map", "/map?start=30s&compare=true"},
+		{"/map", "/map?start=2h&end=90m"},
+		{"/service", "/service?node=service/shop/web&buckets=3"},
+		{"/service", "/service?node=service/shop/gone"},
+		{"/hops", "/hops?traceId=11"},
+		{"/hops", "/hops?traceId=1"},
+		{"/propagation", "/propagation"},
 		{"/receipts", "/receipts"},
 		{"/status", "/status"},
 	} {
@@ -55,7 +62,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	}
 	unusual := map[string]bool{ // only of answers that a limit cut
 		"/services.reason": true, "/operations.reason": true, "/attributes/keys.reason": true, "/attributes/values.reason": true, "/search.reason": true,
-		"schemas/Skeleton.reason": true,
+		"schemas/Skeleton.reason": true, "/map.reason": true, "/service.reason": true, "/hops.reason": true, "/propagation.reason": true,
 	}
 	for _, e := range endpoints() {
 		schema := d.answerSchema(e.path, e.method)

@@ -85,6 +85,9 @@ func appendRED(dst []byte, r *query.RED) []byte {
 	o.int("p95", r.P95)
 	o.int("p99", r.P99)
 	o.bool("estimated", r.Estimated)
+	if r.Estimated {
+		o.number("deviation", r.Deviation)
+	}
 	return o.close()
 }
 

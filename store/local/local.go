@@ -58,7 +58,7 @@ const (
 
 	segmentRows  = 500_000
 	segmentAge   = 5 * time.Minute
-	maxMemtable  = 96 << 20
+	maxMemtable  = 64 << 20
 	minMemtable  = 4 << 20
 	keepShare    = 4       // of MaxMemory, that kept traces may take
 	maxFileSize  = 1 << 30 // of a log file: there is one a memtable
@@ -207,8 +207,10 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err := e.kept.settle(ctx, e); err != nil {
 		return folderProblem(e.o.Dir, err)
 	}
-	if _, err := e.wal.DropBefore(e.man.Through()+1, 0); err != nil {
-		e.log.Warn("old log files could not be removed", "err", err)
+	if through := e.man.Through(); through > 0 {
+		if _, err := e.wal.DropBefore(through+1, 0); err != nil {
+			e.log.Warn("old log files could not be removed", "err", err)
+		}
 	}
 	e.limitLog()
 	s := e.wal.Stats()

@@ -20,7 +20,8 @@ type fact struct {
 
 	service  uint32
 	node     uint32 // where it ran
-	series   uint32 // index of its series, + 1; 0 until known
+	version  uint32
+	op       uint32
 	target   uint32 // what a client's row says of the other side; noNode if nothing
 	protocol uint32
 	flag     uint32
@@ -31,6 +32,7 @@ type fact struct {
 	shared bool
 	failed bool
 	weak   bool // the target is an address or a guess
+	mute   bool // a proxy's row that does not say what proxy
 	class  Class
 	flags  Flags
 }
@@ -134,7 +136,7 @@ func (b *Builder) Flush(window store.TimeRange) {
 // Table is what was counted so far. It is the Builder's own until nothing more is added.
 func (b *Builder) Table() *Table { return b.t }
 
-// read fills the fact of a row, except its series where the row is not counted.
+// read fills the fact of a row.
 func (b *Builder) read(f *fact, row int) {
 	v, batch := &b.batch, b.batch.b
 	*f = fact{target: noNode}
@@ -153,6 +155,8 @@ func (b *Builder) read(f *fact, row int) {
 			f.flags |= Gateway
 		case bytes.HasPrefix(node, []byte("waypoint~")):
 			f.flags |= Waypoint
+		default:
+			f.mute = node == nil
 		}
 	}
 	if f.parent == 0 {
@@ -168,19 +172,22 @@ func (b *Builder) read(f *fact, row int) {
 		group = service
 	}
 	f.service = service
-	kind := KindService
-	switch {
-	case f.flags&Gateway != 0:
-		kind = KindGateway
-	case f.flags&Waypoint != 0:
-		kind = KindWaypoint
-	}
-	f.node = known.own(b.t, node{uint32(kind), namespace, group, service})
+	f.node = known.own(b.t, node{f.nodeKind(), namespace, group, service})
 	f.protocol, f.flag = v.protocol(), v.flag()
 	if f.calls() || f.kind == span.KindConsumer {
 		b.infer(f, namespace)
 	}
-	f.series = 1 + v.series(seriesKey{service, group, namespace, v.version(row, &known.version), b.operation(batch.Name[row]), f.kind, f.flags})
+	f.version, f.op = v.version(row, &known.version), b.operation(batch.Name[row])
+}
+
+func (f *fact) nodeKind() uint32 {
+	switch {
+	case f.flags&Gateway != 0:
+		return uint32(KindGateway)
+	case f.flags&Waypoint != 0:
+		return uint32(KindWaypoint)
+	}
+	return uint32(KindService)
 }
 
 // operation is the class of a span name, memoised by name.
@@ -212,7 +219,9 @@ func (b *Builder) addSeries(f *fact) {
 	if !b.counts(f) {
 		return
 	}
-	if c := b.t.series.cell(b.t, f.series-1, f.time); c != nil {
+	n := &b.t.nodes[f.node]
+	series := b.batch.series(seriesKey{f.service, n.name, n.namespace, f.version, f.op, f.kind, f.flags})
+	if c := b.t.series.cell(b.t, series, f.time); c != nil {
 		c.Add(f.trace, f.took, f.weight, f.failed)
 	} else {
 		b.t.Uncounted++

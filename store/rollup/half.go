@@ -24,16 +24,19 @@ type half struct {
 }
 
 func (b *Builder) addHalf(f *fact, call, own uint64, k edgeKey, target uint32) {
-	h := half{trace: f.trace, low: f.trace.Low(), call: call, own: own, time: f.time, took: f.took, weight: f.weight, node: f.node,
-		target: target, protocol: k.protocol, flag: k.flag, class: k.class, failed: f.failed, client: k.view == ViewClient,
+	h := half{trace: f.trace, low: f.trace.Low(), call: call, own: own, time: f.time, took: f.took, weight: f.weight,
+		target: target, protocol: k.protocol, flag: k.flag, class: k.class, failed: f.failed, node: k.to, client: k.view == ViewClient,
 		proxy: f.flags&Proxy != 0, context: !b.counts(f)}
+	if h.client {
+		h.node = k.from
+	}
 	b.t.addHalf(h)
 }
 
 // addLinked is a consumer that names its producer by a link.
 func (b *Builder) addLinked(f *fact, k edgeKey) {
 	b.t.addHalf(half{trace: f.trace, low: f.linkTrace, call: f.linkSpan, own: f.id, time: f.time, took: f.took, weight: f.weight,
-		node: f.node, target: k.to, protocol: k.protocol, flag: k.flag, class: ClassAsync, failed: f.failed,
+		node: k.to, target: k.to, protocol: k.protocol, flag: k.flag, class: ClassAsync, failed: f.failed,
 		proxy: f.flags&Proxy != 0, context: !b.counts(f)})
 }
 

@@ -259,36 +259,20 @@ func (t *Table) nodeAt(i uint32) Node {
 func (t *Table) Aliases() iter.Seq2[Node, Node] {
 	return func(yield func(alias, workload Node) bool) {
 		for app, sidecar := range t.aliases {
-			if !yield(t.nodeAt(app), t.nodeAt(sidecar)) {
+			if app != sidecar && !yield(t.nodeAt(app), t.nodeAt(sidecar)) {
 				return
 			}
 		}
 	}
 }
 
-// alias notes that two nodes are one workload. Where several sidecars claim an application, the one with the smaller name
-// wins, whatever the order of the rows.
-func (t *Table) alias(app, sidecar uint32) {
-	if app == sidecar {
-		return
+// alias notes that two nodes are one workload. A name that several workloads claim is nobody's: its alias is itself.
+func (t *Table) alias(app, workload uint32) {
+	if old, ok := t.aliases[app]; !ok {
+		t.aliases[app] = workload
+	} else if old != workload {
+		t.aliases[app] = app
 	}
-	old, ok := t.aliases[app]
-	if ok && old == sidecar {
-		return
-	}
-	if !ok || less(t.nodeAt(sidecar), t.nodeAt(old)) {
-		t.aliases[app] = sidecar
-	}
-}
-
-func less(a, b Node) bool {
-	if a.Namespace != b.Namespace {
-		return a.Namespace < b.Namespace
-	}
-	if a.Name != b.Name {
-		return a.Name < b.Name
-	}
-	return a.Service < b.Service
 }
 
 // Merge adds all of another table, which stays as it is.
@@ -331,7 +315,9 @@ func (t *Table) MergeRange(o *Table, r store.TimeRange) {
 		h := o.halves[i]
 		h.node, h.target = m.nodes[h.node], m.nodes[h.target]
 		h.protocol, h.flag = m.strings[h.protocol], m.strings[h.flag]
-		h.context = h.context || !m.in(floor(h.time, Minute))
+		if h.context = h.context || !m.in(floor(h.time, Minute)); h.context && !m.near(h.time) {
+			continue
+		}
 		t.addHalf(h)
 	}
 	t.Uncounted += o.Uncounted
@@ -347,6 +333,12 @@ type merging struct {
 // in reports whether the cell that begins at start lies whole in the range.
 func (m *merging) in(start int64) bool {
 	return m.r == (store.TimeRange{}) || start >= m.r.From && (m.r.To == 0 || start <= m.r.To-m.o.step)
+}
+
+// near: a call that began so far outside of the range has no other side in it.
+func (m *merging) near(at int64) bool {
+	const margin = 10 * Minute
+	return m.r == (store.TimeRange{}) || at >= m.r.From-margin && (m.r.To == 0 || at < m.r.To+margin)
 }
 
 func (m *merging) inside(cells []Cell) []Cell {

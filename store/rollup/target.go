@@ -54,6 +54,10 @@ func (b *Builder) infer(f *fact, namespace uint32) {
 	}
 	address := v.text(slotServerAddress)
 	url := v.text(slotURL)
+	host := hostOf(url)
+	if f.flags&Gateway != 0 { // the host that the gateway itself was called by
+		host = nil
+	}
 	if f.class == ClassTelemetry && f.flags&Proxy != 0 && !exportPath(url) && url != nil {
 		f.class = ClassCall // some other server on a port of that number
 	}
@@ -61,15 +65,15 @@ func (b *Builder) infer(f *fact, namespace uint32) {
 	switch {
 	case cluster.kind == KindPassthrough || cluster.kind == KindBlackHole:
 		best = cluster
-		if host := hostOf(url); host != nil {
+		if host != nil {
 			best.name = string(host)
 		}
 	case address != nil && !isAddress(address):
 		best = targetOfHost(address, false)
 	case cluster.name != "":
 		best = cluster
-	case hostOf(url) != nil:
-		best = targetOfHost(hostOf(url), false)
+	case host != nil:
+		best = targetOfHost(host, false)
 	case address != nil:
 		best = targetOfHost(address, false)
 	}
@@ -260,4 +264,20 @@ func (v *batchView) number(s slot) int {
 	}
 	n, _ := strconv.Atoi(string(v.text(s)))
 	return n
+}
+
+// Target is what a client's row says of the other side of its call, by the rules by which edges are counted; a short name has
+// no namespace. Kind is KindUnknown if it says nothing.
+func Target(batch *span.Batch, row int) Node {
+	if row < 0 || row >= batch.Len() {
+		return Node{Kind: KindUnknown}
+	}
+	b := NewBuilder()
+	b.batch.begin(batch, b.t)
+	var f fact
+	b.read(&f, row)
+	if f.target == noNode {
+		return Node{Kind: KindUnknown}
+	}
+	return b.t.nodeAt(f.target)
 }

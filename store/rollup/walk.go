@@ -23,13 +23,14 @@ const fewRows = 48
 
 // trace counts the rows of one trace.
 func (b *Builder) trace(facts []fact) {
-	for i := range facts {
-		b.addSeries(&facts[i])
-	}
 	w := &b.walk
 	w.begin(facts)
 	for i := range facts {
 		w.parent[i] = w.find(facts, i)
+	}
+	for i := range facts {
+		b.unmute(facts, i)
+		b.addSeries(&facts[i])
 	}
 	for i := range facts {
 		b.join(facts, i)
@@ -44,6 +45,19 @@ func (b *Builder) trace(facts []fact) {
 			b.server(facts, i)
 		}
 	}
+}
+
+// unmute: the span that a gateway or a waypoint makes for each try of a request has no node id and no request's tags; the
+// span above it has.
+func (b *Builder) unmute(facts []fact, i int) {
+	f, p := &facts[i], b.walk.parent[i]
+	if !f.mute || p < 0 || facts[p].service != f.service || facts[p].flags&(Gateway|Waypoint) == 0 {
+		return
+	}
+	f.flags |= facts[p].flags & (Gateway | Waypoint)
+	n := b.t.nodes[f.node]
+	n.kind = f.nodeKind()
+	f.node = b.t.node(n)
 }
 
 func (w *walk) begin(facts []fact) {
@@ -180,9 +194,17 @@ func (b *Builder) client(facts []fact, i int) {
 			callee = w.callee[j]
 		}
 	}
-	k := edgeKey{from: f.node, protocol: f.protocol, flag: last.flag, class: max(f.class, last.class), view: ViewClient}
+	k := edgeKey{from: b.home(facts, i), protocol: f.protocol, flag: last.flag, class: max(f.class, last.class), view: ViewClient}
 	if f.protocol == 0 {
 		k.protocol = last.protocol
+	}
+	if p := w.parent[i]; k.protocol == b.batch.tcp { // a guess for want of better
+		switch {
+		case callee >= 0 && facts[callee].protocol != 0:
+			k.protocol = facts[callee].protocol
+		case f.flags&Proxy != 0 && p >= 0 && facts[p].service == f.service && facts[p].protocol != 0:
+			k.protocol = facts[p].protocol
+		}
 	}
 	if b.broker(f) {
 		k.to = f.target
@@ -190,9 +212,15 @@ func (b *Builder) client(facts []fact, i int) {
 		return
 	}
 	if callee >= 0 {
-		k.to = facts[callee].node
+		k.to = b.home(facts, int(callee))
 		b.addEdge(f, k)
 		b.t.named(last.target, k.to)
+		return
+	}
+	if f.flags&Gateway != 0 && (f.target == noNode || NodeKind(b.t.nodes[f.target].kind) == KindUnknown) {
+		// A gateway that answered itself, in a mesh whose gateways make one span a request.
+		k.from, k.to, k.view = b.t.node(node{kind: uint32(KindClient)}), k.from, ViewLone
+		b.addEdge(f, k)
 		return
 	}
 	k.to = f.target
@@ -208,6 +236,30 @@ func (b *Builder) client(facts []fact, i int) {
 	default:
 		b.addEdge(f, k)
 	}
+}
+
+// home is the node of a row: of an application that does not know its namespace, the sidecar's next to it or to a row of
+// the same service above it.
+func (b *Builder) home(facts []fact, i int) uint32 {
+	w, own := &b.walk, facts[i].node
+	if b.t.nodes[own].namespace != 0 || facts[i].flags&Proxy != 0 {
+		return own
+	}
+	for range maxCandidates {
+		p := w.parent[i]
+		switch {
+		case w.below[i] >= 0:
+			return facts[w.below[i]].node
+		case p < 0 || facts[p].flags&Proxy != 0 && !w.inner[i]:
+			return own
+		case w.inner[i]:
+			return facts[p].node
+		case facts[p].service != facts[i].service:
+			return own
+		}
+		i = int(p)
+	}
+	return own
 }
 
 // named notes which workload answers to the name by which it was called, a Kubernetes service's.
@@ -229,7 +281,7 @@ func (b *Builder) broker(f *fact) bool {
 // server counts the server's view of the call in row i.
 func (b *Builder) server(facts []fact, i int) {
 	w, f := &b.walk, &facts[i]
-	k := edgeKey{to: f.node, protocol: f.protocol, flag: f.flag, class: f.class, view: ViewLone}
+	k := edgeKey{to: b.home(facts, i), protocol: f.protocol, flag: f.flag, class: f.class, view: ViewLone}
 	if f.kind == span.KindConsumer && b.broker(f) {
 		k.from = f.target
 		b.addEdge(f, k)
@@ -238,11 +290,11 @@ func (b *Builder) server(facts []fact, i int) {
 	switch p := w.parent[i]; {
 	case p >= 0:
 		o := &facts[p]
-		k.from = o.node
+		k.from = b.home(facts, int(p))
 		switch {
 		case o.calls():
 			k.view, k.class = ViewServer, max(k.class, o.class)
-		case o.node == f.node:
+		case k.from == k.to:
 			return // an inner span of the same workload that was given the kind server
 		}
 		b.addEdge(f, k)

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/spanloom/spanloom/doctor"
+	"github.com/spanloom/spanloom/internal/problem"
+)
+
+// whyCommand follows one workload's spans link by link.
+func whyCommand() *cobra.Command {
+	var from factsFlags
+	var output string
+	cmd := &cobra.Command{
+		Use:   "why WORKLOAD",
+		Short: "Follow the spans of one workload from its proxy to the store, link by link",
+		Long:  "Says for each link between a workload's requests and its traces whether it holds, and why: injected, policy, accepted, listener, cluster,\nendpoint, tls, network, receiver, stored, joined. WORKLOAD is a name or namespace/name. Exit code 1 means a broken link.",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := from.read(cmd, "")
+			if err != nil {
+				return err
+			}
+			r := doctor.Diagnose(f, doctor.Options{Workload: args[0]})
+			if len(r.Stations) == 0 {
+				var names []string
+				for _, c := range doctor.Diagnose(f, doctor.Options{}).Stations {
+					names = append(names, c.Workload)
+				}
+				if len(names) > 20 {
+					names = append(names[:20], "…")
+				}
+				return &problem.Problem{Kind: problem.NotFound, Field: "WORKLOAD", Message: fmt.Sprintf("no workload %q in the facts", args[0]), Hint: "there are " + strings.Join(names, ", ")}
+			}
+			out := cmd.OutOrStdout()
+			switch output {
+			case "json":
+				err = writeJSON(out, r)
+			case "text":
+				doctor.PrintWhy(out, r, doctor.Explain(f, args[0]))
+			default:
+				return badOutput(output, "text", "json")
+			}
+			if err != nil {
+				return err
+			}
+			for _, c := range r.Stations {
+				for _, s := range c.Stations {
+					if s.State == doctor.Red {
+						return errFindings
+					}
+				}
+			}
+			return nil
+		},
+	}
+	from.add(cmd)
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	return cmd
+}

@@ -1,0 +1,417 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spanloom/spanloom/internal/nearest"
+	"github.com/spanloom/spanloom/mesh/istio"
+)
+
+// bareCause explains why a proxy has tracing without a tracer: neither provider nor bootstrap.
+func (x *exam) bareCause(s *subject) *draft {
+	if w := x.refused(s); w != nil {
+		return w
+	}
+	hasLegacy := x.mesh != nil && x.mesh.Config != nil && x.mesh.Config.Tracing != nil && x.mesh.Config.Tracing.Backend != ""
+	if hasLegacy {
+		if a := annotated(s); a != nil && a.Tracing != nil && a.Tracing.Backend == "" {
+			return x.replaced(s, a)
+		}
+		if s.proxy != nil && (s.proxy.Config == nil || s.proxy.Config.Tracing == nil || s.proxy.Config.Tracing.Backend == "") {
+			return x.restart(s, fmt.Sprintf("the mesh configuration names the tracer %s, the running proxy has none", x.mesh.Config.Tracing.Address))
+		}
+	}
+	if c := x.conflict(s); c != nil {
+		return c
+	}
+	if d := x.outOfScope(s); d != nil {
+		return d
+	}
+	if len(x.mesh.TracingProviders()) > 0 {
+		if d := x.ignoredValues(); d != nil && x.f.Effective == nil {
+			return d
+		}
+		return x.notSelected(s)
+	}
+	if d := x.filterCause(s); d != nil {
+		return d
+	}
+	if d := x.ignoredValues(); d != nil {
+		return d
+	}
+	if d := x.writtenNotInForce(s); d != nil {
+		return d
+	}
+	at := istio.Ref{Kind: "MeshConfig"}
+	if x.mesh != nil {
+		at = x.mesh.Ref
+	}
+	return &draft{code: "T0101", object: at, detail: "no provider is defined, no Telemetry selects one, and no proxy has a tracer", evidence: x.hcmEvidence(s, "no extension provider for traces, no Telemetry with providers, no tracer in defaultConfig"),
+		fix: Fix{Text: "Define an extension provider for the collector, and select it with a Telemetry in " + x.root() + ".", Command: "kubectl apply -f telemetry.yaml", Diff: providerAndTelemetry(x.root())}}
+}
+
+func annotated(s *subject) *istio.ProxyConfig {
+	if s.proxy != nil {
+		return s.proxy.Annotated
+	}
+	if s.written != nil {
+		return s.written.Config
+	}
+	return nil
+}
+
+func (x *exam) replaced(s *subject, a *istio.ProxyConfig) *draft {
+	address := x.mesh.Config.Tracing.Address
+	at := istio.Ref{Kind: "Pod", Namespace: s.namespace, Name: s.workload, Path: "metadata.annotations.proxy.istio.io/config"}
+	if s.proxy != nil && s.proxy.Pod != "" {
+		at.Name = s.proxy.Pod
+	}
+	if s.written != nil {
+		at = s.written.Ref.At("spec.template.metadata.annotations.proxy.istio.io/config", a.Tracing.Line)
+	}
+	return &draft{code: "T0116", object: at, detail: fmt.Sprintf("the annotation of %s has tracing without a tracer, and that replaces the mesh's %s", s.name, address),
+		evidence: []string{"the mesh configuration names the tracer " + address, "the annotation's tracing block names none", s.name + ": bootstrap.tracing is empty"},
+		fix: Fix{Text: "Repeat the address in the annotation, or set the rate with a Telemetry and drop the annotation.", Command: "kubectl edit deployment -n " + s.namespace + " " + s.workload,
+			Diff: fmt.Sprintf("--- %s proxy.istio.io/config\n tracing:\n+  zipkin:\n+    address: %s\n", s.name, address)}}
+}
+
+// outOfScope: a Telemetry selects a provider, but not for this workload.
+func (x *exam) outOfScope(s *subject) *draft {
+	if s.policy.Telemetry && s.policy.Client.Reason != istio.ReasonNoProvider {
+		return nil
+	}
+	var near *istio.Telemetry
+	for i := range x.f.Objects.Telemetries {
+		t := &x.f.Objects.Telemetries[i]
+		if !slices.ContainsFunc(t.Tracing, func(r istio.TracingRule) bool { return len(r.Providers) > 0 }) || slices.Contains(s.policy.Used, t.Ref) {
+			continue
+		}
+		if near == nil || t.Namespace == s.namespace && near.Namespace != s.namespace {
+			near = t
+		}
+	}
+	if near == nil {
+		return nil
+	}
+	why := ""
+	fix := Fix{Text: fmt.Sprintf("Move it to the root namespace %s and drop the selector, so that it reaches the whole mesh.", x.root()), Command: editCommand(near.Ref)}
+	switch {
+	case len(near.Targets) > 0:
+		why = "its targetRefs name other objects"
+		fix.Text = "Correct targetRefs, or " + strings.ToLower(fix.Text[:1]) + fix.Text[1:]
+	case len(near.Selector) > 0 && near.Namespace != s.namespace && near.Namespace != x.root():
+		why = fmt.Sprintf("it is in namespace %s and reaches workloads there that have %s", near.Namespace, labelText(near.Selector))
+	case len(near.Selector) > 0 && near.Namespace == x.root() && s.namespace != x.root():
+		why = fmt.Sprintf("it has a selector (%s), and in the root namespace such a Telemetry reaches workloads of %s only", labelText(near.Selector), x.root())
+		fix.Diff = diff(near.Ref.At("spec.selector", 0), "selector:\n  matchLabels: "+labelText(near.Selector), "")
+	case len(near.Selector) > 0:
+		why = fmt.Sprintf("its selector %s does not match the labels %s", labelText(near.Selector), labelText(appLabels(s.labels)))
+		fix.Text = fmt.Sprintf("Correct the selector (%s has %s), or drop it to reach the whole namespace.", s.name, labelText(appLabels(s.labels)))
+		fix.Diff = diff(near.Ref.At("spec.selector.matchLabels", 0), labelText(near.Selector), labelText(appLabels(s.labels)))
+	default:
+		why = fmt.Sprintf("it is in namespace %s and reaches that only; the root namespace is %s", near.Namespace, x.root())
+	}
+	return &draft{code: "T0106", object: near.Ref.At("spec.selector", 0), detail: fmt.Sprintf("%s does not reach these workloads: %s", near.Ref, why), evidence: x.hcmEvidence(s, place(near.Ref)+": "+why), fix: fix}
+}
+
+// appLabels are the labels that people select by.
+func appLabels(l map[string]string) map[string]string {
+	out := make(map[string]string)
+	for _, k := range []string{"app", "app.kubernetes.io/name", "version", "istio"} {
+		if l[k] != "" {
+			out[k] = l[k]
+		}
+	}
+	if len(out) == 0 {
+		return l
+	}
+	return out
+}
+
+func labelText(l map[string]string) string {
+	if len(l) == 0 {
+		return "{}"
+	}
+	keys := make([]string, 0, len(l))
+	for k := range l {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	var out []string
+	for _, k := range keys {
+		out = append(out, k+": "+l[k])
+	}
+	return "{" + strings.Join(out, ", ") + "}"
+}
+
+// notSelected: there is a provider, and nothing selects it for this workload.
+func (x *exam) notSelected(s *subject) *draft {
+	providers := x.mesh.TracingProviders()
+	if len(providers) == 0 {
+		return &draft{code: "T0101", object: firstRef(s.policy.Used, x.mesh), detail: "a Telemetry has a tracing part, and no provider is defined or selected", evidence: x.hcmEvidence(s, "no extension provider for traces"),
+			fix: Fix{Text: "Define an extension provider and name it in the Telemetry.", Diff: providerAndTelemetry(x.root())}}
+	}
+	p := providers[0]
+	at := x.mesh.Ref.At(prefixed(x.mesh.Path, fmt.Sprintf("extensionProviders[%d]", p.Index)), p.Line)
+	d := &draft{code: "T0102", object: at, detail: fmt.Sprintf("provider %s is defined, and no Telemetry and no default selects it", p.Name),
+		evidence: x.hcmEvidence(s, fmt.Sprintf("%s defines %s (%s to %s:%d); no Telemetry names a provider, defaultProviders.tracing is empty", place(at), p.Name, p.Type, p.Service, p.Port)),
+		fix:      Fix{Text: fmt.Sprintf("Select %s with a Telemetry in %s.", p.Name, x.root()), Command: "kubectl apply -f telemetry.yaml", Diff: telemetryYAML(x.root(), p.Name)}}
+	for _, t := range x.f.Objects.Telemetries {
+		if slices.Contains(s.policy.Used, t.Ref) && len(t.Tracing) > 0 {
+			d.object, d.detail = t.Ref.At("spec.tracing", t.Tracing[0].Line), fmt.Sprintf("%s has a tracing part without providers, and there is no default provider", t.Ref)
+			d.fix.Text = fmt.Sprintf("Name the provider in %s.", t.Ref)
+			d.fix.Diff = "--- " + t.Ref.String() + "\n   tracing:\n+  - providers:\n+    - name: " + p.Name + "\n"
+			d.fix.Command = editCommand(t.Ref)
+		}
+	}
+	return d
+}
+
+func (x *exam) undefined(s *subject, d istio.Direction) *draft {
+	var names []string
+	for _, p := range x.mesh.TracingProviders() {
+		names = append(names, p.Name)
+	}
+	if w := x.writtenNotInForce(s); w != nil {
+		return w
+	}
+	have := "there is none"
+	if len(names) > 0 {
+		have = strings.Join(names, ", ")
+	}
+	fix := Fix{Text: fmt.Sprintf("Define a provider %s in extensionProviders, or select one that exists (%s).", d.Named, have), Command: editCommand(d.ProviderRef)}
+	to := nearest.Word(d.Named, names)
+	if to == "" && len(names) == 1 {
+		to = names[0]
+	}
+	if to != "" {
+		fix.Text = fmt.Sprintf("Name %s, which is defined, instead of %s; or define %s in extensionProviders.", to, d.Named, d.Named)
+		fix.Diff = diff(d.ProviderRef, "- name: "+d.Named, "- name: "+to)
+	}
+	what := fmt.Sprintf("no provider %s is defined", d.Named)
+	if p := x.mesh.Provider(d.Named); p != nil {
+		what = fmt.Sprintf("provider %s is a %s and cannot trace", d.Named, firstOf(p.Type, "provider without a type"))
+	}
+	return &draft{code: "T0103", object: d.ProviderRef, detail: what, evidence: x.hcmEvidence(s, place(d.ProviderRef)+" names "+d.Named+"; providers that trace: "+have), fix: fix}
+}
+
+func (x *exam) ambiguous(p *istio.Provider) *draft {
+	host := istio.HostOf(p.Service)
+	var where []string
+	ns := ""
+	for _, s := range x.f.Objects.FindHost(host) {
+		where = append(where, place(s.Ref))
+		if strings.Contains(host, "."+s.Namespace+".") || ns == "" {
+			ns = s.Namespace
+		}
+	}
+	if ns == "" {
+		parts := strings.Split(host, ".")
+		ns = parts[min(1, len(parts)-1)]
+	}
+	at := x.providerRef(p, "service")
+	return &draft{code: "T0105", object: at, detail: fmt.Sprintf("%s is in the registry of several namespaces", host), evidence: append([]string{place(at) + ": service " + p.Service}, where...),
+		fix: Fix{Text: fmt.Sprintf("Write service: %s/%s, or remove the entry that is too many.", ns, host), Command: editCommand(x.mesh.Ref), Diff: diff(at, "service: "+p.Service, "service: "+ns+"/"+host)}}
+}
+
+func (x *exam) providerRef(p *istio.Provider, field string) istio.Ref {
+	return x.mesh.Ref.At(prefixed(x.mesh.Path, fmt.Sprintf("extensionProviders[%d].%s.%s", p.Index, p.Type, field)), p.Line)
+}
+
+func (x *exam) hostUnknown(p *istio.Provider) *draft {
+	host := istio.HostOf(p.Service)
+	at := x.providerRef(p, "service")
+	fix := Fix{Text: fmt.Sprintf("Correct service to the full host of the collector's Service, or create a Service or ServiceEntry for %s.", host), Command: editCommand(x.mesh.Ref)}
+	if to := x.similarHost(host); to != "" {
+		fix.Text = fmt.Sprintf("Write service: %s, which exists.", to)
+		fix.Diff = diff(at, "service: "+p.Service, "service: "+to)
+	}
+	return &draft{code: "T0104", object: at, detail: fmt.Sprintf("no Service or ServiceEntry has the host %s", host), evidence: []string{fmt.Sprintf("%s: service %s", place(at), p.Service), fmt.Sprintf("%d Services and ServiceEntries were read, none has that host", len(x.f.Objects.Services))}, fix: fix}
+}
+
+// similarHost finds a host that was probably meant: the same name elsewhere or in full.
+func (x *exam) similarHost(host string) string {
+	name, _, _ := strings.Cut(host, ".")
+	var all []string
+	for _, s := range x.f.Objects.Services {
+		for _, h := range s.Hosts {
+			first, _, _ := strings.Cut(h, ".")
+			if first == name && h != host {
+				return h
+			}
+			all = append(all, h)
+		}
+	}
+	return nearest.Word(host, all)
+}
+
+// hostMissing tells whether a host is certainly not in the registry: everything was read, or a proxy with all clusters
+// has none of it, or what was read has its namespace or its name but not the host.
+func (x *exam) hostMissing(host string) bool {
+	if len(x.f.Objects.FindHost(host)) > 0 || len(x.seenPorts[host]) > 0 {
+		return false
+	}
+	if x.f.Complete {
+		return true
+	}
+	for i := range x.f.Proxies {
+		p := &x.f.Proxies[i]
+		sc := x.f.Objects.SidecarOf(x.root(), istio.Proxy{Namespace: p.Namespace, Labels: p.Labels, Gateway: p.Type == "router"})
+		if p.Has.Clusters && (sc == nil || !sc.Limits) && len(x.f.Objects.Services) == 0 {
+			return true
+		}
+	}
+	name, rest, _ := strings.Cut(host, ".")
+	ns, _, _ := strings.Cut(rest, ".")
+	return slices.ContainsFunc(x.f.Objects.Services, func(s istio.Service) bool {
+		return ns != "" && s.Namespace == ns || slices.ContainsFunc(s.Hosts, func(h string) bool { return strings.HasPrefix(h, name+".") })
+	})
+}
+
+// ignoredValues: values of the chart are written where they have no effect.
+func (x *exam) ignoredValues() *draft {
+	var d *draft
+	for _, n := range x.f.Objects.Notes {
+		if !ignoredTracing(n) {
+			continue
+		}
+		if d == nil || strings.Contains(n.Path, "global.meshConfig") && !strings.Contains(d.object.Path, "global.meshConfig") {
+			d = &draft{code: "T0120", object: n.Ref, detail: n.Message, fix: Fix{Text: strings.ToUpper(n.Hint[:1]) + n.Hint[1:] + "."}}
+		}
+	}
+	if d == nil {
+		return nil
+	}
+	for _, n := range x.f.Objects.Notes {
+		if ignoredTracing(n) {
+			d.evidence = append(d.evidence, place(n.Ref)+": "+n.Message)
+		}
+	}
+	if strings.Contains(d.object.Path, "global.meshConfig") {
+		d.fix.Diff = diff(d.object, "global:\n  meshConfig: …", "meshConfig: …")
+		d.fix.Command = "helm upgrade istiod istio/istiod -n " + x.root() + " -f " + firstOf(d.object.File, "values.yaml")
+	}
+	return d
+}
+
+// ignoredTracing: a note about values that should have set tracing.
+func ignoredTracing(n istio.Note) bool {
+	return n.Reason == "values" && (strings.Contains(n.Path, "global.meshConfig") || strings.Contains(n.Path, "global.tracer"))
+}
+
+// writtenNotInForce: a provider is written in values or an operator's file, and istiod does not have it.
+func (x *exam) writtenNotInForce(s *subject) *draft {
+	if x.f.Effective == nil || x.raw == nil || x.raw.Invalid {
+		return nil
+	}
+	for _, p := range x.raw.TracingProviders() {
+		if x.mesh.Provider(p.Name) == nil {
+			at := x.raw.Ref.At(prefixed(x.raw.Path, fmt.Sprintf("extensionProviders[%d]", p.Index)), p.Line)
+			return &draft{code: "T0120", object: at, detail: fmt.Sprintf("provider %s is written in %s, and istiod does not have it", p.Name, x.raw.Ref), evidence: x.hcmEvidence(s, place(at)+" defines "+p.Name+"; istiod's mesh configuration in force does not"),
+				fix: Fix{Text: "Apply the file to the installation in use (its revision and values path), then look at the ConfigMap istio.", Command: "kubectl get configmap istio -n " + x.root() + " -o yaml"}}
+		}
+	}
+	return nil
+}
+
+// filterCause: an EnvoyFilter tries to set tracing and cannot, or does not reach this workload.
+func (x *exam) filterCause(s *subject) *draft {
+	var dud, far *draft
+	for i := range x.f.Objects.EnvoyFilters {
+		e := &x.f.Objects.EnvoyFilters[i]
+		works, reaches := false, false
+		why := ""
+		var bad *istio.Patch
+		for j := range e.Patches {
+			p := &e.Patches[j]
+			if p.Tracer == "" && !p.HCM {
+				continue
+			}
+			if reason := noEffect(p); reason != "" {
+				if bad == nil {
+					bad, why = p, reason
+				}
+				continue
+			}
+			works = true
+			reaches = reaches || x.reaches(e, s) && patchContext(p, s.gateway)
+		}
+		switch {
+		case bad != nil && !works && dud == nil:
+			dud = &draft{code: "T0114", object: e.Ref.At("spec.configPatches", bad.Line), detail: fmt.Sprintf("%s: %s", e.Ref, why), evidence: x.hcmEvidence(s, fmt.Sprintf("%s: applyTo %s, operation %s: %s", place(e.Ref.At("", bad.Line)), bad.ApplyTo, bad.Operation, why)), fix: filterFix(e, bad)}
+		case works && !reaches && far == nil:
+			far = x.filterScope(s, e)
+		}
+	}
+	if dud != nil {
+		return dud
+	}
+	return far
+}
+
+// noEffect tells why a patch cannot set tracing; empty if it can.
+func noEffect(p *istio.Patch) string {
+	switch {
+	case p.Bootstrap:
+		return ""
+	case p.ApplyTo != "NETWORK_FILTER":
+		return fmt.Sprintf("tracing belongs to the connection manager, which is a NETWORK_FILTER; applyTo %s does not change it", p.ApplyTo)
+	case p.Operation != "MERGE" && p.Operation != "REPLACE":
+		return fmt.Sprintf("operation %s adds a filter and changes no existing connection manager", firstOf(p.Operation, "(none)"))
+	case p.FilterName != "" && p.FilterName != "envoy.filters.network.http_connection_manager":
+		return fmt.Sprintf("no network filter is called %s", p.FilterName)
+	case !p.Typed:
+		return "the value has no typed_config, so nothing is merged into the connection manager"
+	}
+	return ""
+}
+
+func (x *exam) reaches(e *istio.EnvoyFilter, s *subject) bool {
+	return (e.Namespace == x.root() || e.Namespace == s.namespace) && istio.Matches(e.Selector, s.labels) && len(e.Targets) == 0
+}
+
+func patchContext(p *istio.Patch, gateway bool) bool {
+	switch p.Context {
+	case "", "ANY":
+		return true
+	case "GATEWAY":
+		return gateway
+	}
+	return !gateway
+}
+
+func (x *exam) filterScope(s *subject, e *istio.EnvoyFilter) *draft {
+	why, fix := "", Fix{Command: editCommand(e.Ref)}
+	switch {
+	case e.Namespace != x.root() && e.Namespace != s.namespace:
+		why = fmt.Sprintf("it is in namespace %s and reaches that only; the root namespace is %s", e.Namespace, x.root())
+		fix.Text = fmt.Sprintf("Move it to the root namespace %s.", x.root())
+		fix.Diff = diff(e.Ref.At("metadata.namespace", 0), "namespace: "+e.Namespace, "namespace: "+x.root())
+	case !istio.Matches(e.Selector, s.labels):
+		why = fmt.Sprintf("its workloadSelector %s does not match %s", labelText(e.Selector), labelText(appLabels(s.labels)))
+		fix.Text = "Correct or drop the workloadSelector."
+	default:
+		why = "none of its patches is for this context"
+		if s.gateway {
+			why = "it has no patch for the context GATEWAY, and the gateway decides first"
+		}
+		fix.Text = "Add a patch for the missing context."
+	}
+	return &draft{code: "T0115", object: e.Ref, detail: fmt.Sprintf("%s does not reach these workloads: %s", e.Ref, why), evidence: x.hcmEvidence(s, place(e.Ref)+": "+why), fix: fix}
+}
+
+// effectiveFilter is the patch that would give a workload a tracer, of a proxy that was not seen.
+func (x *exam) effectiveFilter(s *subject) *istio.Patch {
+	for i := range x.f.Objects.EnvoyFilters {
+		e := &x.f.Objects.EnvoyFilters[i]
+		for j := range e.Patches {
+			p := &e.Patches[j]
+			if p.Tracer != "" && noEffect(p) == "" && x.reaches(e, s) && patchContext(p, s.gateway) {
+				return p
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,470 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spanloom/spanloom/mesh/envoy"
+	"github.com/spanloom/spanloom/mesh/istio"
+)
+
+// Options limit what is reported.
+type Options struct {
+	Namespace string
+	Workload  string // name or namespace/name
+}
+
+// exam is one diagnosis: the facts and what is derived from them.
+type exam struct {
+	f         *Facts
+	raw       *istio.MeshConfig // as written
+	mesh      *istio.MeshConfig // in force, with the lines of what is written
+	env       *float64          // PILOT_TRACE_SAMPLING
+	subjects  []*subject
+	seenPorts map[string]map[string]bool // ports by host, of any proxy's clusters
+	drafts    []*draft
+	dropped   map[string]bool // clusters to which connects time out, as statistics show; false: they are refused
+}
+
+// subject is one workload whose spans should arrive.
+type subject struct {
+	name      string // namespace/workload
+	namespace string
+	workload  string
+	labels    map[string]string
+	gateway   bool
+	proxy     *envoy.Proxy
+	written   *istio.Workload
+	assumed   bool // nothing of it was read; it stands for workloads like it
+	policy    istio.Policy
+	seen      seen
+	tracer    *envoy.Tracer
+	provider  *istio.Provider
+	source    string // provider, bootstrap, envoyfilter
+	sampling  float64
+	chain     []Station
+	broken    *draft // the first red station's
+	sent      bool   // its proxy's counters prove that requests with spans were answered well
+}
+
+// draft is a finding in the making. Drafts of one code and object are one finding.
+type draft struct {
+	code     string
+	object   istio.Ref
+	detail   string
+	evidence []string
+	fix      Fix
+	severity Severity // overrides the catalog's
+	soft     bool     // it does not hide what comes behind it
+	after    []string
+	subjects []string
+}
+
+func (d *draft) entry() Entry { return Lookup(d.code) }
+
+// Diagnose judges facts.
+func Diagnose(f *Facts, o Options) *Report {
+	x := &exam{f: f, seenPorts: make(map[string]map[string]bool), dropped: make(map[string]bool)}
+	x.chooseMesh()
+	x.indexClusters()
+	x.findSubjects()
+	for _, s := range x.subjects {
+		s.policy = f.Objects.PolicyOf(x.mesh, x.env, s.target())
+		s.seen = look(s.proxy, s.gateway)
+	}
+	for _, s := range x.subjects {
+		x.walk(s)
+	}
+	x.missingSidecars()
+	x.joined()
+	x.general()
+	return x.report(o)
+}
+
+func (s *subject) target() istio.Proxy {
+	p := istio.Proxy{Namespace: s.namespace, Labels: s.labels, Gateway: s.gateway}
+	if s.proxy != nil && s.proxy.Node != "" {
+		p.Injected = s.proxy.Config
+		if p.Injected == nil {
+			p.Injected = &istio.ProxyConfig{}
+		}
+	} else if s.written != nil && s.written.Config != nil && s.written.Config.Tracing != nil {
+		p.Injected = s.written.Config // tracing of the annotation replaces the mesh's
+	}
+	return p
+}
+
+// chooseMesh decides which mesh configuration counts: what istiod says is in force, else what is written.
+func (x *exam) chooseMesh() {
+	for _, form := range []string{"configmap", "operator", "helm", "plain"} {
+		for i := range x.f.Objects.Meshes {
+			if m := &x.f.Objects.Meshes[i]; m.Form == form && x.raw == nil {
+				x.raw = m
+			}
+		}
+	}
+	switch {
+	case x.f.Effective != nil:
+		m := *x.f.Effective
+		if x.raw != nil {
+			withLines(&m, x.raw)
+		}
+		x.mesh = &m
+	case x.raw != nil && x.raw.Invalid:
+		x.mesh = &istio.MeshConfig{Ref: x.raw.Ref, Form: x.raw.Form}
+	default:
+		x.mesh = x.raw
+	}
+	for _, w := range x.f.Objects.Workloads {
+		if w.ControlsTrc != nil {
+			x.env = w.ControlsTrc
+		}
+	}
+}
+
+// withLines takes over where the parts of a configuration in force are written.
+func withLines(m, raw *istio.MeshConfig) {
+	m.Ref, m.Owner = raw.Ref, raw.Owner
+	m.TracingLine, m.DefaultsLine = raw.TracingLine, raw.DefaultsLine
+	providers := slices.Clone(m.Providers)
+	for i := range providers {
+		providers[i].Line = 0
+		if p := raw.Provider(providers[i].Name); p != nil {
+			providers[i].Line, providers[i].Index = p.Line, p.Index
+		}
+	}
+	m.Providers = providers
+	if m.Config == nil || m.Config.Tracing == nil {
+		return
+	}
+	c, t := *m.Config, *m.Config.Tracing
+	t.Line, t.AddressLine, t.SamplingLine = 0, 0, 0
+	if raw.Config != nil && raw.Config.Tracing != nil {
+		r := raw.Config.Tracing
+		t.Line, t.AddressLine, t.SamplingLine = r.Line, r.AddressLine, r.SamplingLine
+	}
+	c.Tracing = &t
+	m.Config = &c
+}
+
+func (x *exam) root() string { return x.mesh.RootNamespace() }
+
+func (x *exam) minor() string { return istio.MinorOf(x.f.Istio) }
+
+func (x *exam) indexClusters() {
+	for i := range x.f.Proxies {
+		p := &x.f.Proxies[i]
+		for _, c := range p.Clusters {
+			if dir, port, _, host, ok := envoy.SplitCluster(c.Name); ok && dir == "outbound" {
+				if x.seenPorts[host] == nil {
+					x.seenPorts[host] = make(map[string]bool)
+				}
+				x.seenPorts[host][port] = true
+			}
+			if v, ok := p.ClusterStat(c.Name, "upstream_cx_connect_timeout"); ok {
+				x.dropped[c.Name] = x.dropped[c.Name] || v > 0
+			}
+		}
+	}
+}
+
+// findSubjects lists the workloads: those with a proxy, those that are only written, and if there is neither some that
+// stand for what the objects imply.
+func (x *exam) findSubjects() {
+	byName := make(map[string]bool)
+	for i := range x.f.Proxies {
+		p := &x.f.Proxies[i]
+		s := &subject{namespace: p.Namespace, workload: p.Workload, labels: p.Labels, gateway: p.Type == "router", proxy: p}
+		if s.workload == "" {
+			s.workload = firstOf(p.Labels["service.istio.io/canonical-name"], p.Labels["app"], p.Pod, p.Name)
+		}
+		s.name = s.namespace + "/" + s.workload
+		if x.isCollector(s) {
+			continue
+		}
+		byName[s.name] = true
+		x.subjects = append(x.subjects, s)
+	}
+	for i := range x.f.Objects.Workloads {
+		w := &x.f.Objects.Workloads[i]
+		s := &subject{namespace: w.Namespace, workload: w.Name, labels: w.Labels, gateway: isGateway(w), written: w, name: w.Namespace + "/" + w.Name}
+		if w.Kind == "istiod" || w.Kind == "SpringConfig" || w.Labels["app"] == "istiod" || w.ControlsTrc != nil || byName[s.name] || w.Pod && x.ofWritten(w) || x.proxied(w) || x.isCollector(s) || slices.Contains(systemNamespaces, w.Namespace) {
+			continue
+		}
+		if w.Namespace == x.root() && !s.gateway {
+			continue
+		}
+		byName[s.name] = true
+		x.subjects = append(x.subjects, s)
+	}
+	if len(x.subjects) == 0 {
+		x.assume()
+	}
+	slices.SortStableFunc(x.subjects, func(a, b *subject) int { return strings.Compare(a.name, b.name) })
+}
+
+var systemNamespaces = []string{"kube-system", "kube-public", "kube-node-lease", "cert-manager", "argocd", "flux-system", "kiali-operator"}
+
+func isGateway(w *istio.Workload) bool {
+	return w.Gateway || strings.Contains(w.Labels["istio"], "gateway") || w.Labels["gateway.networking.k8s.io/gateway-name"] != ""
+}
+
+// ofWritten tells whether a pod belongs to a Deployment or the like that is a subject of its own.
+func (x *exam) ofWritten(pod *istio.Workload) bool {
+	return slices.ContainsFunc(x.f.Objects.Workloads, func(w istio.Workload) bool {
+		return !w.Pod && w.Namespace == pod.Namespace && len(w.Labels) > 0 && istio.Matches(w.Labels, pod.Labels)
+	})
+}
+
+func (x *exam) proxied(w *istio.Workload) bool {
+	return slices.ContainsFunc(x.f.Proxies, func(p envoy.Proxy) bool {
+		return p.Namespace == w.Namespace && (p.Workload == w.Name || p.Pod == w.Name || len(w.Labels) > 0 && istio.Matches(w.Labels, p.Labels))
+	})
+}
+
+// collectors are the hosts that spans are sent to, as the configuration names them.
+func (x *exam) collectors() []string {
+	var out []string
+	for _, m := range []*istio.MeshConfig{x.mesh, x.raw} {
+		for _, p := range m.TracingProviders() {
+			if p.Service != "" {
+				out = append(out, istio.HostOf(p.Service))
+			}
+		}
+		if m != nil && m.Config != nil && m.Config.Tracing != nil {
+			if host, _ := hostPort(m.Config.Tracing.Address); host != "" {
+				out = append(out, x.fullHost(host))
+			}
+		}
+	}
+	return out
+}
+
+// fullHost completes "zipkin.istio-system" if there is such a service.
+func (x *exam) fullHost(host string) string {
+	if full := host + ".svc." + istio.Domain; strings.Count(host, ".") == 1 && len(x.f.Objects.FindHost(full)) > 0 {
+		return full
+	}
+	if full := host + "." + istio.Domain; strings.HasSuffix(host, ".svc") {
+		return full
+	}
+	return host
+}
+
+func hostPort(address string) (host string, port int) {
+	i := strings.LastIndexByte(address, ':')
+	if i < 0 {
+		return address, 0
+	}
+	port, _ = strconv.Atoi(address[i+1:])
+	return strings.Trim(address[:i], "[]"), port
+}
+
+// isCollector tells whether a workload is where spans go to: it need not send any.
+func (x *exam) isCollector(s *subject) bool {
+	if s.proxy != nil {
+		if parts := strings.Split(s.proxy.Node, "~"); len(parts) == 4 {
+			for i := range x.f.Proxies {
+				for _, h := range x.f.Proxies[i].Hosts {
+					if addr, _ := hostPort(h.Address); addr == parts[1] && x.isTracerCluster(h.Cluster) {
+						return true
+					}
+				}
+			}
+		}
+	}
+	for _, host := range x.collectors() {
+		name, rest, _ := strings.Cut(host, ".")
+		ns, _, _ := strings.Cut(rest, ".")
+		if ns != s.namespace {
+			continue
+		}
+		for _, svc := range x.f.Objects.FindHost(host) {
+			if len(svc.Selector) > 0 && istio.Matches(svc.Selector, s.labels) {
+				return true
+			}
+		}
+		for _, n := range []string{s.workload, s.labels["app"], s.labels["app.kubernetes.io/name"]} {
+			if n != "" && (n == name || strings.TrimSuffix(name, "-collector") == n) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (x *exam) isTracerCluster(cluster string) bool {
+	_, _, _, host, ok := envoy.SplitCluster(cluster)
+	return ok && slices.Contains(x.collectors(), host) || cluster == "zipkin"
+}
+
+// assume makes subjects out of what the objects imply: workloads behind services, else "any workload".
+func (x *exam) assume() {
+	seen := make(map[string]bool)
+	add := func(ns, name string, labels map[string]string) {
+		s := &subject{namespace: ns, workload: name, labels: labels, assumed: true, name: ns + "/" + name}
+		if seen[s.name] || ns == x.root() || slices.Contains(systemNamespaces, ns) || x.isCollector(s) {
+			return
+		}
+		seen[s.name] = true
+		x.subjects = append(x.subjects, s)
+	}
+	for i := range x.f.Objects.Services {
+		svc := &x.f.Objects.Services[i]
+		if slices.ContainsFunc(svc.Hosts, func(h string) bool { return slices.Contains(x.collectors(), h) }) || svc.External != "" {
+			continue
+		}
+		if !svc.Entry && len(svc.Selector) > 0 && !collectorLike(svc) {
+			add(svc.Namespace, svc.Name, svc.Selector)
+		}
+		for _, a := range svc.Addresses {
+			if a.InMesh && a.App != "" && !collectorLike(svc) {
+				add(svc.Namespace, a.App, map[string]string{"app": a.App, "service.istio.io/canonical-name": a.App})
+			}
+		}
+	}
+	if len(x.subjects) > 0 {
+		return
+	}
+	scoped := false
+	for _, t := range x.f.Objects.Telemetries {
+		if len(t.Tracing) > 0 && t.Namespace != x.root() && t.Namespace != "" {
+			scoped = true
+			add(t.Namespace, "(any workload)", t.Selector)
+		}
+	}
+	if !scoped && (x.mesh != nil || x.raw != nil || len(x.f.Objects.Telemetries)+len(x.f.Objects.EnvoyFilters) > 0) {
+		add("(any)", "(any workload)", nil)
+	}
+}
+
+// collectorLike tells a collector's Service by its ports.
+func collectorLike(s *istio.Service) bool {
+	return slices.ContainsFunc(s.Ports, func(p istio.Port) bool {
+		return slices.Contains([]int{4317, 4318, 9411, 14250, 14268, 16685, 16686, 3200}, p.Number)
+	})
+}
+
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// seen is what a proxy's connection managers show, by direction.
+type seen struct {
+	any     bool
+	out, in *envoy.Manager // the one that traces best; nil if there is no manager of that direction
+}
+
+func look(p *envoy.Proxy, gateway bool) seen {
+	var s seen
+	if p == nil {
+		return s
+	}
+	rank := func(m *envoy.Manager) int {
+		switch {
+		case m == nil:
+			return -1
+		case m.Tracer != nil && !m.Rejected:
+			return 4
+		case m.Tracer != nil:
+			return 3
+		case m.Tracing:
+			return 2
+		}
+		return 1
+	}
+	for i := range p.Managers {
+		m := &p.Managers[i]
+		slot := &s.out
+		if m.Direction == "INBOUND" {
+			if gateway {
+				continue
+			}
+			slot = &s.in
+		}
+		s.any = true
+		if rank(m) > rank(*slot) {
+			*slot = m
+		}
+	}
+	return s
+}
+
+// needed are the managers that a workload's spans come from.
+func (s seen) needed() []*envoy.Manager {
+	var out []*envoy.Manager
+	for _, m := range []*envoy.Manager{s.out, s.in} {
+		if m != nil {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func (s *subject) green(station, reason string, args ...any) {
+	s.chain = append(s.chain, Station{Name: station, State: Green, Reason: fmt.Sprintf(reason, args...)})
+}
+
+func (s *subject) unknown(station, reason string, args ...any) {
+	s.chain = append(s.chain, Station{Name: station, State: Neutral, Reason: fmt.Sprintf(reason, args...)})
+}
+
+// red breaks the chain at a station. A soft one lets the walk go on.
+func (x *exam) red(s *subject, station string, d *draft) {
+	reason := d.detail
+	if reason == "" {
+		reason = d.entry().Title
+	}
+	s.chain = append(s.chain, Station{Name: station, State: Red, Reason: reason, Cause: d.entry().Cause})
+	if s.broken == nil || s.broken.soft && !d.soft {
+		s.broken = d
+	}
+	x.add(d, s.name)
+}
+
+// add merges drafts of one code and object.
+func (x *exam) add(d *draft, workload string) {
+	for _, o := range x.drafts {
+		if o.code == d.code && o.object.String() == d.object.String() && o.object.Path == d.object.Path {
+			if workload != "" && !slices.Contains(o.subjects, workload) {
+				o.subjects = append(o.subjects, workload)
+			}
+			for _, e := range d.evidence {
+				if len(o.evidence) < 8 && !slices.Contains(o.evidence, e) {
+					o.evidence = append(o.evidence, e)
+				}
+			}
+			return
+		}
+	}
+	if workload != "" {
+		d.subjects = append(d.subjects, workload)
+	}
+	x.drafts = append(x.drafts, d)
+}
+
+// walk follows the chain of one workload up to the first broken link.
+func (x *exam) walk(s *subject) {
+	steps := []func(*subject) bool{x.injected, x.policy, x.accepted, x.cluster, x.endpoint, x.tls, x.network, x.receiver, x.stored}
+	for _, step := range steps {
+		if !step(s) {
+			break
+		}
+	}
+	for _, name := range StationNames {
+		if !slices.ContainsFunc(s.chain, func(st Station) bool { return st.Name == name }) && name != "joined" {
+			reason := "not looked at"
+			if s.broken != nil {
+				reason = "behind the broken link"
+			}
+			s.unknown(name, "%s", reason)
+		}
+	}
+}

@@ -1,0 +1,273 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spanloom/spanloom/mesh/istio"
+)
+
+// general adds what is no link of a chain: odd configuration, secrets in tags, views that show nothing, cost and style.
+func (x *exam) general() {
+	x.notes()
+	x.tags()
+	x.conflicts()
+	x.duds()
+	x.overrides()
+	x.stores()
+	x.views()
+	x.cost()
+	x.egressWithoutDNS()
+	x.owners()
+}
+
+// notes turns what reading found odd into findings.
+func (x *exam) notes() {
+	for _, n := range x.f.Objects.Notes {
+		if n.File == "" && n.Kind == "" {
+			continue
+		}
+		d := &draft{object: n.Ref, detail: n.Message, evidence: []string{place(n.Ref) + ": " + n.Message}, fix: Fix{Text: strings.TrimSpace("Correct it. " + n.Hint)}}
+		mesh := slices.ContainsFunc(x.f.Objects.Meshes, func(m istio.MeshConfig) bool {
+			return m.File == n.File && m.Kind == n.Kind && m.Name == n.Name && strings.HasPrefix(n.Path, m.Path)
+		})
+		switch n.Reason {
+		case "unknown", "version":
+			d.fix = Fix{Text: fmt.Sprintf("Remove %s%s.", n.Path, hinted(n.Hint)), Diff: diff(n.Ref, lastPart(n.Path)+": …", "")}
+			if mesh {
+				d.code = "T0119"
+				d.detail = "istiod drops " + n.Path + " without a word: " + n.Message
+				break
+			}
+			d.code = "T0123"
+			if n.Kind != "Telemetry" && n.Kind != "EnvoyFilter" {
+				d.severity = Info
+			}
+		case "type":
+			if mesh {
+				if slices.ContainsFunc(x.drafts, func(o *draft) bool { return o.code == "T0118" }) || x.raw == nil || x.raw.File != n.File {
+					continue
+				}
+				d = x.invalidMesh()
+				if x.f.Received != nil && x.f.Received.Spans > 0 {
+					d.severity = Warning // the last good state traces; the change that was meant is not in force
+				}
+				break
+			}
+			d.code = "T0123"
+			if n.Kind != "Telemetry" && n.Kind != "EnvoyFilter" {
+				d.severity = Info
+			}
+		case "twice":
+			d.code, d.fix = "T0124", Fix{Text: "Remove one of the two."}
+		case "syntax":
+			d.code, d.fix = "T0125", Fix{Text: "Correct the document: what cannot be parsed is not applied, and its objects are unknown here."}
+			if strings.Contains(n.Hint, "Helm") {
+				d.fix.Text = "Give the rendered file: helm template."
+			} else {
+				d.severity = Warning
+			}
+		case "values":
+			if slices.ContainsFunc(x.drafts, func(o *draft) bool { return o.code == "T0120" && (o.object == n.Ref || ignoredTracing(n)) }) {
+				continue
+			}
+			d.code, d.severity, d.fix = "T0120", Warning, Fix{Text: strings.ToUpper(n.Hint[:1]) + n.Hint[1:] + "."}
+		default:
+			continue
+		}
+		x.add(d, "")
+	}
+	for _, u := range x.f.Unread {
+		x.add(&draft{code: "T0125", object: istio.Ref{Kind: "File", File: u.Name}, detail: u.Why, evidence: []string{u.Name + ": " + u.Why}, fix: Fix{Text: "What it holds is unknown to this diagnosis; take it again."}}, "")
+	}
+}
+
+func hinted(hint string) string {
+	if hint == "" {
+		return ""
+	}
+	return " (" + hint + ")"
+}
+
+func lastPart(path string) string {
+	if i := strings.LastIndexByte(path, '.'); i >= 0 {
+		return path[i+1:]
+	}
+	return path
+}
+
+// secretHeaders are headers whose value is a credential.
+var secretHeaders = []string{"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key", "apikey", "x-auth-token", "x-access-token", "x-csrf-token", "x-amz-security-token", "x-forwarded-access-token", "x-goog-iap-jwt-assertion"}
+
+// secretWords of names of headers that hold one, whatever they are called.
+var secretWords = []string{"secret", "password", "passwd", "token", "apikey", "api-key", "credential", "session-id", "sessionid"}
+
+func secretHeader(name string) bool {
+	name = strings.ToLower(name)
+	return slices.Contains(secretHeaders, name) || slices.ContainsFunc(secretWords, func(w string) bool { return strings.Contains(name, w) })
+}
+
+func (x *exam) tags() {
+	look := func(tags []istio.Tag, at istio.Ref, path string) {
+		for _, t := range tags {
+			ref := at.At(prefixed(path, "customTags."+t.Name), t.Line)
+			if t.From == "header" && secretHeader(t.Of) {
+				x.add(&draft{code: "T0406", object: ref, detail: fmt.Sprintf("tag %s records the header %s of every request", t.Name, t.Of), evidence: []string{place(ref) + ": header " + t.Of},
+					fix: Fix{Text: fmt.Sprintf("Remove the tag %s. A defaultValue does not redact: it is used only where the header is absent. Spans that are stored hold the secret: rotate it.", t.Name), Command: editCommand(at), Diff: diff(ref, t.Name+": {header: {name: "+t.Of+"}}", "")}}, "")
+			}
+			if t.Name == "service.name" {
+				x.add(&draft{code: "T0126", object: ref, detail: "the tag service.name is a tag of each span, not the name of the service", evidence: []string{place(ref)}, fix: Fix{Text: "Remove it; set tracingServiceName in defaultConfig if names of services should differ.", Diff: diff(ref, "service.name: …", "")}}, "")
+			}
+		}
+	}
+	for _, m := range x.f.Objects.Meshes {
+		if m.Config != nil && m.Config.Tracing != nil {
+			look(m.Config.Tracing.Tags, m.Ref, prefixed(m.Path, "defaultConfig.tracing"))
+		}
+	}
+	if x.raw == nil && x.mesh != nil && x.mesh.Config != nil && x.mesh.Config.Tracing != nil {
+		look(x.mesh.Config.Tracing.Tags, x.mesh.Ref, "defaultConfig.tracing")
+	}
+	for _, t := range x.f.Objects.Telemetries {
+		for i, r := range t.Tracing {
+			look(r.Tags, t.Ref, fmt.Sprintf("spec.tracing[%d]", i))
+		}
+	}
+	for _, w := range x.f.Objects.Workloads {
+		if w.Config != nil && w.Config.Tracing != nil {
+			look(w.Config.Tracing.Tags, w.Ref, "proxy.istio.io/config.tracing")
+		}
+	}
+	for i := range x.f.Proxies {
+		p := &x.f.Proxies[i]
+		for _, m := range p.Managers {
+			for _, h := range m.Tags {
+				if secretHeader(h) && !slices.ContainsFunc(x.drafts, func(d *draft) bool { return d.code == "T0406" }) {
+					x.add(&draft{code: "T0406", object: istio.Ref{Kind: "Proxy", Namespace: p.Namespace, Name: p.Name}, detail: "a tag records the header " + h, evidence: []string{p.Name + ": custom tag of request_header " + h}, fix: Fix{Text: "Remove the custom tag from the mesh configuration, the Telemetry or the EnvoyFilter it comes from."}}, p.Namespace+"/"+p.Workload)
+				}
+			}
+		}
+	}
+}
+
+// conflicts warns of Telemetries that are ignored although that does no harm now.
+func (x *exam) conflicts() {
+	if slices.ContainsFunc(x.drafts, func(d *draft) bool { return d.code == "T0107" }) {
+		return
+	}
+	namespaces := make(map[string]bool)
+	for _, t := range x.f.Objects.Telemetries {
+		if namespaces[t.Namespace] {
+			continue
+		}
+		namespaces[t.Namespace] = true
+		used, ignored := x.f.Objects.Applicable(t.Namespace, istio.Proxy{Namespace: t.Namespace})
+		for _, o := range ignored {
+			if len(used) > 0 && (len(o.Tracing) > 0 || len(used[0].Tracing) > 0) {
+				d := conflictDraft(used[0], o)
+				d.severity = Warning
+				x.add(d, "")
+				break
+			}
+		}
+	}
+}
+
+// duds warns of EnvoyFilters that try to set tracing and cannot, in a mesh that traces by other means.
+func (x *exam) duds() {
+	for i := range x.f.Objects.EnvoyFilters {
+		e := &x.f.Objects.EnvoyFilters[i]
+		var bad *istio.Patch
+		for j := range e.Patches {
+			if p := &e.Patches[j]; p.Tracer != "" && noEffect(p) != "" && bad == nil {
+				bad = p
+			}
+		}
+		known := slices.ContainsFunc(x.drafts, func(d *draft) bool {
+			return d.object.Kind == e.Kind && d.object.Name == e.Name && d.object.Namespace == e.Namespace
+		})
+		if bad == nil || known {
+			continue
+		}
+		x.add(&draft{code: "T0114", severity: Warning, object: e.Ref.At("spec.configPatches", bad.Line), detail: fmt.Sprintf("%s does nothing: %s", e.Ref, noEffect(bad)), evidence: []string{place(e.Ref.At("", bad.Line))}, fix: filterFix(e, bad)}, "")
+	}
+}
+
+// overrides warns of bootstrap overrides whose collector path no collector serves, where it was not seen what uses them.
+func (x *exam) overrides() {
+	for _, b := range x.f.Objects.Bootstraps {
+		if b.Invalid != "" {
+			x.add(&draft{code: "T0123", object: b.Ref, detail: "the bootstrap override cannot be read: " + b.Invalid, evidence: []string{place(b.Ref)}}, "")
+			continue
+		}
+		if b.Tracer != "envoy.tracers.zipkin" || b.Endpoint == "" || slices.Contains(goodPaths["zipkin"], b.Endpoint) || slices.ContainsFunc(x.drafts, func(d *draft) bool { return d.code == "T0311" }) {
+			continue
+		}
+		x.add(&draft{code: "T0311", severity: Warning, object: b.Ref, detail: fmt.Sprintf("the override sends to %s, which collectors do not serve", b.Endpoint), evidence: []string{place(b.Ref)}, fix: Fix{Text: "Set collectorEndpoint: /api/v2/spans, then restart the workloads that use it.", Diff: diff(b.Ref, "collectorEndpoint: "+b.Endpoint, "collectorEndpoint: /api/v2/spans")}}, "")
+	}
+}
+
+// owners says who would undo a change, for each object that should be changed.
+func (x *exam) owners() {
+	for _, d := range slices.Clone(x.drafts) {
+		o := x.ownerOf(d.object)
+		if o.Tool == "" || d.severityOf() == Info {
+			continue
+		}
+		text := map[string]string{"argocd": "Argo CD application " + o.Name, "flux": "Flux " + o.Name, "helm": "Helm release " + o.Name, "operator": "the operator of " + o.Name}[o.Tool]
+		d.fix.Text += fmt.Sprintf(" Make the change in the source of %s, which would undo it here.", text)
+		x.add(&draft{code: "T0121", object: d.object.At("", 0), detail: fmt.Sprintf("%s is kept by %s", d.object, text), evidence: []string{"labels, annotations or managed fields of " + d.object.String()}, after: []string{d.entry().Cause},
+			fix: Fix{Text: "Change the repository or the values, then synchronise."}}, "")
+	}
+}
+
+func (x *exam) ownerOf(r istio.Ref) istio.Owner {
+	same := func(o istio.Ref) bool { return o.Kind == r.Kind && o.Namespace == r.Namespace && o.Name == r.Name }
+	for _, m := range x.f.Objects.Meshes {
+		if same(m.Ref) {
+			return m.Owner
+		}
+	}
+	for _, t := range x.f.Objects.Telemetries {
+		if same(t.Ref) {
+			return t.Owner
+		}
+	}
+	for _, e := range x.f.Objects.EnvoyFilters {
+		if same(e.Ref) {
+			return e.Owner
+		}
+	}
+	for _, s := range x.f.Objects.Services {
+		if same(s.Ref) {
+			return s.Owner
+		}
+	}
+	for _, d := range x.f.Objects.DestinationRules {
+		if same(d.Ref) {
+			return d.Owner
+		}
+	}
+	for _, s := range x.f.Objects.Sidecars {
+		if same(s.Ref) {
+			return s.Owner
+		}
+	}
+	for _, n := range x.f.Objects.NetworkPolicies {
+		if same(n.Ref) {
+			return n.Owner
+		}
+	}
+	for _, k := range x.f.Objects.Kialis {
+		if same(k.Ref) {
+			return k.Owner
+		}
+	}
+	for _, w := range x.f.Objects.Workloads {
+		if same(w.Ref) {
+			return w.Owner
+		}
+	}
+	return istio.Owner{}
+}

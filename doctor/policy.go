@@ -1,0 +1,645 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spanloom/spanloom/mesh/envoy"
+	"github.com/spanloom/spanloom/mesh/istio"
+)
+
+// injected: has the workload a proxy?
+func (x *exam) injected(s *subject) bool {
+	switch {
+	case s.proxy != nil:
+		s.green("injected", "a proxy answers%s", versions(s.proxy))
+		return true
+	case s.assumed:
+		s.unknown("injected", "no workload was read")
+		return true
+	}
+	w := s.written
+	if w.HasProxy {
+		s.green("injected", "the pod has a container istio-proxy")
+		return true
+	}
+	if s.gateway {
+		s.unknown("injected", "a gateway whose pods were not read")
+		return true
+	}
+	why, in := x.injection(w)
+	switch in {
+	case yes:
+		s.green("injected", "%s", why)
+		return true
+	case maybe:
+		s.unknown("injected", "%s", why)
+		return true
+	}
+	if !x.meant(w) {
+		s.unknown("injected", "outside the mesh: %s", why)
+		return false
+	}
+	x.red(s, "injected", &draft{code: "T0203", object: w.Ref, detail: fmt.Sprintf("%s has no sidecar: %s", s.name, why), evidence: []string{why}, fix: sidecarFix(w.Namespace, w.Kind, w.Name)})
+	return false
+}
+
+func versions(p *envoy.Proxy) string {
+	s := ""
+	if p.Envoy != "" {
+		s = ": Envoy " + p.Envoy
+	}
+	if p.Istio != "" {
+		s += ", Istio " + p.Istio
+	}
+	return s
+}
+
+type answer int
+
+const (
+	maybe answer = iota
+	yes
+	no
+)
+
+// injection tells whether a pod made now would get a sidecar, and why.
+func (x *exam) injection(w *istio.Workload) (string, answer) {
+	switch {
+	case w.Pod:
+		return "the running pod has no container istio-proxy", no
+	case w.HostNetwork:
+		return "hostNetwork pods are never injected", no
+	case w.Labels["sidecar.istio.io/inject"] == "false" || w.Annotations["sidecar.istio.io/inject"] == "false":
+		return "sidecar.istio.io/inject is false", no
+	}
+	i := slices.IndexFunc(x.f.Objects.Namespaces, func(n istio.Namespace) bool { return n.Name == w.Namespace })
+	if i < 0 {
+		if w.Labels["sidecar.istio.io/inject"] == "true" {
+			return "sidecar.istio.io/inject is true", yes
+		}
+		return "the namespace's labels were not read", maybe
+	}
+	l := x.f.Objects.Namespaces[i].Labels
+	switch {
+	case l["istio-injection"] == "disabled":
+		return "the namespace has istio-injection=disabled", no
+	case w.Labels["sidecar.istio.io/inject"] == "true":
+		return "sidecar.istio.io/inject is true", yes
+	case l["istio-injection"] == "enabled":
+		return "the namespace has istio-injection=enabled", yes
+	case l["istio.io/rev"] != "":
+		return "the namespace has istio.io/rev=" + l["istio.io/rev"], yes
+	case l["istio.io/dataplane-mode"] == "ambient":
+		return "the namespace is in ambient mode: HTTP spans need a waypoint", maybe
+	}
+	return "the namespace has neither istio-injection=enabled nor istio.io/rev", no
+}
+
+// meant tells whether a workload without sidecar should have one: its namespace is in the mesh, or HTTP routes lead to it.
+func (x *exam) meant(w *istio.Workload) bool {
+	for _, n := range x.f.Objects.Namespaces {
+		if n.Name == w.Namespace && (n.Labels["istio-injection"] == "enabled" || n.Labels["istio.io/rev"] != "") {
+			return true
+		}
+	}
+	for _, svc := range x.f.Objects.Services {
+		if svc.Namespace != w.Namespace || len(svc.Selector) == 0 || !istio.Matches(svc.Selector, w.Labels) {
+			continue
+		}
+		if slices.ContainsFunc(x.f.Objects.Routes, func(r istio.Route) bool { return slices.Contains(svc.Hosts, r.Host) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// policy: does anything ask this workload's proxy for spans, and at which rate? It finds the tracer on the way.
+func (x *exam) policy(s *subject) bool {
+	if !s.seen.any {
+		return x.policyWritten(s)
+	}
+	needed := s.seen.needed()
+	var off, bare, provided int
+	for _, m := range needed {
+		switch {
+		case !m.Tracing:
+			off++
+		case m.Tracer == nil:
+			bare++
+		default:
+			provided++
+			s.tracer, s.source, s.sampling = m.Tracer, "provider", max(s.sampling, m.Sampling)
+		}
+	}
+	switch {
+	case off == len(needed):
+		x.red(s, "policy", x.offCause(s))
+		return false
+	case provided == 0 && s.proxy.Bootstrap == nil && s.proxy.Has.Bootstrap:
+		x.red(s, "policy", x.bareCause(s))
+		return false
+	case provided == 0 && s.proxy.Bootstrap == nil:
+		s.unknown("policy", "the connection managers have no provider, and the bootstrap was not read")
+		return false
+	case provided == 0:
+		s.tracer, s.source = s.proxy.Bootstrap, "bootstrap"
+		for _, m := range needed {
+			s.sampling = max(s.sampling, m.Sampling)
+		}
+	}
+	x.nameSource(s)
+	if d := x.rate(s); d != nil {
+		x.red(s, "policy", d)
+		return d.soft
+	}
+	if off > 0 {
+		x.red(s, "policy", x.halfCause(s))
+		return true
+	}
+	if d := x.stale(s); d != nil {
+		x.red(s, "policy", d)
+		return d.soft
+	}
+	s.green("policy", "%s, %s %%", x.tracerText(s), number(s.sampling))
+	return true
+}
+
+func (x *exam) tracerText(s *subject) string {
+	to := s.tracer.Cluster
+	switch s.source {
+	case "bootstrap":
+		return "tracer of the bootstrap: " + s.tracer.Protocol() + " to " + to
+	case "envoyfilter":
+		return "tracer of an EnvoyFilter: " + s.tracer.Protocol() + " to " + to
+	}
+	if s.provider != nil {
+		return "provider " + s.provider.Name + ": " + s.tracer.Protocol() + " to " + to
+	}
+	return s.tracer.Protocol() + " to " + to
+}
+
+// nameSource finds out who put the tracer there: a provider of the mesh configuration, or an EnvoyFilter.
+func (x *exam) nameSource(s *subject) {
+	if s.source != "provider" {
+		return
+	}
+	for _, d := range []istio.Direction{s.policy.Client, s.policy.Server} {
+		if d.Decision == istio.Provided {
+			s.provider = d.Provider
+			return
+		}
+	}
+	for _, e := range x.f.Objects.EnvoyFilters {
+		if slices.ContainsFunc(e.Patches, func(p istio.Patch) bool { return p.Tracer != "" && p.Cluster == s.tracer.Cluster }) {
+			s.source = "envoyfilter"
+			return
+		}
+	}
+	// The Telemetry was not read; a provider with that cluster tells as much.
+	for _, p := range x.mesh.TracingProviders() {
+		if envoy.ClusterName(istio.HostOf(p.Service), number(float64(p.Port))) == s.tracer.Cluster {
+			s.provider = &p
+		}
+	}
+}
+
+// policyWritten is the policy of a workload whose proxy was not seen: what istiod would make of the objects.
+func (x *exam) policyWritten(s *subject) bool {
+	if x.mesh == nil && len(x.f.Objects.Telemetries) == 0 && len(x.f.Objects.EnvoyFilters) == 0 {
+		s.unknown("policy", "neither mesh configuration nor Telemetry nor Envoy's state was read")
+		return false
+	}
+	p := s.policy
+	directions := []istio.Direction{p.Client, p.Server}
+	if s.gateway {
+		directions = directions[:1]
+	}
+	best := directions[0]
+	for _, d := range directions {
+		if d.Decision == istio.Provided || d.Decision == istio.Legacy && best.Decision == istio.Off {
+			best = d
+		}
+	}
+	if best.Decision != istio.Provided {
+		if f := x.effectiveFilter(s); f != nil {
+			s.tracer, s.source = &envoy.Tracer{Name: f.Tracer, Cluster: f.Cluster, Path: f.Path}, "envoyfilter"
+			s.sampling = best.Sampling
+			if f.Sampling != nil {
+				s.sampling = *f.Sampling
+			}
+			s.green("policy", "%s, %s %%", x.tracerText(s), number(s.sampling))
+			return true
+		}
+	}
+	if x.mesh == nil {
+		s.unknown("policy", "no mesh configuration was read, so what the Telemetry names cannot be looked up")
+		return false
+	}
+	switch {
+	case best.Decision == istio.Off:
+		x.red(s, "policy", x.offCause(s))
+		return false
+	case best.Decision == istio.Legacy && (p.Legacy == nil || p.Legacy.Backend == ""):
+		x.red(s, "policy", x.bareCause(s))
+		return false
+	case best.Decision == istio.Legacy:
+		s.source, s.sampling = "bootstrap", best.Sampling
+		s.tracer = &envoy.Tracer{Name: "envoy.tracers." + p.Legacy.Backend, Cluster: p.Legacy.Backend, Path: "/api/v2/spans"}
+		if b := x.override(s); b != nil && b.Endpoint != "" {
+			s.tracer.Path = b.Endpoint
+		}
+	default:
+		s.source, s.sampling, s.provider = "provider", best.Sampling, best.Provider
+		s.tracer = writtenTracer(best.Provider)
+		if best.Reason == istio.ReasonUnknownHost {
+			if x.hostMissing(istio.HostOf(best.Provider.Service)) {
+				x.red(s, "policy", x.hostUnknown(best.Provider))
+				return false
+			}
+		}
+	}
+	if d := x.rate(s); d != nil {
+		x.red(s, "policy", d)
+		return d.soft
+	}
+	for _, d := range directions {
+		if d.Decision == istio.Off && best.Decision == istio.Provided {
+			x.red(s, "policy", x.halfCause(s))
+			return true
+		}
+	}
+	s.green("policy", "as written: %s, %s %%", x.tracerText(s), number(s.sampling))
+	return true
+}
+
+// override is the bootstrap override that a workload's annotation names.
+func (x *exam) override(s *subject) *istio.Bootstrap {
+	if s.written == nil {
+		return nil
+	}
+	name := s.written.Annotations["sidecar.istio.io/bootstrapOverride"]
+	for i := range x.f.Objects.Bootstraps {
+		b := &x.f.Objects.Bootstraps[i]
+		if name != "" && b.Name == name && (b.Namespace == s.namespace || b.Namespace == "") {
+			return b
+		}
+	}
+	return nil
+}
+
+func writtenTracer(p *istio.Provider) *envoy.Tracer {
+	t := &envoy.Tracer{Name: "envoy.tracers." + p.Type, Cluster: envoy.ClusterName(istio.HostOf(p.Service), number(float64(p.Port))), HTTP: p.HTTP, Path: p.Path, TraceContext: p.TraceContext}
+	if p.Type == "zipkin" && t.Path == "" {
+		t.Path = "/api/v2/spans"
+	}
+	return t
+}
+
+// offCause explains why a proxy's connection managers have no tracing block.
+func (x *exam) offCause(s *subject) *draft {
+	d := s.policy.Client
+	if !s.gateway && d.Decision != istio.Off && s.policy.Server.Decision == istio.Off {
+		d = s.policy.Server
+	}
+	if w := x.refused(s); w != nil {
+		return w
+	}
+	if c := x.conflict(s); c != nil {
+		return c
+	}
+	if host := x.warnedHost(); host != nil && (d.Decision != istio.Off || d.Reason == istio.ReasonUnknownHost) {
+		return host
+	}
+	if s.seen.any && d.Decision == istio.Legacy {
+		return x.unreadCause(s)
+	}
+	switch d.Reason {
+	case istio.ReasonDisabled:
+		return &draft{code: "T0108", object: d.DisabledRef, detail: fmt.Sprintf("%s sets disableSpanReporting: true", d.DisabledRef), evidence: x.hcmEvidence(s, "disableSpanReporting: true in "+place(d.DisabledRef)), fix: removeField(d.DisabledRef, "disableSpanReporting: true")}
+	case istio.ReasonEnableTracing, istio.ReasonNothing:
+		if d.Reason == istio.ReasonEnableTracing || s.proxy != nil && s.proxy.Bootstrap != nil {
+			if d.DisabledRef.Path == "" {
+				d.DisabledRef = x.mesh.Ref.At(prefixed(x.mesh.Path, "enableTracing"), 0)
+			}
+			return &draft{code: "T0109", object: d.DisabledRef, detail: "enableTracing is false and no Telemetry selects a provider", evidence: x.hcmEvidence(s, "enableTracing: false in "+place(d.DisabledRef)), fix: Fix{Text: "Set enableTracing: true in the mesh configuration, or select a provider with a Telemetry.", Command: editCommand(d.DisabledRef), Diff: diff(d.DisabledRef, "enableTracing: false", "enableTracing: true")}}
+		}
+		if d.Decision == istio.Off {
+			return x.bareCause(s)
+		}
+	case istio.ReasonUndefined:
+		return x.undefined(s, d)
+	case istio.ReasonAmbiguous:
+		return x.ambiguous(d.Provider)
+	case istio.ReasonUnknownHost:
+		return x.hostUnknown(d.Provider)
+	case istio.ReasonNoProvider:
+		return x.notSelected(s)
+	case istio.ReasonMode:
+		return x.halfCause(s)
+	}
+	if d.Provider != nil && d.Provider.Service != "" && x.hostMissing(istio.HostOf(d.Provider.Service)) {
+		return x.hostUnknown(d.Provider)
+	}
+	return &draft{code: "T0410", detail: "Envoy has no tracing block, and nothing that was read tells why", evidence: x.hcmEvidence(s, "the objects that were read ask for tracing or say nothing about it"),
+		fix: Fix{Text: "Compare what istiod holds with the objects: istioctl proxy-status shows a proxy that does not get its configuration; add the mesh configuration and all Telemetries to the facts.", Command: "istioctl proxy-status"}}
+}
+
+// unreadCause: Envoy has no tracing block, and what was read would give one. Only a Telemetry, a default provider or
+// enableTracing can take it away, so one of them was not read.
+func (x *exam) unreadCause(s *subject) *draft {
+	if slices.ContainsFunc(x.subjects, func(o *subject) bool {
+		in, out := o.seen.in, o.seen.out
+		return in != nil && out != nil && in.Tracing && !out.Tracing
+	}) && s.gateway {
+		return x.halfCause(s)
+	}
+	if x.mesh == nil && s.proxy.Bootstrap != nil {
+		return &draft{code: "T0109", object: istio.Ref{Kind: "MeshConfig"}, detail: "a tracer is in the bootstrap, and the connection managers have no tracing block: enableTracing is false, or a Telemetry failed", evidence: x.hcmEvidence(s, "no mesh configuration was read"), fix: Fix{Text: "Set enableTracing: true, or look for a Telemetry whose provider cannot be found."}}
+	}
+	return &draft{code: "T0410", detail: "Envoy has no tracing block: a Telemetry or default provider fails or is switched off, and it was not read", evidence: x.hcmEvidence(s, "nothing that was read takes tracing away"), severity: Error,
+		fix: Fix{Text: "Add all Telemetries to the facts: one names a provider that cannot be found, or has disableSpanReporting.", Command: "kubectl get telemetries -A -o yaml"}}
+}
+
+// hcmEvidence is what the proxy shows, with what the objects say.
+func (x *exam) hcmEvidence(s *subject, said string) []string {
+	out := []string{said}
+	if !s.seen.any {
+		return out
+	}
+	for _, m := range s.seen.needed() {
+		switch {
+		case !m.Tracing:
+			out = append(out, fmt.Sprintf("%s %s: connection managers have no tracing block", s.name, m.Direction))
+		case m.Tracer == nil:
+			out = append(out, fmt.Sprintf("%s %s: a tracing block without provider, random_sampling %s", s.name, m.Direction, number(m.Sampling)))
+		default:
+			out = append(out, fmt.Sprintf("%s %s: %s to %s, random_sampling %s", s.name, m.Direction, m.Tracer.Protocol(), m.Tracer.Cluster, number(m.Sampling)))
+		}
+	}
+	if s.proxy.Bootstrap == nil && s.proxy.Has.Bootstrap {
+		out = append(out, s.name+": bootstrap.tracing is empty")
+	}
+	return out
+}
+
+// refused: the mesh configuration has a wrong type, and without that the workload would be traced.
+func (x *exam) refused(s *subject) *draft {
+	if x.raw == nil {
+		for _, w := range x.f.Warnings {
+			if strings.Contains(w, "invalid mesh config") {
+				return &draft{code: "T0118", object: istio.Ref{Kind: "ConfigMap", Namespace: x.root(), Name: "istio", Path: "data.mesh"}, detail: "istiod refuses the mesh configuration and runs on its last good state", evidence: x.hcmEvidence(s, "istiod: "+w), fix: Fix{Text: "Correct the value that istiod's log names.", Command: "kubectl edit configmap -n " + x.root() + " istio"}}
+			}
+		}
+		return nil
+	}
+	if !x.raw.Invalid {
+		return nil
+	}
+	p := x.f.Objects.PolicyOf(x.raw, x.env, s.target())
+	good := p.Client.Decision == istio.Provided || p.Server.Decision == istio.Provided || p.Client.Decision == istio.Legacy && (p.Legacy != nil && p.Legacy.Backend != "" || x.raw.Config != nil && x.raw.Config.Tracing != nil && x.raw.Config.Tracing.Backend != "")
+	if !good && x.f.Effective == nil {
+		return nil
+	}
+	return x.invalidMesh()
+}
+
+func (x *exam) invalidMesh() *draft {
+	d := &draft{code: "T0118", object: x.raw.Ref}
+	for _, n := range x.f.Objects.Notes {
+		if n.Reason == "type" && n.File == x.raw.File && n.Kind == x.raw.Kind && n.Name == x.raw.Name {
+			if len(d.evidence) == 0 {
+				d.object = n.Ref
+				d.detail = n.Message
+				d.fix = Fix{Text: "Correct the value: " + n.Message + ".", Command: editCommand(x.raw.Ref)}
+			}
+			d.evidence = append(d.evidence, place(n.Ref)+": "+n.Message)
+		}
+	}
+	for _, w := range x.f.Warnings {
+		if strings.Contains(w, "invalid mesh config") {
+			d.evidence = append(d.evidence, "istiod: "+w)
+			break
+		}
+	}
+	return d
+}
+
+// conflict: an older Telemetry of the same place hides one that would have made this workload trace.
+func (x *exam) conflict(s *subject) *draft {
+	used, ignored := x.f.Objects.Applicable(x.root(), s.target())
+	for _, other := range ignored {
+		var winner *istio.Telemetry
+		for _, u := range used {
+			if u.Namespace == other.Namespace && (len(u.Selector)+len(u.Targets) == 0) == (len(other.Selector)+len(other.Targets) == 0) {
+				winner = u
+			}
+		}
+		if winner == nil || len(other.Tracing) == 0 {
+			continue
+		}
+		without := x.f.Objects
+		without.Telemetries = nil
+		for _, t := range x.f.Objects.Telemetries {
+			if t.Ref != winner.Ref {
+				without.Telemetries = append(without.Telemetries, t)
+			}
+		}
+		p := without.PolicyOf(x.mesh, x.env, s.target())
+		if p.Client.Decision != istio.Provided && p.Server.Decision != istio.Provided || p.Client.Sampling == 0 {
+			continue
+		}
+		return conflictDraft(winner, other)
+	}
+	return nil
+}
+
+func conflictDraft(winner, other *istio.Telemetry) *draft {
+	order := fmt.Sprintf("%s (created %s) is older than %s (created %s)", winner.Ref, orUnknown(winner.Created), other.Ref, orUnknown(other.Created))
+	return &draft{code: "T0107", object: winner.Ref, detail: fmt.Sprintf("%s is in force, %s is ignored", winner.Ref, other.Ref),
+		evidence: []string{order, place(winner.Ref), place(other.Ref)},
+		fix: Fix{Text: fmt.Sprintf("Keep one Telemetry for this place: move what is needed of %s into %s, or delete %s.", other.Ref.Name, winner.Ref.Name, winner.Ref),
+			Command: fmt.Sprintf("kubectl delete telemetry -n %s %s", winner.Namespace, winner.Name)}}
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "at a time not known"
+	}
+	return s
+}
+
+// warnedHost reads istiod's log: it says when a provider's host could not be turned into a cluster.
+func (x *exam) warnedHost() *draft {
+	for _, w := range x.f.Warnings {
+		if !strings.Contains(w, "tracing provider") {
+			continue
+		}
+		_, name, _ := strings.Cut(w, "tracing provider \"")
+		name, _, _ = strings.Cut(name, `"`)
+		p := x.mesh.Provider(name)
+		if p == nil {
+			continue
+		}
+		var d *draft
+		switch {
+		case strings.Contains(w, "multiple namespaces"):
+			d = x.ambiguous(p)
+		case strings.Contains(w, "could not find service"):
+			d = x.hostUnknown(p)
+		default:
+			continue
+		}
+		d.evidence = append(d.evidence, "istiod: "+w)
+		return d
+	}
+	return nil
+}
+
+// halfCause: one direction is not traced.
+func (x *exam) halfCause(s *subject) *draft {
+	for _, d := range []istio.Direction{s.policy.Client, s.policy.Server} {
+		if d.ModeRef.Path != "" {
+			return &draft{code: "T0113", object: d.ModeRef, soft: true, detail: fmt.Sprintf("%s traces one direction only", d.ModeRef), evidence: x.hcmEvidence(s, "match.mode in "+place(d.ModeRef)), fix: removeField(d.ModeRef, "match")}
+		}
+	}
+	return &draft{code: "T0113", soft: true, detail: "only one direction is traced", evidence: x.hcmEvidence(s, "the rule that does so was not read"), fix: Fix{Text: "Look for a Telemetry with match.mode, or an EnvoyFilter for one context, that reaches this workload."}}
+}
+
+// rate judges the sampling rate.
+func (x *exam) rate(s *subject) *draft {
+	d := s.policy.Client
+	if s.policy.Server.Decision == istio.Provided && d.Decision == istio.Off {
+		d = s.policy.Server
+	}
+	seen := s.seen.any
+	written := s.source != "envoyfilter"
+	evidence := x.hcmEvidence(s, "sampling "+number(d.Sampling)+" % set by "+samplerText(d))
+	if !seen && d.SampledBy == "default" {
+		evidence[0] += " (PILOT_TRACE_SAMPLING of istiod was not read)"
+	}
+	switch {
+	case s.sampling == 0:
+		if c := x.conflict(s); c != nil && written {
+			return c
+		}
+		return &draft{code: "T0110", object: d.SamplingRef, detail: "every request is decided not to be traced", evidence: evidence,
+			fix: Fix{Text: "Set randomSamplingPercentage to 100 while testing, 1 to 10 under load.", Command: patchSampling(d.SamplingRef), Diff: diff(d.SamplingRef, "randomSamplingPercentage: 0", "randomSamplingPercentage: 100")}}
+	case d.Invalid && written && (!seen || s.sampling <= 1 || s.sampling > 100):
+		return &draft{code: "T0112", object: d.SamplingRef, soft: d.SampledBy != "telemetry", detail: "the rate in " + place(d.SamplingRef) + " is no percentage", evidence: evidence,
+			fix: Fix{Text: "Write a percentage from 0 to 100; 100 traces everything.", Command: editCommand(d.SamplingRef)}}
+	case x.annotationRate(s):
+		return nil
+	case x.staleRate(s):
+		r := x.restart(s, fmt.Sprintf("the mesh configuration says %s %%, the running proxy samples %s %%", number(*x.mesh.Config.Tracing.Sampling), number(s.sampling)))
+		r.soft = true
+		return r
+	case !seen && x.oftenSampled(s):
+		return nil
+	case written && s.sampling == istio.DefaultSampling && (d.SampledBy == "default" || d.SampledBy == "istiod" && d.Sampling != 1):
+		if c := x.conflict(s); c != nil {
+			return c
+		}
+		at := x.ruleRef(s)
+		return &draft{code: "T0111", object: at, soft: true, detail: "one request in 100 is traced: ten test requests most likely make no trace", evidence: evidence,
+			fix: Fix{Text: "Set randomSamplingPercentage: 100 in the Telemetry while testing.", Command: patchSampling(at)}}
+	}
+	return nil
+}
+
+// oftenSampled: what was counted shows a rate far above the default, whoever set it.
+func (x *exam) oftenSampled(s *subject) bool {
+	if r := x.f.Received; r != nil && r.Traffic >= 10 && r.Traces*5 > r.Traffic {
+		return true
+	}
+	if s.proxy == nil {
+		return false
+	}
+	sampled, _ := s.proxy.SumStats("http.", ".tracing.random_sampling")
+	not, _ := s.proxy.SumStats("http.", ".tracing.not_traceable")
+	return sampled+not >= 10 && sampled*5 > sampled+not
+}
+
+// ruleRef is the tracing rule that a rate belongs into: of the Telemetry that names the provider, else the mesh's.
+func (x *exam) ruleRef(s *subject) istio.Ref {
+	for _, d := range []istio.Direction{s.policy.Client, s.policy.Server} {
+		if d.ProviderRef.Kind == "Telemetry" {
+			at := d.ProviderRef
+			at.Path, _, _ = strings.Cut(at.Path, ".providers")
+			return at
+		}
+	}
+	if x.mesh != nil && len(s.policy.Used) == 0 {
+		return x.mesh.Ref.At(prefixed(x.mesh.Path, "defaultConfig.tracing"), tracingLine(x.mesh))
+	}
+	return firstRef(s.policy.Used, x.mesh)
+}
+
+func samplerText(d istio.Direction) string {
+	switch d.SampledBy {
+	case "telemetry", "mesh":
+		return place(d.SamplingRef)
+	case "proxy":
+		return "the pod's own configuration"
+	case "istiod":
+		return "PILOT_TRACE_SAMPLING"
+	}
+	return "nobody: istiod's default"
+}
+
+// annotationRate: the pod's annotation chose the rate on purpose.
+func (x *exam) annotationRate(s *subject) bool {
+	return s.proxy != nil && s.proxy.Annotated != nil && s.proxy.Annotated.Tracing != nil && s.proxy.Annotated.Tracing.Sampling != nil && s.policy.Client.SampledBy != "telemetry"
+}
+
+// staleRate: a rate of defaultConfig is ten times what the pod got when it was injected.
+func (x *exam) staleRate(s *subject) bool {
+	if s.proxy == nil || !s.proxy.Has.Bootstrap || s.policy.Client.SampledBy == "telemetry" || s.source == "envoyfilter" || x.mesh == nil || x.mesh.Config == nil || x.mesh.Config.Tracing == nil || x.mesh.Config.Tracing.Sampling == nil {
+		return false
+	}
+	want := *x.mesh.Config.Tracing.Sampling
+	return want > 0 && want <= 100 && s.sampling*10 <= want
+}
+
+func firstRef(used []istio.Ref, mesh *istio.MeshConfig) istio.Ref {
+	if len(used) > 0 {
+		return used[len(used)-1]
+	}
+	if mesh != nil {
+		return mesh.Ref
+	}
+	return istio.Ref{}
+}
+
+// stale: the bootstrap's tracer is used, and it is not the one the mesh configuration names now.
+func (x *exam) stale(s *subject) *draft {
+	if s.source != "bootstrap" || s.proxy == nil || s.proxy.Config == nil || s.proxy.Config.Tracing == nil || x.mesh == nil || x.mesh.Config == nil || x.mesh.Config.Tracing == nil {
+		return nil
+	}
+	now, then := x.mesh.Config.Tracing.Address, s.proxy.Config.Tracing.Address
+	if now == "" || then == "" || now == then || s.proxy.Annotated != nil && s.proxy.Annotated.Tracing != nil {
+		return nil
+	}
+	d := x.restart(s, fmt.Sprintf("the mesh configuration names %s, the running proxy sends to %s", now, then))
+	if f := s.flow(); f.works() {
+		d.soft, d.severity = true, Warning // spans arrive at the old address
+	} else {
+		d.soft = !f.fails()
+	}
+	return d
+}
+
+func (x *exam) restart(s *subject, what string) *draft {
+	return &draft{code: "T0117", object: x.mesh.Ref.At(prefixed(x.mesh.Path, "defaultConfig.tracing"), tracingLine(x.mesh)), detail: what, evidence: []string{what, "PROXY_CONFIG of the running proxy is from its injection"},
+		fix: Fix{Text: "Restart the workloads, so that they are injected with the configuration in force.", Command: "kubectl rollout restart deployment -n " + s.namespace}}
+}
+
+func tracingLine(m *istio.MeshConfig) int {
+	if m.Config != nil && m.Config.Tracing != nil {
+		return m.Config.Tracing.Line
+	}
+	return 0
+}
+
+func prefixed(prefix, path string) string { return strings.TrimPrefix(prefix+"."+path, ".") }

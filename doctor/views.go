@@ -1,0 +1,147 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spanloom/spanloom/mesh/istio"
+)
+
+// sender is somebody who sends spans to a host.
+type sender struct {
+	what string
+	at   istio.Ref
+	host string
+}
+
+// stores warns where spans of one mesh go to different collectors.
+func (x *exam) stores() {
+	var senders []sender
+	seen := make(map[string]bool)
+	add := func(what string, at istio.Ref, host string) {
+		if host == "" || seen[host] || host == "localhost" || strings.HasPrefix(host, "127.") {
+			return
+		}
+		seen[host] = true
+		senders = append(senders, sender{what, at, host})
+	}
+	for _, s := range x.subjects {
+		if s.tracer == nil {
+			continue
+		}
+		host, _ := x.destination(s)
+		at := istio.Ref{Kind: "MeshConfig"}
+		if x.mesh != nil {
+			at = x.mesh.Ref
+			if s.provider != nil {
+				at = x.providerRef(s.provider, "service")
+			}
+		}
+		add("proxies of "+s.name, at, host)
+	}
+	for _, w := range x.f.Objects.Workloads {
+		if w.SDK == nil || w.SDK.Exporter == "none" || w.SDK.Host == "" {
+			continue
+		}
+		host := istio.FullHost(w.SDK.Host, w.Namespace)
+		path := "spec.template.spec.containers.env"
+		if w.Kind == "SpringConfig" {
+			path = "otel.exporter.otlp.endpoint"
+		}
+		add("the SDK of "+strings.TrimPrefix(w.Namespace+"/"+w.Name, "/"), w.Ref.At(path, w.SDK.Line), x.fullHost(host))
+	}
+	for i := 1; i < len(senders); i++ {
+		a, b := senders[0], senders[i]
+		if x.sameStore(a.host, b.host) {
+			continue
+		}
+		x.add(&draft{code: "T0405", object: b.at, detail: fmt.Sprintf("%s send to %s, %s sends to %s", a.what, a.host, b.what, b.host), evidence: []string{place(a.at) + ": " + a.host, place(b.at) + ": " + b.host},
+			fix: Fix{Text: fmt.Sprintf("Send both to one collector, or make sure that %s and %s write into one store.", a.host, b.host), Command: editCommand(b.at), Diff: diff(b.at, b.host, a.host)}}, "")
+	}
+}
+
+// sameStore: two hosts in front of one set of pods, or two names in one namespace that cannot be told apart.
+func (x *exam) sameStore(a, b string) bool {
+	if a == b {
+		return true
+	}
+	as, bs := x.f.Objects.FindHost(a), x.f.Objects.FindHost(b)
+	for _, p := range as {
+		for _, q := range bs {
+			if p.Namespace == q.Namespace && len(p.Selector) > 0 && len(q.Selector) > 0 && (istio.Matches(p.Selector, q.Selector) || istio.Matches(q.Selector, p.Selector)) {
+				return true
+			}
+			for _, e := range p.Addresses {
+				if slices.ContainsFunc(q.Addresses, func(f istio.Endpoint) bool { return e.Address == f.Address }) {
+					return true
+				}
+			}
+		}
+	}
+	if len(as) > 0 && len(bs) > 0 {
+		return false
+	}
+	return namespaceOf(a) == namespaceOf(b) && namespaceOf(a) != "*"
+}
+
+// views judges what shows traces to people: Kiali.
+func (x *exam) views() {
+	for _, k := range x.f.Objects.Kialis {
+		at := k.Ref.At(prefixed(k.Path, "external_services.tracing"), k.Line)
+		right := "+  enabled: true\n+  provider: jaeger\n+  internal_url: http://spanloom.observability:16686\n+  external_url: https://traces.example.com\n"
+		switch {
+		case k.Misplaced != "":
+			x.kiali(at, "a tracing section stands at the top, where Kiali does not read it", "Move it under external_services.", "")
+		case k.Enabled != nil && !*k.Enabled:
+			x.kiali(at, "tracing is switched off in Kiali", "Set enabled: true and the URLs of the store.", diff(at, "enabled: false", "enabled: true"))
+		case k.Provider != "" && k.Provider != "jaeger" && k.Provider != "tempo":
+			x.kiali(at, fmt.Sprintf("provider %s is none of Kiali's (jaeger, tempo)", k.Provider), "Use provider jaeger or tempo with internal_url and external_url.", "--- "+place(at)+"\n-  provider: "+k.Provider+"\n"+right)
+		case len(k.Unknown) > 0:
+			x.kiali(at, fmt.Sprintf("Kiali has no key %s in its tracing section", k.Unknown[0].Name), "Use internal_url and external_url.", "")
+		}
+	}
+}
+
+func (x *exam) kiali(at istio.Ref, detail, text, change string) {
+	x.add(&draft{code: "T0407", object: at, detail: detail, evidence: []string{place(at) + ": " + detail}, fix: Fix{Text: text, Command: "kubectl rollout restart -n " + firstOf(at.Namespace, "istio-system") + " deployment/kiali", Diff: change}}, "")
+}
+
+// cost names what costs money or misleads without losing spans.
+func (x *exam) cost() {
+	full, tiny := false, false
+	for _, s := range x.subjects {
+		if s.tracer == nil {
+			continue
+		}
+		d := s.policy.Client
+		if s.sampling >= 100 && !full && !d.Invalid {
+			full = true
+			x.add(&draft{code: "T0409", object: d.SamplingRef, detail: "every request is traced", evidence: []string{fmt.Sprintf("%s samples %s %%", s.name, number(s.sampling))}, fix: Fix{Text: "Lower the rate under load: 1 to 10 %.", Diff: diff(d.SamplingRef, "randomSamplingPercentage: 100", "randomSamplingPercentage: 10")}}, "")
+		}
+		if s.sampling > 0 && s.sampling < 0.1 && !tiny {
+			tiny = true
+			x.add(&draft{code: "T0122", object: d.SamplingRef, detail: fmt.Sprintf("%s %% is one request in %.0f", number(s.sampling), 100/s.sampling), evidence: []string{fmt.Sprintf("%s samples %s %%", s.name, number(s.sampling))}, fix: Fix{Text: fmt.Sprintf("The number is a percentage: write %s if one in %.0f was meant.", number(s.sampling*100), 1/s.sampling)}}, "")
+		}
+	}
+	if r := x.f.Received; r != nil && r.Spans >= 20 {
+		requests := 0
+		for _, n := range r.Requests {
+			requests += n
+		}
+		if requests > 0 && float64(r.Spans)/float64(requests) <= 6 {
+			x.add(&draft{code: "T0408", object: istio.Ref{Kind: "MeshConfig"}, detail: fmt.Sprintf("%.1f spans a request", float64(r.Spans)/float64(requests)), evidence: []string{fmt.Sprintf("%d spans in %d requests", r.Spans, requests)},
+				fix: Fix{Text: "Raise the proxies' batch in defaultConfig.", Diff: "--- MeshConfig\n defaultConfig:\n+  runtimeValues:\n+    tracing.zipkin.min_flush_spans: \"100\"\n+    tracing.opentelemetry.min_flush_spans: \"100\"\n"}}, "")
+		}
+	}
+	for _, p := range x.f.Objects.ProxyConfigs {
+		if strings.Contains(p.Name, "trac") {
+			x.add(&draft{code: "T0127", object: p.Ref, detail: "objects of kind ProxyConfig have no part in tracing", evidence: []string{place(p.Ref)}, fix: Fix{Text: "Use a Telemetry for tracing; keep this one for concurrency, image and environment variables."}}, "")
+		}
+	}
+	for _, w := range x.f.Objects.Workloads {
+		if w.SDK != nil && w.SDK.Sampler == "traceidratio" {
+			x.add(&draft{code: "T0411", object: w.Ref, detail: "the SDK samples without regard to its caller", evidence: []string{place(w.Ref) + ": OTEL_TRACES_SAMPLER traceidratio"}, fix: Fix{Text: "Use parentbased_traceidratio or parentbased_always_on.", Command: fmt.Sprintf("kubectl set env -n %s deployment/%s OTEL_TRACES_SAMPLER=parentbased_always_on", w.Namespace, w.Name)}}, "")
+		}
+	}
+}

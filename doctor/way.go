@@ -1,0 +1,430 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spanloom/spanloom/mesh/envoy"
+	"github.com/spanloom/spanloom/mesh/istio"
+)
+
+// accepted: did Envoy take what istiod sent? A Zipkin tracer with an unknown cluster is refused together with its
+// listener, which is an outage.
+func (x *exam) accepted(s *subject) bool {
+	if s.proxy == nil || !s.proxy.Has.Listeners {
+		s.unknown("accepted", "Envoy's listeners were not read")
+		s.unknown("listener", "Envoy's listeners were not read")
+		return true
+	}
+	rejected := len(s.proxy.Rejections) > 0
+	for _, m := range s.seen.needed() {
+		rejected = rejected || m.Rejected
+	}
+	if rejected {
+		return x.rejected(s)
+	}
+	if n := s.proxy.Stats["listener_manager.lds.update_rejected"]; n > 0 {
+		s.green("accepted", "now; %d updates were refused earlier", n)
+	} else {
+		s.green("accepted", "no listener is refused")
+	}
+	x.listener(s)
+	return true
+}
+
+func (x *exam) rejected(s *subject) bool {
+	details := ""
+	for _, r := range s.proxy.Rejections {
+		details = fmt.Sprintf("%s: Envoy refuses listener %s: %s", s.name, r.Resource, r.Details)
+	}
+	if s.tracer != nil && s.proxy.Has.Clusters && s.proxy.Cluster(s.tracer.Cluster) == nil {
+		d := x.missingCluster(s)
+		d.detail += "; Envoy refuses its listeners for it, which is an outage"
+		if details != "" {
+			d.evidence = append(d.evidence, details)
+		}
+		x.red(s, "accepted", d)
+		return false
+	}
+	if s.policy.Client.Invalid || s.policy.Server.Invalid {
+		d := &draft{code: "T0112", object: s.policy.Client.SamplingRef, detail: "Envoy refuses a rate that is no percentage", evidence: []string{details}, fix: Fix{Text: "Write a percentage from 0 to 100."}}
+		x.red(s, "accepted", d)
+		return false
+	}
+	x.red(s, "accepted", &draft{code: "T0201", object: istio.Ref{Kind: "Proxy", Namespace: s.namespace, Name: s.workload}, detail: "Envoy refuses a listener", evidence: []string{details}, fix: Fix{Text: "Correct what Envoy names: the last change of an EnvoyFilter, Telemetry or provider.", Command: "istioctl proxy-status"}})
+	return false
+}
+
+// listener: do requests pass a connection manager? An application's port that is TCP for Istio has none.
+func (x *exam) listener(s *subject) {
+	if s.gateway || len(s.proxy.TCPPorts) == 0 {
+		s.green("listener", "connection managers with tracing")
+		return
+	}
+	for _, port := range s.proxy.TCPPorts {
+		why := x.speaksHTTP(s, port)
+		if why == "" {
+			continue
+		}
+		at := istio.Ref{Kind: "Service", Namespace: s.namespace, Name: s.workload}
+		name := ""
+		for i := range x.f.Objects.Services {
+			svc := &x.f.Objects.Services[i]
+			if p := svc.Port(port); p != nil && svc.Namespace == s.namespace && (svc.Name == s.workload || len(svc.Selector) > 0 && istio.Matches(svc.Selector, s.labels)) && p.Protocol(svc.Entry) != "http" {
+				at, name = svc.Ref.At("spec.ports", p.Line), p.Name
+			}
+		}
+		now := "http-" + firstOf(strings.TrimPrefix(name, "tcp-"), "web")
+		x.red(s, "listener", &draft{code: "T0202", object: at, soft: true, detail: fmt.Sprintf("port %d of %s is TCP for Istio: requests to it make no server spans", port, s.name),
+			evidence: []string{fmt.Sprintf("%s: the inbound filter chain of port %d has a TCP proxy and no connection manager", s.name, port), why},
+			fix:      Fix{Text: fmt.Sprintf("Name port %d of the Service http-… (or grpc-…), or set appProtocol: http.", port), Command: fmt.Sprintf("kubectl edit service -n %s %s", s.namespace, at.Name), Diff: diff(at, "name: "+firstOf(name, "tcp-web"), "name: "+now)}})
+		return
+	}
+	s.green("listener", "connection managers with tracing; TCP ports %v make no spans", s.proxy.TCPPorts)
+}
+
+// httpPorts are numbers that people give to HTTP.
+var httpPorts = []int{80, 3000, 5000, 8000, 8008, 8080, 8081, 8082, 8083, 8085, 8088, 8090, 8443, 8888, 9000, 9080, 9090}
+
+// speaksHTTP finds what shows that HTTP goes to a TCP port: a route, requests of a gateway, or a workload that makes
+// requests of its own while none come in.
+func (x *exam) speaksHTTP(s *subject, port int) string {
+	for _, r := range x.f.Objects.Routes {
+		host, rest, _ := strings.Cut(r.Host, ".")
+		ns, _, _ := strings.Cut(rest, ".")
+		if host == s.workload && ns == s.namespace && (r.Port == port || r.Port == 0) {
+			return place(r.Ref) + " routes HTTP to it"
+		}
+	}
+	for i := range x.f.Proxies {
+		p := &x.f.Proxies[i]
+		if p.Type != "router" {
+			continue
+		}
+		for _, h := range p.Hosts {
+			if _, _, _, host, ok := envoy.SplitCluster(h.Cluster); ok && h.Total > 0 && strings.HasPrefix(host, s.workload+"."+s.namespace+".") && strings.HasSuffix(h.Address, ":"+strconv.Itoa(port)) {
+				return fmt.Sprintf("the gateway %s sent %d requests to %s", p.Name, h.Total, host)
+			}
+		}
+	}
+	if len(s.proxy.HTTPPorts) == 0 && slices.Contains(httpPorts, port) {
+		if out, _ := s.proxy.SumStats("http.outbound", ".tracing.random_sampling"); out > 0 {
+			return fmt.Sprintf("%s made %d traced requests, and none came in", s.name, out)
+		}
+	}
+	return ""
+}
+
+// cluster: does the tracer's cluster exist, and does Envoy speak the right protocol to it?
+func (x *exam) cluster(s *subject) bool {
+	if s.tracer == nil {
+		s.unknown("cluster", "no tracer is known")
+		return false
+	}
+	if s.proxy == nil || !s.proxy.Has.Clusters && !s.proxy.Has.Hosts {
+		return x.clusterWritten(s)
+	}
+	c := s.proxy.Cluster(s.tracer.Cluster)
+	if c == nil && s.source == "bootstrap" && !s.proxy.Has.Clusters {
+		return x.clusterWritten(s)
+	}
+	if c == nil {
+		x.red(s, "cluster", x.missingCluster(s))
+		return false
+	}
+	if d := x.protocol(s, c); d != nil {
+		x.red(s, "cluster", d)
+		return false
+	}
+	s.green("cluster", "%s exists", s.tracer.Cluster)
+	return true
+}
+
+// missingCluster explains why the tracer's cluster is not there.
+func (x *exam) missingCluster(s *subject) *draft {
+	name := s.tracer.Cluster
+	evidence := []string{fmt.Sprintf("%s: the tracer names cluster %s, which is not among Envoy's %d clusters", s.name, name, max(s.proxy.ClusterCount, len(s.proxy.Clusters)))}
+	_, port, _, host, ok := envoy.SplitCluster(name)
+	known := len(x.seenPorts[host]) > 0 || len(x.f.Objects.FindHost(host)) > 0
+	if !ok || !known && (s.source == "envoyfilter" || x.similarCluster(host) != "" && s.provider == nil) {
+		return x.unknownCluster(s, host, port, evidence)
+	}
+	n, _ := strconv.Atoi(port)
+	services := x.f.Objects.FindHost(host)
+	elsewhere := x.seenPorts[host][port]
+	inService := slices.ContainsFunc(services, func(v *istio.Service) bool { return v.Port(n) != nil })
+	hereOther := slices.ContainsFunc(s.proxy.Clusters, func(c envoy.Cluster) bool {
+		_, _, _, h, ok := envoy.SplitCluster(c.Name)
+		return ok && h == host
+	})
+	if hidden := x.hidden(s, services, host); hidden != nil && !hereOther && (elsewhere || inService || len(services) == 0) {
+		hidden.evidence = append(evidence, hidden.evidence...)
+		return hidden
+	}
+	if elsewhere || inService || len(services) == 0 && !hereOther && len(x.seenPorts[host]) > 0 {
+		return &draft{code: "T0302", object: istio.Ref{Kind: "Service", Name: host}, detail: fmt.Sprintf("%s port %s exists, and %s does not see it", host, port, s.name), evidence: append(evidence, "other proxies or the Service have it"),
+			fix: Fix{Text: fmt.Sprintf("Look for a Sidecar that applies to %s and add %s to its egress hosts, or for exportTo on the Service.", s.namespace, namespaceOf(host)+"/"+host), Command: "kubectl get sidecars -A"}}
+	}
+	return x.portMissing(s, host, n, services, evidence)
+}
+
+func namespaceOf(host string) string {
+	parts := strings.Split(host, ".")
+	if len(parts) > 2 && parts[2] == "svc" {
+		return parts[1]
+	}
+	return "*"
+}
+
+func (x *exam) unknownCluster(s *subject, host, port string, evidence []string) *draft {
+	at := istio.Ref{Kind: "EnvoyFilter"}
+	for i := range x.f.Objects.EnvoyFilters {
+		e := &x.f.Objects.EnvoyFilters[i]
+		for _, p := range e.Patches {
+			if p.Cluster == s.tracer.Cluster {
+				at = e.Ref.At("spec.configPatches", p.Line)
+			}
+		}
+	}
+	if s.source == "bootstrap" {
+		at = istio.Ref{Kind: "Bootstrap", Namespace: s.namespace, Name: s.workload}
+	}
+	fix := Fix{Text: "Write the full name of a cluster that exists: outbound|PORT||NAME.NAMESPACE.svc.cluster.local.", Command: editCommand(at)}
+	if host != "" {
+		if to := x.similarCluster(host); to != "" {
+			fix.Text = fmt.Sprintf("Write %s.", envoy.ClusterName(to, port))
+			fix.Diff = diff(at, "cluster_name: "+s.tracer.Cluster, "cluster_name: "+envoy.ClusterName(to, port))
+		}
+	}
+	return &draft{code: "T0303", object: at, detail: fmt.Sprintf("the tracer's cluster %s does not exist", s.tracer.Cluster), evidence: evidence, fix: fix}
+}
+
+func (x *exam) similarCluster(host string) string {
+	for known := range x.seenPorts {
+		if strings.HasPrefix(known, host+".") {
+			return known
+		}
+	}
+	return x.similarHost(host)
+}
+
+// hidden finds what keeps a service from a proxy: a Sidecar's egress hosts or the service's exportTo.
+func (x *exam) hidden(s *subject, services []*istio.Service, host string) *draft {
+	ns := namespaceOf(host)
+	if len(services) > 0 {
+		ns = services[0].Namespace
+	}
+	if sc := x.f.Objects.SidecarOf(x.root(), s.target()); sc != nil && sc.Limits && !sc.Sees(ns, host) {
+		at := sc.Ref.At("spec.egress[0].hosts", sc.Line)
+		return &draft{code: "T0302", object: at, detail: fmt.Sprintf("%s lets its proxies see %s only, not %s/%s", sc.Ref, strings.Join(sc.Egress, ", "), ns, host), evidence: []string{place(at) + ": hosts " + strings.Join(sc.Egress, ", ")},
+			fix: Fix{Text: fmt.Sprintf("Add %s/* to the egress hosts of %s.", ns, sc.Ref), Command: editCommand(sc.Ref), Diff: diff(at, "", "- \""+ns+"/*\"")}}
+	}
+	for _, v := range services {
+		var fallback []string
+		if x.mesh != nil {
+			fallback = x.mesh.ExportTo
+		}
+		if !v.VisibleTo(s.namespace, fallback) {
+			at := v.Ref.At("exportTo", 0)
+			return &draft{code: "T0302", object: at, detail: fmt.Sprintf("%s is not exported to %s", v.Ref, s.namespace), evidence: []string{fmt.Sprintf("%s: exportTo %s", place(v.Ref), strings.Join(append(slices.Clone(v.ExportTo), fallback...), ", "))},
+				fix: Fix{Text: fmt.Sprintf("Export %s to the namespaces that send spans: exportTo: [\"*\"].", v.Ref), Command: editCommand(v.Ref), Diff: diff(at, "exportTo: ["+strings.Join(v.ExportTo, ", ")+"]", "exportTo: [\"*\"]")}}
+		}
+	}
+	return nil
+}
+
+func (x *exam) portMissing(s *subject, host string, port int, services []*istio.Service, evidence []string) *draft {
+	at := istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0], Path: "spec.ports"}
+	var has []string
+	if len(services) > 0 {
+		v := services[0]
+		at = v.Ref.At("spec.ports", 0)
+		if len(v.Ports) > 0 {
+			at.Line = v.Ports[0].Line
+		}
+		for _, p := range v.Ports {
+			has = append(has, fmt.Sprintf("%d (%s)", p.Number, firstOf(p.Name, "no name")))
+		}
+	} else {
+		for p := range x.seenPorts[host] {
+			has = append(has, p)
+		}
+		slices.Sort(has)
+	}
+	name := portName(s.tracer.Protocol())
+	if len(has) > 0 {
+		evidence = append(evidence, fmt.Sprintf("%s has the ports %s", host, strings.Join(has, ", ")))
+	}
+	if s.provider != nil && x.mesh != nil {
+		evidence = append(evidence, fmt.Sprintf("%s: provider %s sends to port %d", place(x.providerRef(s.provider, "port")), s.provider.Name, port))
+	}
+	fix := Fix{Text: fmt.Sprintf("Add port %d named %s to the Service, or use a port it has.", port, name), Command: fmt.Sprintf(`kubectl patch service -n %s %s --type json -p '[{"op":"add","path":"/spec/ports/-","value":{"name":"%s","port":%d,"targetPort":%d}}]'`, at.Namespace, at.Name, name, port, port),
+		Diff: diff(at, "", fmt.Sprintf("- name: %s\n  port: %d\n  targetPort: %d", name, port, port))}
+	if at.Kind == "ServiceEntry" {
+		protocol := map[string]string{"otlp-grpc": "GRPC"}[s.tracer.Protocol()]
+		fix.Command = fmt.Sprintf(`kubectl patch serviceentry -n %s %s --type json -p '[{"op":"add","path":"/spec/ports/-","value":{"name":"%s","number":%d,"protocol":"%s"}}]'`, at.Namespace, at.Name, name, port, firstOf(protocol, "HTTP"))
+		fix.Diff = diff(at, "", fmt.Sprintf("- name: %s\n  number: %d\n  protocol: %s", name, port, firstOf(protocol, "HTTP")))
+	}
+	return &draft{code: "T0301", object: at, detail: fmt.Sprintf("%s has no port %d", host, port), evidence: evidence, fix: fix}
+}
+
+func portName(protocol string) string {
+	switch protocol {
+	case "otlp-grpc":
+		return "grpc-otlp"
+	case "otlp-http":
+		return "http-otlp"
+	}
+	return "http-zipkin"
+}
+
+// protocol compares the cluster's shape with what the tracer speaks. A cluster only known by its host lines has none.
+func (x *exam) protocol(s *subject, c *envoy.Cluster) *draft {
+	f := flowOf(s.proxy.HostsOf(c.Name))
+	if f.works() {
+		return nil
+	}
+	if !s.proxy.Has.Clusters {
+		return x.protocolByName(s, f)
+	}
+	shape := "http"
+	if c.HTTP2 {
+		shape = "http2"
+	} else if c.Follows {
+		shape = "auto"
+	}
+	_, port, _, host, ok := envoy.SplitCluster(c.Name)
+	n, _ := strconv.Atoi(port)
+	if !ok {
+		n, host = c.Port, c.Address
+	}
+	return x.protocolDraft(s, host, n, shape, []string{fmt.Sprintf("%s: cluster %s %s", s.name, c.Name, map[string]string{"http": "has no HTTP/2 options", "auto": "follows the caller's protocol", "http2": "has HTTP/2 options"}[shape])})
+}
+
+// protocolByName judges by the port's name where the cluster's shape was not read and requests fail.
+func (x *exam) protocolByName(s *subject, f flow) *draft {
+	host, port := x.destination(s)
+	services := x.f.Objects.FindHost(host)
+	_, p := x.portRef(host, port)
+	if p == nil || !f.fails() || s.source == "bootstrap" {
+		return nil
+	}
+	return x.protocolDraft(s, host, port, p.Protocol(services[0].Entry), []string{s.flowEvidence(f)})
+}
+
+// protocolDraft judges protocol against port: shape is what Envoy speaks to it.
+func (x *exam) protocolDraft(s *subject, host string, port int, shape string, evidence []string) *draft {
+	at, p := x.portRef(host, port)
+	name := ""
+	if p != nil {
+		name = p.Name
+		evidence = append(evidence, fmt.Sprintf("%s: port %d is called %q", place(at), port, firstOf(p.Name, "")+appProtocol(p)))
+	}
+	h2 := istio.HTTP2(shape)
+	if s.tracer.Protocol() == "otlp-grpc" && !h2 {
+		if port == 4318 || strings.Contains(name, "http-otlp") || strings.Contains(name, "otlp-http") {
+			return x.mixed(s, host, port, evidence, "the provider speaks OTLP over gRPC to the HTTP port")
+		}
+		return &draft{code: "T0304", object: at, detail: fmt.Sprintf("port %d of %s is not gRPC for Istio, so Envoy speaks HTTP/1.1 to it", port, host), evidence: evidence,
+			fix: Fix{Text: fmt.Sprintf("Name port %d grpc-otlp, or set appProtocol: grpc.", port), Command: editCommand(at), Diff: diff(at, "name: "+name, "name: grpc-otlp")}}
+	}
+	if s.tracer.Protocol() == "otlp-http" && port == 4317 {
+		return x.mixed(s, host, port, evidence, "the provider speaks OTLP over HTTP to the gRPC port")
+	}
+	if s.tracer.Protocol() == "zipkin" && (h2 || shape == "tls") {
+		return &draft{code: "T0304", object: at, detail: fmt.Sprintf("port %d of %s is %s for Istio, and Zipkin's receiver speaks HTTP/1.1", port, host, shape), evidence: evidence,
+			fix: Fix{Text: fmt.Sprintf("Name port %d http-zipkin, or set appProtocol: http.", port), Command: editCommand(at), Diff: diff(at, "name: "+name, "name: http-zipkin")}}
+	}
+	return nil
+}
+
+func appProtocol(p *istio.Port) string {
+	if p.App != "" {
+		return ", appProtocol " + p.App
+	}
+	return ""
+}
+
+func (x *exam) portRef(host string, port int) (istio.Ref, *istio.Port) {
+	for _, v := range x.f.Objects.FindHost(host) {
+		if p := v.Port(port); p != nil {
+			return v.Ref.At("spec.ports", p.Line), p
+		}
+	}
+	return istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0], Path: "spec.ports"}, nil
+}
+
+// mixed: OTLP's two forms.
+func (x *exam) mixed(s *subject, host string, port int, evidence []string, what string) *draft {
+	at := istio.Ref{Kind: "MeshConfig"}
+	if s.provider != nil && x.mesh != nil {
+		at = x.providerRef(s.provider, "port")
+	}
+	fix := Fix{Text: "Use port 4317 without http, or port 4318 with http (path /v1/traces).", Command: editCommand(at)}
+	if s.tracer.Protocol() == "otlp-http" {
+		fix.Text = "Use port 4318 for OTLP over HTTP, or drop http to speak gRPC on 4317."
+		fix.Diff = diff(at, fmt.Sprintf("port: %d", port), "port: 4318")
+	} else {
+		fix.Diff = diff(at, fmt.Sprintf("port: %d", port), "port: 4317")
+	}
+	return &draft{code: "T0305", object: at, detail: fmt.Sprintf("%s: %s:%d", what, host, port), evidence: evidence, fix: fix}
+}
+
+// clusterWritten judges the collector's Service where no proxy was seen.
+func (x *exam) clusterWritten(s *subject) bool {
+	host, port := x.destination(s)
+	services := x.f.Objects.FindHost(host)
+	if len(services) == 0 && s.source == "envoyfilter" && x.similarCluster(host) != "" {
+		_, p, _, _, _ := envoy.SplitCluster(s.tracer.Cluster)
+		x.red(s, "cluster", x.unknownCluster(s, host, p, []string{"no Service or ServiceEntry has the host " + host}))
+		return false
+	}
+	if len(services) == 0 {
+		s.unknown("cluster", "no Service of %s was read", firstOf(host, s.tracer.Cluster))
+		return true
+	}
+	if s.source != "bootstrap" {
+		if d := x.hidden(s, services, host); d != nil && !s.gateway && !s.assumedAnywhere() {
+			x.red(s, "cluster", d)
+			return false
+		}
+	}
+	if !slices.ContainsFunc(services, func(v *istio.Service) bool { return v.Port(port) != nil }) {
+		x.red(s, "cluster", x.portMissing(s, host, port, services, nil))
+		return false
+	}
+	if s.source != "bootstrap" { // the legacy tracer's cluster is plain HTTP/1.1 whatever the port is called
+		_, p := x.portRef(host, port)
+		if d := x.protocolDraft(s, host, port, p.Protocol(services[0].Entry), nil); d != nil {
+			x.red(s, "cluster", d)
+			return false
+		}
+	}
+	s.green("cluster", "as written: %s has port %d", host, port)
+	return true
+}
+
+func (s *subject) assumedAnywhere() bool { return s.assumed && s.namespace == "(any)" }
+
+// destination is where the tracer sends to, as far as its cluster's name or the configuration tells.
+func (x *exam) destination(s *subject) (host string, port int) {
+	if s.tracer == nil {
+		return "", 0
+	}
+	if _, p, _, h, ok := envoy.SplitCluster(s.tracer.Cluster); ok {
+		port, _ = strconv.Atoi(p)
+		return h, port
+	}
+	if s.proxy != nil {
+		if c := s.proxy.Cluster(s.tracer.Cluster); c != nil && c.Address != "" {
+			return x.fullHost(c.Address), c.Port
+		}
+	}
+	if s.policy.Legacy != nil {
+		h, p := hostPort(s.policy.Legacy.Address)
+		return x.fullHost(h), p
+	}
+	return "", 0
+}

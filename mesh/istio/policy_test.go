@@ -1,0 +1,177 @@
+package istio
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite what the tests want")
+
+// Each file of testdata/policy holds configuration, the proxies asked about, and the policy of each:
+//
+//	-- NAME.yaml --   objects; mesh.yaml is the mesh configuration
+//	-- ask --         lines "namespace label=value,… [gateway] [injected={…}] [env=N]"
+//	-- want --        a line per direction
+func TestPolicy(t *testing.T) {
+	files, err := filepath.Glob("testdata/policy/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, f := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) {
+			data, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			head, parts := sections(string(data))
+			var r Reader
+			var got strings.Builder
+			for _, p := range parts {
+				if strings.HasSuffix(p.name, ".yaml") {
+					if err := r.File(p.name, []byte(p.text)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			for _, n := range r.Notes {
+				fmt.Fprintf(&got, "note %s:%d %s: %s\n", n.File, n.Line, n.Reason, n.Message)
+			}
+			var mesh *MeshConfig
+			if len(r.Meshes) > 0 {
+				mesh = &r.Meshes[0]
+			}
+			for _, p := range parts {
+				if p.name != "ask" {
+					continue
+				}
+				for _, line := range strings.Split(strings.TrimSpace(p.text), "\n") {
+					proxy, env := asked(t, line)
+					pol := r.PolicyOf(mesh, env, proxy)
+					fmt.Fprintf(&got, "%s\n  client %s\n  server %s\n", line, direction(pol.Client), direction(pol.Server))
+				}
+			}
+			want := ""
+			for i, p := range parts {
+				if p.name == "want" {
+					want = p.text
+					parts = parts[:i]
+					break
+				}
+			}
+			if *update {
+				var b strings.Builder
+				b.WriteString(head)
+				for _, p := range parts {
+					fmt.Fprintf(&b, "-- %s --\n%s", p.name, p.text)
+				}
+				fmt.Fprintf(&b, "-- want --\n%s", got.String())
+				if err := os.WriteFile(f, []byte(b.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if got.String() != want {
+				t.Errorf("got\n%swant\n%s", got.String(), want)
+			}
+		})
+	}
+}
+
+type section struct{ name, text string }
+
+func sections(data string) (head string, out []section) {
+	for _, line := range strings.SplitAfter(data, "\n") {
+		if name, ok := strings.CutPrefix(strings.TrimRight(line, "\n"), "-- "); ok && strings.HasSuffix(name, " --") {
+			out = append(out, section{name: strings.TrimSuffix(name, " --")})
+			continue
+		}
+		if len(out) == 0 {
+			head += line
+		} else {
+			out[len(out)-1].text += line
+		}
+	}
+	return head, out
+}
+
+func asked(t *testing.T, line string) (p Proxy, env *float64) {
+	t.Helper()
+	for i, word := range strings.Fields(line) {
+		switch {
+		case i == 0:
+			p.Namespace = word
+		case word == "gateway":
+			p.Gateway = true
+		case strings.HasPrefix(word, "injected="):
+			p.Injected = DecodeProxyConfig(strings.TrimPrefix(word, "injected="))
+			if p.Injected == nil {
+				t.Fatalf("%q", word)
+			}
+		case strings.HasPrefix(word, "env="):
+			f, err := strconv.ParseFloat(word[4:], 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			env = &f
+		default:
+			p.Labels = make(map[string]string)
+			for _, l := range strings.Split(word, ",") {
+				k, v, _ := strings.Cut(l, "=")
+				p.Labels[k] = v
+			}
+		}
+	}
+	return p, env
+}
+
+func direction(d Direction) string {
+	s := string(d.Decision)
+	if d.Reason != "" {
+		s += " " + d.Reason
+	}
+	if d.Provider != nil {
+		s += " " + d.Provider.Type + " " + d.Provider.Name
+	} else if d.Named != "" {
+		s += " ?" + d.Named
+	}
+	s += fmt.Sprintf(" %g%% by %s", d.Sampling, d.SampledBy)
+	if d.Invalid {
+		s += " invalid"
+	}
+	if d.SamplingRef.Path != "" {
+		s += fmt.Sprintf(" %s:%d %s", d.SamplingRef.File, d.SamplingRef.Line, d.SamplingRef.Path)
+	}
+	return s
+}
+
+func FuzzFile(f *testing.F) {
+	files, _ := filepath.Glob("testdata/policy/*.txt")
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		_, parts := sections(string(data))
+		for _, p := range parts {
+			f.Add([]byte(p.text))
+		}
+	}
+	f.Add([]byte("kind: Pod\napiVersion: v1\nmetadata: {annotations: {proxy.istio.io/config: \"tracing: {sampling: 1}\"}}\nspec: {containers: [{name: a, env: [{name: OTEL_EXPORTER_OTLP_ENDPOINT, value: 'http://u:p@h:1'}]}]}"))
+	f.Add([]byte("kind: List\napiVersion: v1\nitems: [{kind: Service, apiVersion: v1}]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var r Reader
+		if r.File("x.yaml", data) != nil {
+			return
+		}
+		var mesh *MeshConfig
+		if len(r.Meshes) > 0 {
+			mesh = &r.Meshes[0]
+		}
+		r.PolicyOf(mesh, nil, Proxy{Namespace: "a"})
+	})
+}
