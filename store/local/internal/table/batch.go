@@ -1,8 +1,6 @@
 package table
 
 import (
-	"slices"
-
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 )
@@ -13,15 +11,16 @@ type Filler struct {
 	batch span.Batch
 
 	view      *View
-	keys      []uint32 // by field: key of the batch + 1; notWanted where the attribute is not asked for
-	resources []uint32 // of the view -> of the batch + 1
+	keys      []uint32      // by field: key of the batch + 1; notWanted where the attribute is not asked for
+	known     map[ID]uint32 // key -> key of the batch
+	resources []uint32      // of the view -> of the batch + 1
 	scopes    []uint32
 }
 
 const notWanted = ^uint32(0)
 
 // NewFiller makes a filler for one need.
-func NewFiller(need store.Need) *Filler { return &Filler{need: need} }
+func NewFiller(need store.Need) *Filler { return &Filler{need: need, known: make(map[ID]uint32)} }
 
 // Batch makes a batch of some rows. Its strings are views of the view's arena: nothing of them is copied. It is valid until the next
 // call. rows nil means all rows from lo to hi.
@@ -47,6 +46,7 @@ func (f *Filler) Batch(v *View, rows []uint32, lo, hi int) *span.Batch {
 func (f *Filler) begin(v *View) {
 	f.view = v
 	f.keys = zeroed(f.keys, len(v.Fields))
+	clear(f.known)
 	f.resources, f.scopes = zeroed(f.resources, len(v.Resources)), zeroed(f.scopes, len(v.Scopes))
 }
 
@@ -169,15 +169,14 @@ func (f *Filler) wanted(v *View, field uint32) uint32 {
 		f.keys[field] = notWanted
 		return notWanted
 	}
-	// Keys are few, and a batch has each once.
 	b := &f.batch
-	run := v.str(x.Key)
-	at := slices.Index(b.Keys, run)
-	if at < 0 {
-		at = len(b.Keys)
-		b.Keys = append(b.Keys, run)
+	at, ok := f.known[x.Key]
+	if !ok {
+		at = uint32(len(b.Keys))
+		b.Keys = append(b.Keys, v.str(x.Key))
+		f.known[x.Key] = at
 	}
-	f.keys[field] = uint32(at) + 1
+	f.keys[field] = at + 1
 	return f.keys[field]
 }
 
