@@ -191,7 +191,9 @@ func (t *Texts) Append(p []byte) ID {
 }
 
 // Grow makes room for so many bytes and strings.
-func (t *Texts) Grow(bytes, n int) { t.arena, t.ends = slices.Grow(t.arena, bytes), slices.Grow(t.ends, n) }
+func (t *Texts) Grow(bytes, n int) {
+	t.arena, t.ends = slices.Grow(t.arena, bytes), slices.Grow(t.ends, n)
+}
 
 // Join adds strings that lie one behind the other, ends relative to the first one, and answers the ID of the first.
 func (t *Texts) Join(arena []byte, ends []uint32) ID {
