@@ -187,6 +187,9 @@ type decoded struct {
 func uncode(u *unpacker, rows, n int, ctx *contexts, at []uint32, scratch *[]byte) decoded {
 	switch u.byte() {
 	case codesConst:
+		if n == 0 && rows > 0 {
+			u.fail("code of no value")
+		}
 		return decoded{codes: make([]uint32, rows)}
 	case codesDerived:
 		return underive(u, rows, n, ctx, at, scratch)
