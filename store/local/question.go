@@ -230,7 +230,8 @@ func (q *question) column(o *opened, a *ask, c *segment.Column, rows []uint32) (
 	if err := o.rows.Err(); err != nil {
 		return nil, err
 	}
-	a.values.Arena(c.Dict.Arena)
+	arena, _ := c.Dict.All()
+	a.values.Arena(arena)
 	asked := 0
 	return o.rows.KeepCodes(c, rows, func(code uint32) (bool, error) {
 		if asked++; asked&15 == 0 && q.ctx.Err() != nil {
@@ -415,7 +416,7 @@ func valueFails(c *segment.Column, code uint32) bool {
 	case span.TypeBool:
 		return c.Dict.Nums[code] != 0
 	case span.TypeString:
-		t := c.Dict.Bytes(code)
+		t := c.Dict.Append(nil, code)
 		return len(t) > 0 && string(t) != "false"
 	}
 	return false

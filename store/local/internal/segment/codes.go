@@ -181,6 +181,8 @@ func (c *coder) back(codes []uint32, n int) float64 {
 type decoded struct {
 	codes []uint32 // nil: byFine says all
 	fine  []uint32 // by fine context: code, or noCode; nil: codes says all
+	// mayLack says that some of codes may be noCode: they were made of contexts that may have none.
+	mayLack bool
 }
 
 // uncode reads a column of rows codes of at most n values. at and ctx are as in coder.codes. The result owns its memory.
@@ -195,15 +197,7 @@ func uncode(u *unpacker, rows, n int, ctx *contexts, at []uint32, scratch *[]byt
 		return underive(u, rows, n, ctx, at, scratch)
 	case codesPlain:
 		out := make([]uint32, rows)
-		num := make([]uint64, rows)
-		u.numbers(num, scratch)
-		for i, x := range num {
-			if x >= uint64(n) {
-				u.fail("code out of range")
-				break
-			}
-			out[i] = uint32(x)
-		}
+		u.codes(out, uint64(n), scratch)
 		return decoded{codes: out}
 	case codesBack:
 		return unback(u, rows, n, scratch)
@@ -218,16 +212,11 @@ func underive(u *unpacker, rows, n int, ctx *contexts, at []uint32, scratch *[]b
 		u.fail("codes derived from nothing")
 		return decoded{codes: make([]uint32, rows)}
 	}
-	table := make([]uint64, ctx.sizes[part])
-	u.numbers(table, scratch)
+	table := make([]uint32, ctx.sizes[part])
+	u.codes(table, uint64(n)+1, scratch)
 	fine := make([]uint32, ctx.n)
 	for i := range fine {
-		x := table[ctx.parts[part][i]]
-		if x > uint64(n) {
-			u.fail("code out of range")
-			x = 0
-		}
-		fine[i] = uint32(x) - 1
+		fine[i] = table[ctx.parts[part][i]] - 1 // 0 is noCode
 	}
 	exceptions := u.count(uint64(rows))
 	body := unpacker{p: u.bytes(nil), err: u.err}
@@ -252,18 +241,19 @@ func underive(u *unpacker, rows, n int, ctx *contexts, at []uint32, scratch *[]b
 		}
 		codes[place] = uint32(x)
 	}
-	return decoded{codes: codes}
+	return decoded{codes: codes, mayLack: true}
 }
 
 func unback(u *unpacker, rows, n int, scratch *[]byte) decoded {
 	out := make([]uint32, rows)
-	syms := u.bytes(nil)
+	syms := u.bytes(*scratch)
 	if len(syms) != rows {
 		u.fail("codes cut off")
 		return decoded{codes: out}
 	}
-	far := make([]uint64, u.count(uint64(rows)))
-	u.numbers(far, scratch)
+	far := make([]uint32, u.count(uint64(rows)))
+	var other []byte // scratch holds syms
+	u.codes(far, uint64(n), &other)
 	next, f := uint32(0), 0
 	for i, s := range syms {
 		switch {
@@ -275,11 +265,11 @@ func unback(u *unpacker, rows, n int, scratch *[]byte) decoded {
 			out[i] = next
 			next++
 		case s == farBack:
-			if f >= len(far) || far[f] >= uint64(n) {
-				u.fail("far code out of range")
+			if f >= len(far) {
+				u.fail("far codes cut off")
 				return decoded{codes: out}
 			}
-			out[i] = uint32(far[f])
+			out[i] = far[f]
 			f++
 		case int(s) > i:
 			u.fail("distance out of range")

@@ -18,28 +18,108 @@ const (
 // minSplit is how many texts a dictionary must have for the number in them to be looked at.
 const minSplit = 24
 
-// Dict is the different values of a column in one block: texts as runs of an arena, or numbers.
+// Dict is the different values of a column in one block: texts, or numbers. Texts that are not stored as such (UUIDs, texts with a
+// number) are made when they are asked for: one by one, or all at once by All.
 type Dict struct {
-	Arena []byte
-	Ends  []uint32 // of text i, which begins where the one before ends
 	Nums  []uint64
+	arena []byte
+	ends  []uint32 // of text i in arena, which begins where the one before ends
+	lazy  *lazyTexts
+}
+
+// lazyTexts is texts as they are stored.
+type lazyTexts struct {
+	n    int
+	form byte
+	raw  []byte // of UUIDs and hexadecimal texts
+	size int    // bytes of raw for a text
+	// of split texts: the rest of each, where the number stands in it, and the numbers
+	rest  Dict
+	codes []uint32
+	cut   []uint64
+	nums  []uint64
+	numAt []uint32 // where the number of a text stands in nums; nil where each text has one
 }
 
 // Len is the number of values.
-func (d *Dict) Len() int { return max(len(d.Ends), len(d.Nums)) }
-
-// Run is where text i lies in Arena.
-func (d *Dict) Run(i uint32) (off, length uint32) {
-	if i > 0 {
-		off = d.Ends[i-1]
+func (d *Dict) Len() int {
+	if d.lazy != nil {
+		return d.lazy.n
 	}
-	return off, d.Ends[i] - off
+	return max(len(d.ends), len(d.Nums))
 }
 
-// Bytes is text i.
-func (d *Dict) Bytes(i uint32) []byte {
+// All makes all texts: text i is the run in arena that ends at ends[i] and begins where the one before ends.
+func (d *Dict) All() (arena []byte, ends []uint32) {
+	if l := d.lazy; l != nil {
+		d.arena, d.ends = make([]byte, 0, l.bytes()), make([]uint32, 0, l.n)
+		for i := range l.n {
+			d.arena = l.append(d.arena, uint32(i))
+			d.ends = append(d.ends, uint32(len(d.arena)))
+		}
+		d.lazy = nil
+	}
+	return d.arena, d.ends
+}
+
+// Run is where text i lies in All's arena, after All.
+func (d *Dict) Run(i uint32) (off, length uint32) {
+	if i > 0 {
+		off = d.ends[i-1]
+	}
+	return off, d.ends[i] - off
+}
+
+// Append appends text i.
+func (d *Dict) Append(dst []byte, i uint32) []byte {
+	if d.lazy != nil {
+		return d.lazy.append(dst, i)
+	}
 	off, n := d.Run(i)
-	return d.Arena[off : off+n : off+n]
+	return append(dst, d.arena[off:off+n]...)
+}
+
+// bytes is about the length of all texts.
+func (l *lazyTexts) bytes() int {
+	switch l.form {
+	case textsUUID:
+		return 36 * l.n
+	case textsHex:
+		return 2 * len(l.raw)
+	}
+	sum := 8 * len(l.nums)
+	for _, c := range l.codes {
+		_, n := l.rest.Run(c)
+		sum += int(n)
+	}
+	return sum
+}
+
+func (l *lazyTexts) append(dst []byte, i uint32) []byte {
+	switch l.form {
+	case textsUUID:
+		p := l.raw[16*i : 16*i+16]
+		dst = append(unhex(dst, p[:4]), '-')
+		dst = append(unhex(dst, p[4:6]), '-')
+		dst = append(unhex(dst, p[6:8]), '-')
+		dst = append(unhex(dst, p[8:10]), '-')
+		return unhex(dst, p[10:])
+	case textsHex:
+		return unhex(dst, l.raw[l.size*int(i):l.size*int(i)+l.size])
+	}
+	code := l.codes[i]
+	off, n := l.rest.Run(code)
+	t := l.rest.arena[off : off+n]
+	if l.cut[code] == 0 {
+		return append(dst, t...)
+	}
+	at := i
+	if l.numAt != nil {
+		at = l.numAt[i]
+	}
+	cut := len(t) - int(l.cut[code]-1)
+	dst = strconv.AppendUint(append(dst, t[:cut]...), l.nums[at], 10)
+	return append(dst, t[cut:]...)
 }
 
 // texts appends a dictionary. ctx and at are the contexts of the rows in which each text stands first, nil for none: the part of a
@@ -198,53 +278,40 @@ func readTexts(u *unpacker, n int, ctx *contexts, at []uint32, scratch *[]byte) 
 	case textsRaw:
 		return readRawTexts(u, n, scratch)
 	case textsUUID:
-		p := u.fixed(16 * n)
-		d := Dict{Arena: make([]byte, 0, 36*n), Ends: make([]uint32, 0, n)}
-		for ; len(p) >= 16; p = p[16:] {
-			a := unhex(d.Arena, p[:4])
-			a = unhex(append(a, '-'), p[4:6])
-			a = unhex(append(a, '-'), p[6:8])
-			a = unhex(append(a, '-'), p[8:10])
-			d.Arena = unhex(append(a, '-'), p[10:16])
-			d.Ends = append(d.Ends, uint32(len(d.Arena)))
-		}
-		return d.orEmpty(n, u)
+		l := &lazyTexts{n: n, form: textsUUID, raw: u.fixed(16 * n)}
+		return l.dict(u)
 	case textsHex:
 		size := int(u.byte()) / 2
-		p := u.fixed(size * n)
-		d := Dict{Arena: make([]byte, 0, 2*len(p)), Ends: make([]uint32, 0, n)}
-		for ; size > 0 && len(p) >= size; p = p[size:] {
-			d.Arena = unhex(d.Arena, p[:size])
-			d.Ends = append(d.Ends, uint32(len(d.Arena)))
-		}
-		return d.orEmpty(n, u)
+		l := &lazyTexts{n: n, form: textsHex, size: size, raw: u.fixed(size * n)}
+		return l.dict(u)
 	case textsSplit:
 		return readSplit(u, n, ctx, at, scratch)
 	}
 	u.fail("unknown form of texts")
-	return Dict{}.orEmpty(n, u)
+	return emptyTexts(n)
 }
 
-// orEmpty gives a dictionary that is not whole n empty texts, so that codes never lead beyond it.
-func (d Dict) orEmpty(n int, u *unpacker) Dict {
-	if u.err == nil && len(d.Ends) == n {
-		return d
+// dict is the texts as a Dict, n empty ones after an error, so that codes never lead beyond it.
+func (l *lazyTexts) dict(u *unpacker) Dict {
+	if u.err != nil {
+		return emptyTexts(l.n)
 	}
-	u.fail("texts cut off")
-	return Dict{Ends: make([]uint32, n)}
+	return Dict{lazy: l}
 }
+
+func emptyTexts(n int) Dict { return Dict{ends: make([]uint32, n)} }
 
 func readRawTexts(u *unpacker, n int, scratch *[]byte) Dict {
 	lens := make([]uint64, n)
 	u.numbers(lens, scratch)
-	d := Dict{Ends: make([]uint32, n), Arena: u.bytes(nil)}
+	d := Dict{ends: make([]uint32, n), arena: u.bytes(nil)}
 	at := uint64(0)
 	for i, l := range lens {
-		if at += l; at > uint64(len(d.Arena)) || l > math.MaxUint32 {
+		if at += l; at > uint64(len(d.arena)) || l > math.MaxUint32 {
 			u.fail("lengths of texts")
-			return Dict{Ends: make([]uint32, n)}
+			return emptyTexts(n)
 		}
-		d.Ends[i] = uint32(at)
+		d.ends[i] = uint32(at)
 	}
 	return d
 }
@@ -260,53 +327,44 @@ func readSplit(u *unpacker, n int, ctx *contexts, at []uint32, scratch *[]byte) 
 		}
 	}
 	col := uncode(u, n, rest, ctx, at, scratch)
-	if u.err != nil || rest == 0 {
-		return Dict{}.orEmpty(n, u)
+	col.check(u, ctx, at, n)
+	if u.err != nil || rest == 0 && n > 0 {
+		u.fail("texts cut off")
+		return emptyTexts(n)
 	}
-	code := func(i int) uint32 {
-		if col.codes != nil {
-			return col.codes[i]
+	l := &lazyTexts{n: n, form: textsSplit, rest: texts, cut: ends, codes: col.codes}
+	if l.codes == nil {
+		l.codes = make([]uint32, n)
+		for i := range l.codes {
+			row := uint32(i)
+			if at != nil {
+				row = at[i]
+			}
+			l.codes[i] = col.fine[ctx.fine[row]]
 		}
-		row := uint32(i)
-		if at != nil {
-			row = at[i]
-		}
-		return col.fine[ctx.fine[row]]
 	}
 	numbers, size := 0, 0
-	for i := range n {
-		x := code(i)
-		if x >= uint32(rest) {
-			u.fail("text without a form")
-			return Dict{}.orEmpty(n, u)
-		}
-		_, l := texts.Run(x)
-		size += int(l)
-		if ends[x] > 0 {
+	for _, x := range l.codes {
+		_, length := texts.Run(x)
+		if size += int(length); ends[x] > 0 {
 			numbers++
 			size += maxDigits
 		}
 	}
-	nums := make([]uint64, numbers)
-	u.numbers(nums, scratch)
+	if numbers < n {
+		l.numAt = make([]uint32, n)
+		next := uint32(0)
+		for i, x := range l.codes {
+			l.numAt[i] = next
+			if ends[x] > 0 {
+				next++
+			}
+		}
+	}
+	l.nums = make([]uint64, numbers)
+	u.numbers(l.nums, scratch)
 	if size > maxUnpacked {
 		u.fail("texts too long")
-		return Dict{}.orEmpty(n, u)
 	}
-	d := Dict{Arena: make([]byte, 0, size), Ends: make([]uint32, 0, n)}
-	for i := range n {
-		x := code(i)
-		t := texts.Bytes(x)
-		if ends[x] == 0 {
-			d.Arena = append(d.Arena, t...)
-		} else {
-			cut := len(t) - int(ends[x]-1)
-			d.Arena = append(d.Arena, t[:cut]...)
-			d.Arena = strconv.AppendUint(d.Arena, nums[0], 10)
-			d.Arena = append(d.Arena, t[cut:]...)
-			nums = nums[1:]
-		}
-		d.Ends = append(d.Ends, uint32(len(d.Arena)))
-	}
-	return d.orEmpty(n, u)
+	return l.dict(u)
 }

@@ -277,6 +277,52 @@ func (u *unpacker) numbers(dst []uint64, scratch *[]byte) {
 	}
 }
 
+// codes is numbers for numbers of 32 bits, all below a limit.
+func (u *unpacker) codes(dst []uint32, limit uint64, scratch *[]byte) {
+	head := u.byte()
+	width, whole := head&^byte(thousand), head&thousand != 0
+	if width > 4 {
+		u.fail("width of codes")
+	}
+	if width == 0 {
+		clear(dst)
+	}
+	for i := range width {
+		plane := u.bytes(*scratch)
+		if len(plane) != len(dst) {
+			u.fail("plane of codes")
+			clear(dst)
+			return
+		}
+		if cap(plane) > cap(*scratch) {
+			*scratch = keep(plane, u.p)
+		}
+		if i == 0 {
+			for j, b := range plane {
+				dst[j] = uint32(b)
+			}
+			continue
+		}
+		shift := 8 * i
+		for j, b := range plane {
+			dst[j] |= uint32(b) << shift
+		}
+	}
+	if whole {
+		for j := range dst {
+			dst[j] *= 1000
+		}
+	}
+	most := uint32(0)
+	for _, x := range dst {
+		most = max(most, x)
+	}
+	if len(dst) > 0 && uint64(most) >= limit {
+		u.fail("code out of range")
+		clear(dst)
+	}
+}
+
 // keep is a run as scratch memory, if it is no view of the file: a view's memory ends where the file goes on.
 func keep(run, rest []byte) []byte {
 	if len(run) == 0 || cap(run) == len(run) { // views are cut to their length

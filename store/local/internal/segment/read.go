@@ -232,7 +232,7 @@ func (r *Reader) Side() (*table.View, error) {
 	u := &unpacker{p: p}
 	var scratch []byte
 	texts := readRawTexts(u, u.count(uint64(len(p))*256), &scratch)
-	v := &table.View{Texts: table.MakeTexts(texts.Arena, append(make([]uint32, 1, len(texts.Ends)+1), texts.Ends...))}
+	v := &table.View{Texts: table.MakeTexts(texts.arena, append(make([]uint32, 1, len(texts.ends)+1), texts.ends...))}
 	body := &unpacker{p: u.bytes(nil), err: u.err}
 	readSide(body, v)
 	if body.err != nil {

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store/local/internal/table"
@@ -24,7 +25,7 @@ type Rows struct {
 	names     *Column
 	columns   map[uint32]*Column
 	parts     *parts
-	ids       *ids
+	ids       ids
 	present   []bool // by shape, scratch
 	scratch   []byte
 	err       error
@@ -37,13 +38,13 @@ type parts struct {
 	received []uint64 // ms
 }
 
-// ids is what differs from row to row.
+// ids is what differs from row to row. A slice is nil until it is read.
 type ids struct {
-	span, parent       []span.SpanID
-	start, end         []uint64
-	time               []int64
-	hasSpans, hasTimes bool
-	distances          []uint64
+	span, parent []span.SpanID
+	start, end   []uint64
+	time         []int64
+	distances    []uint32
+	outside      []byte // ids of parents that are not here
 }
 
 // small is a column of small numbers: codes and what they mean.
@@ -117,16 +118,8 @@ func (b *Rows) readContexts() {
 	u := &unpacker{p: b.low[chunkContext]}
 	n := u.count(uint64(b.Len()))
 	b.inContext = u.uvarint()
-	fine := make([]uint64, b.Len())
-	u.numbers(fine, &b.scratch)
 	b.ctx = contexts{fine: make([]uint32, b.Len()), n: n}
-	for i, c := range fine {
-		if c >= uint64(n) {
-			u.fail("context out of range")
-			break
-		}
-		b.ctx.fine[i] = uint32(c)
-	}
+	u.codes(b.ctx.fine, uint64(n), &b.scratch)
 	b.done(u, "contexts")
 	if b.err != nil {
 		return
@@ -219,12 +212,18 @@ func (b *Rows) small(u *unpacker, rows int, at []uint32, limit uint64) *small {
 // check makes sure that every row of a derived column has a code.
 func (d *decoded) check(u *unpacker, ctx *contexts, at []uint32, rows int) {
 	if d.codes != nil {
+		if !d.mayLack {
+			return
+		}
 		for _, c := range d.codes {
 			if c == noCode {
 				u.fail("row without a code")
 				return
 			}
 		}
+		return
+	}
+	if !slices.Contains(d.fine, noCode) {
 		return
 	}
 	if at == nil {
@@ -376,7 +375,7 @@ func (b *Rows) texts(u *unpacker, rows int, at []uint32) *Column {
 // empty is a column of empty texts, after an error.
 func (c *Column) empty(rows int) *Column {
 	c.codes, c.fine = make([]uint32, rows), nil
-	c.Dict = Dict{Ends: make([]uint32, 1), Nums: make([]uint64, 1)}
+	c.Dict = Dict{ends: make([]uint32, 1), Nums: make([]uint64, 1)}
 	return c
 }
 
@@ -512,74 +511,90 @@ func (b *Rows) readParts() *parts {
 	return p
 }
 
-// readIDs reads span ids and parents, times as well where they are asked for: they are what takes time.
-func (b *Rows) readIDs(times bool) *ids {
-	if b.ids == nil {
-		b.ids = &ids{}
+// readSpans reads span ids.
+func (b *Rows) readSpans() []span.SpanID {
+	x := &b.ids
+	if x.span != nil {
+		return x.span
 	}
-	x := b.ids
-	if !x.hasSpans {
-		b.readSpans(x)
-		x.hasSpans = true
-	}
-	if times && !x.hasTimes {
-		b.readTimes(x)
-		x.hasTimes = true
-	}
-	return x
-}
-
-func (b *Rows) readSpans(x *ids) {
 	n := b.Len()
-	x.span, x.parent, x.distances = make([]span.SpanID, n), make([]span.SpanID, n), make([]uint64, n)
+	x.span = make([]span.SpanID, n)
 	spans := b.low[chunkSpanIDs]
 	if len(spans) != 8*n {
-		b.done(&unpacker{err: damaged("cut off")}, "span ids")
-		return
+		b.fail("span ids cut off")
+		return x.span
 	}
 	for i := range x.span {
-		copy(x.span[i][:], spans[8*i:])
+		x.span[i] = span.SpanID(spans[8*i : 8*i+8])
 	}
+	return x.span
+}
+
+// readDistances reads where parents stand: 0 none, 1 outside of the trace's rows here, else as parentRow says.
+func (b *Rows) readDistances() []uint32 {
+	x := &b.ids
+	if x.distances != nil {
+		return x.distances
+	}
+	n := b.Len()
+	x.distances = make([]uint32, n)
 	u := &unpacker{p: b.low[chunkParents]}
-	u.numbers(x.distances, &b.scratch)
-	outside := u.fixed(8 * u.count(uint64(n)))
+	u.codes(x.distances, 2*maxBlockRows+2, &b.scratch)
+	x.outside = u.fixed(8 * u.count(uint64(n)))
 	for i, d := range x.distances {
-		switch {
-		case d == 0:
-		case d == 1:
-			if len(outside) < 8 {
-				u.fail("parents cut off")
-				break
-			}
-			copy(x.parent[i][:], outside)
-			outside = outside[8:]
-		default:
-			at := parentRow(i, d)
-			if at < 0 || at >= n {
+		if d > 1 {
+			if at := parentRow(i, d); at < 0 || at >= n {
 				u.fail("parent outside of the block")
 				break
 			}
-			x.parent[i] = x.span[at]
 		}
 	}
 	b.done(u, "parents")
 	if u.err != nil {
 		clear(x.distances)
 	}
+	return x.distances
+}
+
+// readParents reads the parents' ids.
+func (b *Rows) readParents() []span.SpanID {
+	x := &b.ids
+	if x.parent != nil {
+		return x.parent
+	}
+	spans, distances := b.readSpans(), b.readDistances()
+	x.parent = make([]span.SpanID, b.Len())
+	outside := x.outside
+	for i, d := range distances {
+		switch {
+		case d == 0:
+		case d > 1:
+			x.parent[i] = spans[parentRow(i, d)]
+		case len(outside) < 8:
+			b.fail("parents cut off")
+			return x.parent
+		default:
+			x.parent[i] = span.SpanID(outside[:8])
+			outside = outside[8:]
+		}
+	}
+	return x.parent
 }
 
 // parentRow is where the parent of row i stands; d is at least 2.
-func parentRow(i int, d uint64) int {
-	if d > 2*maxBlockRows+1 {
-		return -1
-	}
+func parentRow(i int, d uint32) int {
 	if d&1 == 0 {
 		return i - int(d/2)
 	}
 	return i + int(d/2)
 }
 
-func (b *Rows) readTimes(x *ids) {
+// readTimes reads starts and ends.
+func (b *Rows) readTimes() {
+	x := &b.ids
+	if x.time != nil {
+		return
+	}
 	n := b.Len()
 	x.start, x.end, x.time = make([]uint64, n), make([]uint64, n), make([]int64, n)
 	u := &unpacker{p: b.low[chunkTimes]}
@@ -598,24 +613,22 @@ func (b *Rows) readTimes(x *ids) {
 			row++
 		}
 	}
-	kinds := b.sideColumn(colKind)
-	for i := range n {
-		d := x.distances[i]
-		if d >= 2 && d&1 == 0 && hasGap(span.Kind(kinds.at(&b.ctx, i)), int(d/2)) {
+	gap := b.gapKinds()
+	for i, d := range b.readDistances() {
+		switch {
+		case d >= 2 && d&1 == 0 && gap[b.ctx.fine[i]]:
 			if len(gaps) == 0 {
 				u.fail("ends cut off")
 				break
 			}
 			x.end[i] = x.end[parentRow(i, d)] - gaps[0]
 			gaps = gaps[1:]
-			continue
-		}
-		if len(durations) == 0 {
+		case len(durations) == 0:
 			u.fail("ends cut off")
-			break
+		default:
+			x.end[i] = x.start[i] + durations[0]
+			durations = durations[1:]
 		}
-		x.end[i] = x.start[i] + durations[0]
-		durations = durations[1:]
 	}
 	moved := make([]uint64, 2*u.count(uint64(n)))
 	u.numbers(moved, &b.scratch)
@@ -629,10 +642,21 @@ func (b *Rows) readTimes(x *ids) {
 	b.done(u, "times")
 }
 
+// gapKinds says for each context whether rows with a parent before them have their end written as a gap: see hasGap. Kinds are part of
+// every context.
+func (b *Rows) gapKinds() []bool {
+	kinds := b.sideColumn(colKind)
+	gap := make([]bool, b.ctx.n)
+	for row, c := range b.ctx.fine {
+		gap[c] = hasGap(span.Kind(kinds.at(&b.ctx, row)), 1)
+	}
+	return gap
+}
+
 // Times is the effective start, and start and end as sent, of all rows.
 func (b *Rows) Times() (time []int64, start, end []uint64) {
-	x := b.readIDs(true)
-	return x.time, x.start, x.end
+	b.readTimes()
+	return b.ids.time, b.ids.start, b.ids.end
 }
 
 // linkIDBytes is the bytes of a link's trace and span id.
@@ -670,12 +694,12 @@ func (b *Rows) childRows(chunk int) (ends, rowOf []uint32) {
 }
 
 // Spans and Parents are the span ids and parents of all rows.
-func (b *Rows) Spans() []span.SpanID { return b.readIDs(false).span }
+func (b *Rows) Spans() []span.SpanID { return b.readSpans() }
 
 // Parents is the parents of all rows, zero for roots.
-func (b *Rows) Parents() []span.SpanID { return b.readIDs(false).parent }
+func (b *Rows) Parents() []span.SpanID { return b.readParents() }
 
-// Value is a value of the column, texts as runs of Dict.Arena.
+// Value is a value of the column, texts as runs of Dict.All's arena.
 func (c *Column) Value(code uint32) span.Value {
 	switch {
 	case c.Type == span.TypeNull:

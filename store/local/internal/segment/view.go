@@ -27,12 +27,13 @@ func (b *Rows) View(need store.Need, rows []uint32) (*table.View, error) {
 
 // viewer builds one view.
 type viewer struct {
-	b    *Rows
-	need store.Need
-	rows []uint32
-	n    int
-	few  bool
-	v    *table.View
+	b       *Rows
+	need    store.Need
+	rows    []uint32
+	n       int
+	few     bool
+	v       *table.View
+	scratch []byte
 }
 
 // row is the row of the block that stands at i in the view.
@@ -117,16 +118,28 @@ func pick[T any](column []T, rows []uint32) []T {
 func (w *viewer) times() {
 	b, v := w.b, w.v
 	all := w.need.All
-	x := b.readIDs(all || w.need.Columns&store.ColTime != 0)
-	v.Span, v.Parent, v.Start, v.End, v.Time = x.span, x.parent, x.start, x.end, x.time
-	if !x.hasTimes {
+	v.Span = w.ids(store.ColSpanID, b.readSpans)
+	v.Parent = w.ids(store.ColParent, b.readParents)
+	if !all && w.need.Columns&store.ColTime == 0 {
 		v.Start, v.End, v.Time = make([]uint64, w.n), make([]uint64, w.n), make([]int64, w.n)
-	} else if w.rows != nil {
-		v.Start, v.End, v.Time = pick(x.start, w.rows), pick(x.end, w.rows), pick(x.time, w.rows)
+		return
 	}
+	b.readTimes()
+	v.Start, v.End, v.Time = b.ids.start, b.ids.end, b.ids.time
 	if w.rows != nil {
-		v.Span, v.Parent = pick(x.span, w.rows), pick(x.parent, w.rows)
+		v.Start, v.End, v.Time = pick(v.Start, w.rows), pick(v.End, w.rows), pick(v.Time, w.rows)
 	}
+}
+
+// ids is a column of ids, zero where it is not needed.
+func (w *viewer) ids(c store.Columns, read func() []span.SpanID) []span.SpanID {
+	switch {
+	case !w.need.Has(c):
+		return make([]span.SpanID, w.n)
+	case w.rows == nil:
+		return read()
+	}
+	return pick(read(), w.rows)
 }
 
 // fillSmall fills a column from a side column.
@@ -154,14 +167,20 @@ func (w *viewer) texts(c *Column, dst []table.ID) {
 	codes := w.b.Codes(c)
 	if w.few {
 		for i := range dst {
-			dst[i] = w.v.Texts.Append(c.Dict.Bytes(codes[w.row(i)]))
+			dst[i] = w.text(c, codes[w.row(i)])
 		}
 		return
 	}
-	first := w.v.Texts.Join(c.Dict.Arena, c.Dict.Ends)
+	first := w.v.Texts.Join(c.Dict.All())
 	for i := range dst {
 		dst[i] = first + table.ID(codes[w.row(i)])
 	}
+}
+
+// text puts one text into the view.
+func (w *viewer) text(c *Column, code uint32) table.ID {
+	w.scratch = c.Dict.Append(w.scratch[:0], code)
+	return w.v.Texts.Append(w.scratch)
 }
 
 // rares joins the numbers of the side table with the texts, which are columns.
@@ -230,7 +249,7 @@ func (w *viewer) value(s *source, code uint32) uint32 {
 		w.v.Nums = append(w.v.Nums, c.Dict.Nums[code])
 		return uint32(len(w.v.Nums) - 1)
 	case w.few:
-		return uint32(w.v.Texts.Append(c.Dict.Bytes(code)))
+		return uint32(w.text(c, code))
 	}
 	return s.first + code
 }
@@ -243,7 +262,7 @@ func (w *viewer) join(s *source) {
 		s.first = uint32(len(w.v.Nums))
 		w.v.Nums = append(w.v.Nums, s.column.Dict.Nums...)
 	default:
-		s.first = uint32(w.v.Texts.Join(s.column.Dict.Arena, s.column.Dict.Ends))
+		s.first = uint32(w.v.Texts.Join(s.column.Dict.All()))
 	}
 }
 
@@ -283,13 +302,14 @@ func (w *viewer) attributes() {
 			sources[f] = s
 			some = true
 			codes += min(s.column.rows(b.Len()), w.n)
-			arena, texts = arena+len(s.column.Dict.Arena), texts+len(s.column.Dict.Ends)
+			if !w.few {
+				a, ends := s.column.Dict.All()
+				arena, texts = arena+len(a), texts+len(ends)
+			}
 		}
 	}
 	v.Codes = append(make([]uint32, 0, codes), b.Side.Codes...)
-	if !w.few {
-		v.Texts.Grow(arena, texts)
-	}
+	v.Texts.Grow(arena, texts)
 	for _, s := range sources {
 		if s != nil {
 			w.join(s)
@@ -437,7 +457,7 @@ func (w *viewer) events() {
 		return
 	}
 	w.join(names)
-	start := b.readIDs(true).start
+	_, start, _ := b.Times()
 	if b.err != nil {
 		return
 	}
