@@ -46,6 +46,14 @@ var (
 	evictedDesc     = desc("spanloom_store_evicted_spans_total", "Spans that went because of limits or age.")
 	refusingDesc    = desc("spanloom_store_refusing", "1 while ingest is refused.")
 	damagedDesc     = desc("spanloom_store_damaged", "Frames and files that could not be read.")
+	segmentsDesc    = desc("spanloom_store_segments", "Files of spans.")
+	joinedDesc      = desc("spanloom_store_compactions_total", "Joins of several files into one.")
+	duplicatesDesc  = desc("spanloom_duplicate_spans_total", "Copies of spans that were left out of files.")
+	dueDesc         = desc("spanloom_store_compaction_due_bytes", "Bytes of files that are to be joined and are not yet.")
+	hourlyDesc      = desc("spanloom_store_bytes_per_hour", "Bytes of files that came an hour, lately.")
+	oldestDesc      = desc("spanloom_store_oldest_timestamp_seconds", "Receipt of the oldest span held.")
+	fullDesc        = desc("spanloom_store_full_seconds", "Until the oldest spans go because of the disk limit, at the present rate; absent if never.")
+	holdsDesc       = desc("spanloom_store_holds_seconds", "How long spans will be held at the present rate; absent if for ever.")
 	syncsDesc       = desc("spanloom_log_syncs_total", "fsyncs of the log.")
 	logBytesDesc    = desc("spanloom_log_written_bytes_total", "Bytes written to the log.")
 	inFlightDesc    = desc("spanloom_inflight_bytes", "Bytes of request bodies being read and decoded.")
@@ -114,6 +122,22 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(refusingDesc, refusing)
 	gauge(damagedDesc, float64(len(stats.Damaged)))
+	if stats.Oldest != 0 {
+		gauge(oldestDesc, float64(stats.Oldest)/1e9)
+	}
+	if g := stats.Segments; g != nil {
+		gauge(segmentsDesc, float64(g.Files))
+		counter(joinedDesc, float64(g.Joined))
+		counter(duplicatesDesc, float64(g.Duplicates))
+		gauge(dueDesc, float64(g.DueBytes))
+		gauge(hourlyDesc, float64(g.BytesPerHour))
+		if g.FullIn >= 0 {
+			gauge(fullDesc, g.FullIn.Seconds())
+		}
+		if g.Holds >= 0 {
+			gauge(holdsDesc, g.Holds.Seconds())
+		}
+	}
 	counter(syncsDesc, float64(stats.LogSyncs))
 	counter(logBytesDesc, float64(stats.LogBytes))
 	gauge(inFlightDesc, float64(m.budget.Used()))

@@ -9,6 +9,7 @@ package store
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/spanloom/spanloom/span"
 )
@@ -145,4 +146,19 @@ type Stats struct {
 	LogSyncs      int64    // fsyncs of the log
 	LogBytes      int64    // bytes written to the log since start
 	ReplayedSpans int64
+	Segments      *Segments // nil for engines without
+}
+
+// Segments is the state of an engine that keeps its spans in immutable files, which are joined and let go of as time passes.
+type Segments struct {
+	Files        int
+	Bytes        int64
+	Joined       int64 // compactions since the start
+	Duplicates   int64 // copies of spans that were left out of files since the start
+	DueJobs      int   // compactions that are due
+	DueBytes     int64 // of their inputs
+	BytesPerHour int64 // that came lately
+	// FullIn is when the oldest spans will go by size if spans go on coming as they did, Holds how long spans will be held then.
+	// Negative: never, for ever.
+	FullIn, Holds time.Duration
 }

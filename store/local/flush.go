@@ -148,6 +148,7 @@ func (e *Engine) write(ctx context.Context, f *frozenTable) error {
 	e.insert(file)
 	e.frozen = nil
 	e.counts.flushes++
+	e.counts.duplicates += int64(f.m.t.Rows()) - f.entry.Rows
 	e.mu.Unlock()
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"time"
 
@@ -83,10 +84,15 @@ func (p *pages) bytes() (n int64) {
 	return n
 }
 
+// expire lets go of old snapshots. They need not be in the order of their time: clocks are set back. mu is held.
 func (p *pages) expire() {
-	for len(p.pins) > 0 && p.now().Sub(p.pins[0].issued) > pageLife {
-		p.drop()
-	}
+	p.pins = slices.DeleteFunc(p.pins, func(pin pinned) bool {
+		old := p.now().Sub(pin.issued) > pageLife
+		if old {
+			pin.snap.release()
+		}
+		return old
+	})
 }
 
 func (p *pages) drop() {

@@ -35,6 +35,9 @@ func (e *Engine) segmentOf(log int64) int64 {
 	return min(log, e.maxMem) + footer
 }
 
+// roomNext is what clean keeps free.
+func (e *Engine) roomNext() int64 { return max(e.nextSegment(), e.o.MaxDisk/roomShare) }
+
 // tidy lets go of what retention and the disk limit say is to go, and joins segments.
 func (e *Engine) tidy() error {
 	e.tidying.Lock()
@@ -56,7 +59,7 @@ func (e *Engine) clean(ctx context.Context) error {
 	entries := e.entries()
 	gone := policy.Expired(entries, e.limits(), e.now())
 	if len(gone) == 0 {
-		gone = policy.Oversize(entries, e.limits(), e.use(max(e.nextSegment(), e.o.MaxDisk/roomShare)))
+		gone = policy.Oversize(entries, e.limits(), e.use(e.roomNext()))
 	}
 	if err := e.drop(ctx, gone); err != nil {
 		return err
@@ -221,6 +224,10 @@ func (e *Engine) Stats() store.Stats {
 	entries := e.entries()
 	s.DiskBytes = l.Bytes + e.kept.bytes() + e.docs.bytes() + policy.Bytes(entries) + e.man.Bytes()
 	s.Oldest = policy.Held(entries)
+	due := policy.DebtOf(entries, e.now())
+	ahead := policy.ForecastOf(entries, e.limits(), e.use(e.roomNext()), e.now())
+	s.Segments = &store.Segments{Files: len(entries), Bytes: policy.Bytes(entries), DueJobs: due.Jobs, DueBytes: due.Bytes,
+		BytesPerHour: ahead.PerHour, FullIn: ahead.Full, Holds: ahead.Holds}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, x := range entries {
@@ -241,6 +248,7 @@ func (e *Engine) Stats() store.Stats {
 		}
 		m.mu.Unlock()
 	}
+	s.Segments.Joined, s.Segments.Duplicates = e.counts.compactions, e.counts.duplicates
 	s.EvictedSpans, s.EvictedTraces = e.counts.expiredSpans, 0
 	s.Damaged = append(append(s.Damaged, e.damaged...), e.lost...)
 	for _, d := range l.Damage {

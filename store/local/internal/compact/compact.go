@@ -49,7 +49,8 @@ type Stats struct {
 // A trace of more than 128K rows is joined by start without being held: copies of its spans whose impossible starts were replaced by
 // different times of receipt stay, and vanish on reading.
 //
-// Cost: about 1.5 µs a row with 22 attributes. Memory: 56 bytes a trace and input, two decoded blocks of each input.
+// Cost: about 1.6 µs of CPU a row with 22 attributes, of which 1.1 to write it. Memory: 56 bytes a trace and input, two decoded blocks of
+// each input.
 func Merge(ctx context.Context, w *segment.Writer, inputs []*segment.Reader, o Options) (s Stats, err error) {
 	if o.BlockRows <= 0 {
 		o.BlockRows = segment.BlockRows

@@ -112,7 +112,7 @@ func random(t testing.TB, r *rand.Rand, batches int) (list []*span.Batch) {
 
 // TestMergedIsAsWrittenAtOnce cuts random batches into segments and joins those: the same rows as one segment of all batches has.
 func TestMergedIsAsWrittenAtOnce(t *testing.T) {
-	seeds := uint64(25)
+	seeds := uint64(12)
 	if os.Getenv("SPANLOOM_LONG") == "1" {
 		seeds = 500
 	}

@@ -11,6 +11,8 @@ import (
 const (
 	// MaxRows is what a compacted segment holds at most.
 	MaxRows = 4 << 20
+	// MaxTraces is how many traces its inputs have together at most: a compaction holds a list of them, 56 bytes each.
+	MaxTraces = 1 << 20
 	// Pile is how many fresh segments of an hour that still goes on are joined.
 	Pile = 8
 	// closing is how long after its end an hour may still get segments: a memtable's age, and some time to write it.
@@ -72,10 +74,11 @@ func runs(hour []manifest.Entry, most uint8, least int) (jobs []Job) {
 func split(run []manifest.Entry, level uint8, least int) (jobs []Job) {
 	for len(run) > 0 {
 		j := Job{Hour: run[0].Hour, Level: level}
-		n, full := 0, false
+		n, full, traces := 0, false, int64(0)
 		for n < len(run) && !full {
-			if full = run[n].Rows > MaxRows/2 || j.Rows+run[n].Rows > MaxRows; !full {
+			if full = run[n].Rows > MaxRows/2 || j.Rows+run[n].Rows > MaxRows || traces+run[n].Traces > MaxTraces; !full {
 				j.Rows += run[n].Rows
+				traces += run[n].Traces
 				j.Bytes += run[n].Bytes
 				n++
 			}

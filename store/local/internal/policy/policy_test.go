@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the answers into testdata")
 //	now 9h30m                                  since the epoch
 //	retention 48h · disk 10G                   limits
 //	log 1M · kept 1M · docs 1M · next 1M       what else takes room
-//	seg 3-5 hour=9 level=1 rows=1M bytes=30M   segments 3, 4 and 5; sequences grow with the numbers; seq=20-29 says others
+//	seg 3-5 hour=9 level=1 rows=1M traces=50K bytes=30M   segments 3, 4 and 5; sequences grow with the numbers; seq=20-29 says others
 //	expired · oversize · plan · next ROOM · debt · forecast · held
 func TestCases(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -159,6 +159,8 @@ func segments(t *testing.T, f []string) (list []manifest.Entry) {
 				e.Rows = size(t, v)
 			case "bytes":
 				e.Bytes = size(t, v)
+			case "traces":
+				e.Traces = size(t, v)
 			case "seq":
 				e.First, e.Last = span(t, v)
 			case "late":

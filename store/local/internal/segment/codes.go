@@ -189,6 +189,9 @@ type decoded struct {
 func uncode(u *unpacker, rows, n int, ctx *contexts, at []uint32, m *memory) decoded {
 	switch u.byte() {
 	case codesConst:
+		if n == 0 && rows > 0 {
+			u.fail("code of no value")
+		}
 		if ctx != nil {
 			return decoded{fine: m.zeros(ctx.n)}
 		}

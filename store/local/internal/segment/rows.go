@@ -263,6 +263,14 @@ type Column struct {
 	byRow []uint32
 }
 
+// rows is how many of the block's rows have the column.
+func (c *Column) rows(all int) int {
+	if c.at == nil {
+		return all
+	}
+	return len(c.at)
+}
+
 // code is the code of entry i of the column.
 func (c *Column) code(ctx *contexts, i int) uint32 {
 	if c.codes != nil {

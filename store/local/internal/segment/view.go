@@ -304,18 +304,28 @@ func (w *viewer) shapes(owner store.FieldScope, sources []*source) {
 // attributes fills the attributes of the rows. Codes of the side tables stand before them.
 func (w *viewer) attributes() {
 	b, v := w.b, w.v
-	v.Codes = append(make([]uint32, 0, len(b.Side.Codes)+4*w.n), b.Side.Codes...)
 	sources := make([]*source, len(v.Fields))
-	some := false
+	some, codes, arena, texts := false, len(b.Side.Codes), 0, 0
 	for f := range v.Fields {
 		if v.Fields[f].Owner == store.InSpan && b.HasField(uint32(f)) && w.wants(uint32(f)) {
 			s := &source{column: b.Field(uint32(f))}
 			if !w.few {
 				s.codes = b.Codes(s.column)
 			}
-			w.join(s)
 			sources[f] = s
 			some = true
+			codes += min(s.column.rows(b.Len()), w.n)
+			if !w.few {
+				a, ends := s.column.Dict.All()
+				arena, texts = arena+len(a), texts+len(ends)
+			}
+		}
+	}
+	v.Codes = append(make([]uint32, 0, codes), b.Side.Codes...)
+	v.Texts.Grow(arena, texts)
+	for _, s := range sources {
+		if s != nil {
+			w.join(s)
 		}
 	}
 	w.shapes(store.InSpan, sources)

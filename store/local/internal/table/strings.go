@@ -2,6 +2,7 @@ package table
 
 import (
 	"hash/maphash"
+	"slices"
 )
 
 // ID names a string of a Strings: 0 is the empty string.
@@ -187,6 +188,11 @@ func (t *Texts) Append(p []byte) ID {
 	t.arena = append(t.arena, p...)
 	t.ends = append(t.ends, uint32(len(t.arena)))
 	return ID(len(t.ends) - 1)
+}
+
+// Grow makes room for so many bytes and strings.
+func (t *Texts) Grow(bytes, n int) {
+	t.arena, t.ends = slices.Grow(t.arena, bytes), slices.Grow(t.ends, n)
 }
 
 // Join adds strings that lie one behind the other, ends relative to the first one, and answers the ID of the first.
