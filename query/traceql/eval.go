@@ -13,6 +13,7 @@ type evaluator struct {
 	fields  []fieldRef
 	keys    []int64 // of attributes: index in the batch, -1 for absent
 	batch   *span.Batch
+	batches uint64 // that were bound: a batch may come again with other content
 	frame   *frame // traces around the rows; nil where rows are looked at alone
 	scratch []val
 	text    []byte
@@ -26,6 +27,7 @@ func newEvaluator(c *compiler) *evaluator {
 // bind moves to a batch.
 func (ev *evaluator) bind(b *span.Batch, f *frame) {
 	ev.batch, ev.frame = b, f
+	ev.batches++
 	for i, f := range ev.fields {
 		ev.keys[i] = -1
 		if !f.attr {
@@ -216,6 +218,11 @@ func (ev *evaluator) owner(r span.Range, key int64) val {
 	if !ok {
 		return val{}
 	}
+	return ev.attrValue(v)
+}
+
+// attrValue is an attribute as a value: arrays of one scalar type by their elements, in scratch.
+func (ev *evaluator) attrValue(v span.Value) val {
 	if v.Type < span.TypeStrings || v.Type > span.TypeBools {
 		return ev.scalar(v)
 	}

@@ -22,6 +22,7 @@ type cost struct {
 	traces  int64
 	held    int64 // bytes of results
 	read    store.Read
+	batch   *span.Batch // of the frame before, whose memory the next one takes over
 }
 
 func (c *cost) add(r store.Read) {
@@ -54,9 +55,14 @@ func (c *cost) partial(err error) (string, bool) {
 	return "", false
 }
 
-// gather reads traces into a frame. Cost: one copy of what need names of their rows.
+// gather reads traces into a frame, which is valid until the next call. Cost: one copy of what need names of their rows.
 func (e *Engine) gather(ctx context.Context, s store.Scope, ids []span.TraceID, hint store.TimeRange, c *compiler, need store.Need, spent *cost) (*frame, error) {
-	b := &span.Batch{Tenant: s.Tenant}
+	b := spent.batch
+	if b == nil {
+		b = new(span.Batch)
+		spent.batch = b
+	}
+	b.Reset()
 	copier := span.NewCopier(b)
 	for from, err := range e.reader.Traces(ctx, s, ids, hint, need) {
 		if err != nil {
