@@ -9,8 +9,11 @@ package traceql
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
+	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 )
@@ -22,6 +25,9 @@ type Options struct {
 	MaxTime   time.Duration    // wall time of one query; 20 s
 	MaxSeries int              // series of a metrics answer; 1,000
 	MaxSpans  int64            // spans looked at; 50,000,000
+	// AtOnce is how many queries run at the same time; 4. The others wait in line, so that heavy queries do not take all
+	// processors from each other and from look-ups of traces. Waiting counts as time of the query.
+	AtOnce int
 }
 
 func (o Options) withDefaults() Options {
@@ -40,6 +46,9 @@ func (o Options) withDefaults() Options {
 	if o.MaxSpans <= 0 {
 		o.MaxSpans = 50_000_000
 	}
+	if o.AtOnce <= 0 {
+		o.AtOnce = 4
+	}
 	return o
 }
 
@@ -47,11 +56,26 @@ func (o Options) withDefaults() Options {
 type Engine struct {
 	reader  store.Reader
 	options Options
+	slots   chan struct{} // one for each query that runs
 }
 
 // New makes an Engine.
 func New(reader store.Reader, o Options) *Engine {
-	return &Engine{reader: reader, options: o.withDefaults()}
+	o = o.withDefaults()
+	return &Engine{reader: reader, options: o, slots: make(chan struct{}, o.AtOnce)}
+}
+
+// enter waits for a slot and returns what gives it back. Out of time: Overloaded.
+func (e *Engine) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case e.slots <- struct{}{}:
+		return func() { <-e.slots }, nil
+	case <-ctx.Done():
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, ctx.Err()
+		}
+		return nil, problem.New(problem.Overloaded, fmt.Sprintf("%d queries are running", cap(e.slots)), "ask again in a moment")
+	}
 }
 
 // SearchRequest asks for traces.

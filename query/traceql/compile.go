@@ -105,6 +105,7 @@ type compiler struct {
 	index   map[fieldRef]int
 	parents bool  // the ids of parents are read
 	tree    bool  // the tree of the trace is needed
+	slow    bool  // texts are matched with expressions
 	order   []int // fields that an answer shows, as the query names them
 	named   map[int]bool
 }
@@ -182,6 +183,7 @@ func (c *compiler) expr(e Expr) (*node, error) {
 	case b.Op.isArithmetic():
 		n.kind = nodeArithmetic
 	case b.Op == OpRegex || b.Op == OpNotRegex:
+		c.slow = true
 		n.regex, err = newMatcher(r.literal)
 	}
 	return n, err
@@ -281,6 +283,7 @@ func (c *compiler) comparison(cmp comparison) (*node, error) {
 	n := &node{kind: nodeCompare, op: cmp.op, l: &node{kind: nodeField, field: c.field(cmp.field)}, r: &node{kind: nodeLiteral, literal: valOf(cmp.value)}}
 	var err error
 	if cmp.op == OpRegex || cmp.op == OpNotRegex {
+		c.slow = true
 		n.regex, err = newMatcher(n.r.literal)
 	}
 	return n, err

@@ -18,10 +18,29 @@ type evaluator struct {
 	scratch []val
 	text    []byte
 	err     error // the first that ended the query: division by zero, arrays where none can be
+	every   int   // rows between two looks at the context
 }
 
+// Rows between two looks at the context. Matching one long text with an expression may take milliseconds.
+const (
+	everyRow     = 4096
+	everySlowRow = 16
+)
+
 func newEvaluator(c *compiler) *evaluator {
-	return &evaluator{fields: c.fields, keys: make([]int64, len(c.fields))}
+	ev := &evaluator{fields: c.fields, keys: make([]int64, len(c.fields)), every: everyRow}
+	if c.slow {
+		ev.every = everySlowRow
+	}
+	return ev
+}
+
+// pause looks at the context now and then; n counts rows.
+func (ev *evaluator) pause(n int, cancelled func() error) error {
+	if n%ev.every != ev.every-1 {
+		return nil
+	}
+	return cancelled()
 }
 
 // bind moves to a batch.

@@ -18,12 +18,12 @@ type frame struct {
 	of     []int32 // row -> index in traces
 
 	// With a tree, by position in order; parents are local numbers, -1 for none.
-	parent            []int32
-	left, right, up   []int32
-	children          []int32
-	topological       []int32 // local numbers, parents first
-	byID              []int32 // scratch
-	firstChild, next_ []int32 // scratch
+	parent                []int32
+	left, right, up       []int32
+	children              []int32
+	topological           []int32 // local numbers, parents first
+	byID                  []int32 // scratch
+	firstChild, nextChild []int32 // scratch
 }
 
 // traceRows is one trace of a frame.

@@ -239,3 +239,53 @@ func TestSpanFilter(t *testing.T) {
 		}
 	}
 }
+
+// TestQueriesWaitInLine: no more than AtOnce run, the others wait and are told when they waited too long.
+func TestQueriesWaitInLine(t *testing.T) {
+	e := New(filled(t, 200), Options{AtOnce: 1, MaxTime: 5 * time.Second})
+	inside, release := make(chan struct{}), make(chan struct{})
+	done := make(chan error)
+	go func() {
+		first := true
+		_, err := e.Search(t.Context(), scope, SearchRequest{Query: parse(t, `{ }`), Range: day}, func(*SearchResult) {
+			if first {
+				first = false
+				close(inside)
+				<-release
+			}
+		})
+		done <- err
+	}()
+	<-inside
+	waiting, cancel := context.WithTimeout(t.Context(), 1)
+	defer cancel()
+	if _, err := e.Search(waiting, scope, SearchRequest{Query: parse(t, `{ }`), Range: day}, nil); problem.Of(err).Kind != problem.Overloaded {
+		t.Errorf("a second query: %v", err)
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if _, err := e.Search(t.Context(), scope, SearchRequest{Query: parse(t, `{ }`), Range: day}, nil); err != nil {
+		t.Errorf("after the first: %v", err)
+	}
+}
+
+// TestSlowExpressionsEnd: an expression made to be slow, on long texts, ends near its time and not after minutes.
+func TestSlowExpressionsEnd(t *testing.T) {
+	engine := mem.New(mem.Options{})
+	t.Cleanup(func() { engine.Close() })
+	var w strings.Builder
+	for i := range 400 {
+		fmt.Fprintf(&w, "1 %x - front server root 0s 1ms a=%s%d\n", i+1, strings.Repeat("ab", 8000), i)
+	}
+	if err := engine.Accept(t.Context(), storetest.Batch(t, w.String())); err != nil {
+		t.Fatal(err)
+	}
+	q := parse(t, `{ } >> { } || { traceDuration > 0 && span.a =~ "(.*a.*b){60}c" }`)
+	begin := time.Now()
+	r, err := New(engine, Options{MaxTime: 50 * time.Millisecond}).Search(t.Context(), scope, SearchRequest{Query: q, Range: day}, nil)
+	if took := time.Since(begin); err != nil || r.Complete || took > 20*time.Second {
+		t.Errorf("%v after %s, %+v", err, took, r)
+	}
+}

@@ -92,6 +92,11 @@ func (e *Engine) metrics(ctx context.Context, s store.Scope, r MetricsRequest, p
 	m := &measure{engine: e, scope: s, buckets: b, exemplars: exemplarsOf(r), spent: cost{options: e.options}, complete: true}
 	limited, cancel := context.WithTimeout(ctx, e.options.MaxTime)
 	defer cancel()
+	leave, err := e.enter(limited)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	if p, ok := r.Query.Metrics.(*MetricPipeline); ok && progress != nil {
 		m.told = e.options.Now()
 		m.progress = func(now []series) { progress(m.result(applyStages(now, p.Stages))) }
@@ -269,7 +274,10 @@ func (m *measure) scan(ctx context.Context, c *compiler, local Expr, cond *node,
 		m.spent.add(r.Read)
 		m.spent.spans += int64(len(r.Rows))
 		ev.bind(r.Batch, nil)
-		for _, i := range r.Rows {
+		for n, i := range r.Rows {
+			if err := ev.pause(n, ctx.Err); err != nil {
+				return err
+			}
 			row := int(i)
 			if ev.holds(cond, row) {
 				to.observe(ev, row, m.buckets.of(r.Batch.Time[row]))
@@ -331,7 +339,7 @@ func (m *measure) traces(ctx context.Context, p *MetricPipeline, to sink) error 
 	}
 	need := m.need(c, p.Func)
 	need.Columns |= store.ColIdentity
-	run := runner{ev: newEvaluator(c)}
+	run := runner{ev: newEvaluator(c), cancelled: ctx.Err}
 	window := match.Window{TimeRange: m.buckets.window, Mode: store.Start}
 	q := &store.Search{Range: window.TimeRange, Mode: store.Start, Match: planPipeline(p.Pipeline).expr, Limit: lastPage}
 	for {
@@ -372,6 +380,9 @@ func (m *measure) some(ctx context.Context, list []store.Summary, c *compiler, n
 	run.frame = f
 	run.ev.bind(f.batch, f)
 	for i := range f.traces {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		m.spent.traces++
 		input := run.begin(&f.traces[i], func(row int) bool { return window.Row(f.batch, row) })
 		if len(input.spans) == 0 {

@@ -66,7 +66,7 @@ func runScript(t *testing.T, file string) {
 		switch {
 		case strings.HasPrefix(line, "? "), strings.HasPrefix(line, "?+ "):
 			mark, query, _ := strings.Cut(line, " ")
-			for i+1 < len(lines) && lines[i+1] != "" && lines[i+1][0] != '?' {
+			for i+1 < len(lines) && lines[i+1] != "" && lines[i+1][0] != '?' && lines[i+1][0] != '#' {
 				i++
 			}
 			out.WriteString(line + "\n" + s.answer(t, query, mark == "?+"))

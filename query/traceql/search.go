@@ -64,6 +64,12 @@ func (e *Engine) search(ctx context.Context, s store.Scope, r SearchRequest, pro
 
 	limited, cancel := context.WithTimeout(ctx, e.options.MaxTime)
 	defer cancel()
+	leave, err := e.enter(limited)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	sr.runner.cancelled = limited.Err
 	err = sr.pages(limited, progress)
 	if reason, ok := sr.spent.partial(err); ok {
 		sr.result.Complete, sr.result.Reason = false, reason
@@ -161,8 +167,8 @@ func (sr *search) together(ctx context.Context, list []store.Summary) error {
 	r.frame = f
 	r.ev.bind(f.batch, f)
 	for i := range list {
-		if i&63 == 63 && ctx.Err() != nil {
-			return ctx.Err()
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		t := f.find(list[i].TraceID)
 		if t == nil {

@@ -24,6 +24,8 @@ type runner struct {
 	keys  map[string]int
 	key   []byte
 	sets  []spanset
+
+	cancelled func() error // the query's context
 }
 
 // begin moves to a trace and is the set of its spans that keep holds for.
@@ -80,7 +82,11 @@ func (f filterStep) run(r *runner, in []spanset) []spanset {
 	for _, set := range in {
 		if f.cond != nil {
 			kept := r.alloc(len(set.spans))
-			for _, local := range set.spans {
+			for i, local := range set.spans {
+				if err := r.ev.pause(i, r.cancelled); err != nil {
+					r.ev.err = err
+					return nil
+				}
 				if r.ev.holds(f.cond, int(r.rows[local])) {
 					kept = append(kept, local)
 				}
