@@ -21,10 +21,10 @@ type evaluator struct {
 	every   int   // rows between two looks at the context
 }
 
-// Rows between two looks at the context. Matching one long text with an expression may take milliseconds.
+// Rows between two looks at the context. Matching one long text with an expression may take a hundred milliseconds.
 const (
 	everyRow     = 4096
-	everySlowRow = 16
+	everySlowRow = 1
 )
 
 func newEvaluator(c *compiler) *evaluator {

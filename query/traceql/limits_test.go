@@ -276,8 +276,8 @@ func TestSlowExpressionsEnd(t *testing.T) {
 	engine := mem.New(mem.Options{})
 	t.Cleanup(func() { engine.Close() })
 	var w strings.Builder
-	for i := range 400 {
-		fmt.Fprintf(&w, "1 %x - front server root 0s 1ms a=%s%d\n", i+1, strings.Repeat("ab", 8000), i)
+	for i := range 100 {
+		fmt.Fprintf(&w, "1 %x - front server root 0s 1ms a=%s%d\n", i+1, strings.Repeat("ab", 1000), i)
 	}
 	if err := engine.Accept(t.Context(), storetest.Batch(t, w.String())); err != nil {
 		t.Fatal(err)
