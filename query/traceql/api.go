@@ -52,6 +52,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// room is how many spans the steps of a query may name in one trace: a quarter of the memory.
+func (o Options) room() int { return int(o.MaxBytes / 16) }
+
 // Engine answers queries from a store. It is safe for concurrent use.
 type Engine struct {
 	reader  store.Reader

@@ -106,6 +106,7 @@ type compiler struct {
 	parents bool  // the ids of parents are read
 	tree    bool  // the tree of the trace is needed
 	slow    bool  // texts are matched with expressions
+	nodes   int   // of all expressions
 	order   []int // fields that an answer shows, as the query names them
 	named   map[int]bool
 }
@@ -150,6 +151,7 @@ func invalid(format string, args ...any) error {
 }
 
 func (c *compiler) expr(e Expr) (*node, error) {
+	c.nodes++
 	if v, ok, err := constant(e); ok || err != nil {
 		return &node{kind: nodeLiteral, literal: valOf(v)}, err
 	}

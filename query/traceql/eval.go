@@ -21,16 +21,14 @@ type evaluator struct {
 	every   int   // rows between two looks at the context
 }
 
-// Rows between two looks at the context. Matching one long text with an expression may take a hundred milliseconds.
-const (
-	everyRow     = 4096
-	everySlowRow = 1
-)
+// everyNode is how many nodes are computed between two looks at the context, some milliseconds. Matching one long text with an
+// expression may take a hundred, so queries with expressions look at every row.
+const everyNode = 50_000
 
 func newEvaluator(c *compiler) *evaluator {
-	ev := &evaluator{fields: c.fields, keys: make([]int64, len(c.fields)), every: everyRow}
+	ev := &evaluator{fields: c.fields, keys: make([]int64, len(c.fields)), every: everyNode/(c.nodes+10) + 1}
 	if c.slow {
-		ev.every = everySlowRow
+		ev.every = 1
 	}
 	return ev
 }

@@ -289,3 +289,26 @@ func TestSlowExpressionsEnd(t *testing.T) {
 		t.Errorf("%v after %s, %+v", err, took, r)
 	}
 }
+
+// TestManySteps: steps that copy the spans of a large trace again and again end at the budget.
+func TestManySteps(t *testing.T) {
+	engine := mem.New(mem.Options{})
+	t.Cleanup(func() { engine.Close() })
+	var w strings.Builder
+	for i := range 2000 {
+		fmt.Fprintf(&w, "1 %x - front server root 0s 1ms\n", i+1)
+	}
+	if err := engine.Accept(t.Context(), storetest.Batch(t, w.String())); err != nil {
+		t.Fatal(err)
+	}
+	q := parse(t, strings.Repeat("{} || ", 3000)+"{}")
+	r, err := New(engine, Options{MaxBytes: 16 << 20}).Search(t.Context(), scope, SearchRequest{Query: q, Range: day}, nil)
+	if err != nil || r.Complete || !strings.Contains(r.Reason, "steps of the query") {
+		t.Errorf("%+v, %v", r, err)
+	}
+	long := parse(t, "{ "+strings.Repeat("duration + ", 1000)+"1 > 0 }")
+	r, err = New(engine, Options{}).Search(t.Context(), scope, SearchRequest{Query: long, Range: day}, nil)
+	if err != nil || len(r.Traces) != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}

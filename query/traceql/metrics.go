@@ -14,6 +14,9 @@ import (
 	"github.com/spanloom/spanloom/store/match"
 )
 
+// metricsPage is how many candidates are asked for at once: all are wanted, and a page costs a walk over the blocks.
+const metricsPage = 20_000
+
 // maxBuckets bounds the points of a series.
 const maxBuckets = 20_000
 
@@ -339,9 +342,9 @@ func (m *measure) traces(ctx context.Context, p *MetricPipeline, to sink) error 
 	}
 	need := m.need(c, p.Func)
 	need.Columns |= store.ColIdentity
-	run := runner{ev: newEvaluator(c), cancelled: ctx.Err}
+	run := runner{ev: newEvaluator(c), cancelled: ctx.Err, room: m.engine.options.room()}
 	window := match.Window{TimeRange: m.buckets.window, Mode: store.Start}
-	q := &store.Search{Range: window.TimeRange, Mode: store.Start, Match: planPipeline(p.Pipeline).expr, Limit: lastPage}
+	q := &store.Search{Range: window.TimeRange, Mode: store.Start, Match: planPipeline(p.Pipeline).expr, Limit: metricsPage}
 	for {
 		page, err := m.engine.reader.Search(ctx, m.scope, q)
 		if err != nil {

@@ -69,7 +69,7 @@ func (e *Engine) search(ctx context.Context, s store.Scope, r SearchRequest, pro
 		return nil, err
 	}
 	defer leave()
-	sr.runner.cancelled = limited.Err
+	sr.runner.cancelled, sr.runner.room = limited.Err, e.options.room()
 	err = sr.pages(limited, progress)
 	if reason, ok := sr.spent.partial(err); ok {
 		sr.result.Complete, sr.result.Reason = false, reason

@@ -192,12 +192,18 @@ func newExemplar(b *span.Batch, row int, value float64) Exemplar {
 
 func (g *groups) series() []series {
 	var out []series
+	m := g.measure
+	most := min(m.engine.options.MaxSeries, int(m.engine.options.MaxBytes/int64(8*m.buckets.n))+1)
 	for _, gr := range g.list {
+		if len(out) >= most {
+			m.complete, m.reason = false, fmt.Sprintf("more than %d series: the others are left out", most)
+			return out[:most]
+		}
 		values := slices.Clone(gr.sums)
 		switch g.fn.Name {
 		case "rate":
 			for i := range values {
-				values[i] /= g.measure.buckets.seconds
+				values[i] /= m.buckets.seconds
 			}
 		case "count_over_time":
 		case "quantile_over_time":

@@ -1,7 +1,6 @@
 package traceql
 
 import (
-	"bytes"
 	"cmp"
 	"math"
 	"slices"
@@ -158,12 +157,13 @@ func combine(op Op, l, r operandOfMath) operandOfMath {
 			pair(left[0], b, b.labels)
 		}
 	default:
+		partner := make(map[string]series, len(right))
+		for _, b := range right {
+			partner[string(labelsKey(b.labels))] = b
+		}
 		for _, a := range left {
-			key := labelsKey(a.labels)
-			for _, b := range right {
-				if bytes.Equal(key, labelsKey(b.labels)) {
-					pair(a, b, a.labels)
-				}
+			if b, ok := partner[string(labelsKey(a.labels))]; ok {
+				pair(a, b, a.labels)
 			}
 		}
 	}
