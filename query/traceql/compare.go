@@ -3,6 +3,7 @@ package traceql
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/spanloom/spanloom/span"
@@ -176,7 +177,7 @@ func (s *comparisonSink) series() []series {
 		}
 	}
 	for name := range tooMany {
-		out = append(out, series{labels: []Attr{{Name: "__meta_error", Value: StringValue("__too_many_values__")}, {Name: name}}})
+		out = append(out, series{labels: []Attr{{Name: "__meta_error", Value: StringValue("__too_many_values__")}, {Name: name}}, values: none(s.measure.buckets.n)})
 	}
 	return s.cut(out)
 }
@@ -201,6 +202,15 @@ func floats(counts []uint32) []float64 {
 	out := make([]float64, len(counts))
 	for i, n := range counts {
 		out[i] = float64(n)
+	}
+	return out
+}
+
+// none is values of a series without samples.
+func none(n int) []float64 {
+	out := make([]float64, n)
+	for i := range out {
+		out[i] = math.NaN()
 	}
 	return out
 }

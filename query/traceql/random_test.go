@@ -356,9 +356,6 @@ func (d *dice) metric(depth int) MetricExpr {
 		return m
 	}
 	f := &MetricFunc{Name: d.one("rate", "count_over_time", "min_over_time", "max_over_time", "avg_over_time", "sum_over_time", "histogram_over_time", "quantile_over_time", "compare")}
-	if depth < 1 && f.Name == "compare" {
-		f.Name = "rate"
-	}
 	d.use(f.Name)
 	shape := metricFuncs[f.Name]
 	if shape.attr {
@@ -390,9 +387,7 @@ func (d *dice) metric(depth int) MetricExpr {
 		d.use("metrics of structure")
 		p.Pipeline = d.pipeline()
 	}
-	if !shape.compare {
-		p.Stages = d.stages()
-	}
+	p.Stages = d.stages()
 	return p
 }
 

@@ -76,10 +76,7 @@ func rankSeries(list []series, n int, top bool) []series {
 	order := make([]int, 0, len(list))
 	kept := make([][]float64, len(list))
 	for i := range kept {
-		kept[i] = make([]float64, len(list[i].values))
-		for j := range kept[i] {
-			kept[i][j] = math.NaN()
-		}
+		kept[i] = none(len(list[i].values))
 	}
 	for j := range list[0].values {
 		order = order[:0]
