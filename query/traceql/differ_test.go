@@ -59,7 +59,7 @@ func TestQueriesAgreeWithTheOracle(t *testing.T) {
 		e := New(strictReader{held}, Options{})
 		for range 50 {
 			d.used = make(map[string]int)
-			window := store.TimeRange{From: storetest.At(0), To: storetest.At(time.Hour)}
+			window := store.TimeRange{From: storetest.At(0), To: storetest.At(2 * time.Hour)}
 			if d.chance(40) {
 				window.From = storetest.At(time.Duration(d.IntN(300)) * time.Second)
 				window.To = window.From + int64(time.Duration(1+d.IntN(400))*time.Second)

@@ -41,8 +41,12 @@ func (d *dice) spans(traces int, duplicates bool) string {
 				kind = d.one("server", "client")
 			}
 			start := at + time.Duration(d.IntN(i*20_000))*time.Millisecond
+			sent := start.String()
+			if duplicates && d.chance(3) {
+				sent = "none" // the time of receipt counts
+			}
 			line := fmt.Sprintf("%x %s %s %s %s %s %s %s", t, id, parent, d.one("front", "cart", "ad", "-"), kind,
-				d.one(`"GET /"`, `"POST /cart"`, "query", "-"), start, d.one("0s", "1ms", "50ms", "50ms", "1.5s", "30s", "3ns"))
+				d.one(`"GET /"`, `"POST /cart"`, "query", "-"), sent, d.one("0s", "1ms", "50ms", "50ms", "1.5s", "30s", "3ns"))
 			line += d.fields()
 			lines = append(lines, line)
 		}
