@@ -202,6 +202,9 @@ func (d *dice) comparison() Expr {
 		return &Binary{Op: d.op(OpRegex, OpNotRegex), L: left, R: lit(StringValue(d.one("x|y", ".*", "G.*", "[a-y]+", "front|cart", "x.*", "a.b", "", "late|boom", "otel")))}
 	case 8:
 		d.use("nil")
+		if d.chance(30) {
+			return &Binary{Op: d.op(OpNe), L: d.intrinsic(Name, RootName, EventName, LinkSpanID, NestedSetParent, Status), R: lit(Value{})}
+		}
 		a := d.attribute()
 		if a.Scope == ScopeResource && a.Name == "service.name" {
 			a.Name = "pod"
