@@ -9,11 +9,8 @@ package traceql
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
-	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 )
@@ -25,9 +22,6 @@ type Options struct {
 	MaxTime   time.Duration    // wall time of one query; 20 s
 	MaxSeries int              // series of a metrics answer; 1,000
 	MaxSpans  int64            // spans looked at; 50,000,000
-	// AtOnce is how many queries run at the same time; 4. The others wait in line, so that heavy queries do not take all
-	// processors from each other and from look-ups of traces. Waiting counts as time of the query.
-	AtOnce int
 }
 
 func (o Options) withDefaults() Options {
@@ -46,45 +40,22 @@ func (o Options) withDefaults() Options {
 	if o.MaxSpans <= 0 {
 		o.MaxSpans = 50_000_000
 	}
-	if o.AtOnce <= 0 {
-		o.AtOnce = 4
-	}
 	return o
 }
 
 // room is how many spans the steps of a query may name in one trace: a quarter of the memory.
 func (o Options) room() int { return int(o.MaxBytes / 16) }
 
-// Engine answers queries from a store. It is safe for concurrent use.
+// Engine answers queries from a store. It is safe for concurrent use. How many queries run at once is the caller's affair:
+// see query.Query.Admit.
 type Engine struct {
 	reader  store.Reader
 	options Options
-	slots   chan struct{} // one for each query that runs
 }
 
 // New makes an Engine.
 func New(reader store.Reader, o Options) *Engine {
-	o = o.withDefaults()
-	return &Engine{reader: reader, options: o, slots: make(chan struct{}, o.AtOnce)}
-}
-
-// enter waits for a slot and returns what gives it back. Out of time: Overloaded.
-func (e *Engine) enter(ctx context.Context) (leave func(), err error) {
-	leave = func() { <-e.slots }
-	select {
-	case e.slots <- struct{}{}: // free: a query whose time is over already answers partially, as any other
-		return leave, nil
-	default:
-	}
-	select {
-	case e.slots <- struct{}{}:
-		return leave, nil
-	case <-ctx.Done():
-		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, ctx.Err()
-		}
-		return nil, problem.New(problem.Overloaded, fmt.Sprintf("%d queries are running", cap(e.slots)), "ask again in a moment")
-	}
+	return &Engine{reader: reader, options: o.withDefaults()}
 }
 
 // SearchRequest asks for traces.

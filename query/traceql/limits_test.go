@@ -240,37 +240,6 @@ func TestSpanFilter(t *testing.T) {
 	}
 }
 
-// TestQueriesWaitInLine: no more than AtOnce run, the others wait and are told when they waited too long.
-func TestQueriesWaitInLine(t *testing.T) {
-	e := New(filled(t, 200), Options{AtOnce: 1, MaxTime: 5 * time.Second})
-	inside, release := make(chan struct{}), make(chan struct{})
-	done := make(chan error)
-	go func() {
-		first := true
-		_, err := e.Search(t.Context(), scope, SearchRequest{Query: parse(t, `{ }`), Range: day}, func(*SearchResult) {
-			if first {
-				first = false
-				close(inside)
-				<-release
-			}
-		})
-		done <- err
-	}()
-	<-inside
-	waiting, cancel := context.WithTimeout(t.Context(), 1)
-	defer cancel()
-	if _, err := e.Search(waiting, scope, SearchRequest{Query: parse(t, `{ }`), Range: day}, nil); problem.Of(err).Kind != problem.Overloaded {
-		t.Errorf("a second query: %v", err)
-	}
-	close(release)
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	if _, err := e.Search(t.Context(), scope, SearchRequest{Query: parse(t, `{ }`), Range: day}, nil); err != nil {
-		t.Errorf("after the first: %v", err)
-	}
-}
-
 // TestSlowExpressionsEnd: an expression made to be slow, on long texts, ends near its time and not after minutes.
 func TestSlowExpressionsEnd(t *testing.T) {
 	engine := mem.New(mem.Options{})

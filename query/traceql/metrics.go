@@ -95,11 +95,6 @@ func (e *Engine) metrics(ctx context.Context, s store.Scope, r MetricsRequest, p
 	m := &measure{engine: e, scope: s, buckets: b, exemplars: exemplarsOf(r), spent: cost{options: e.options}, complete: true}
 	limited, cancel := context.WithTimeout(ctx, e.options.MaxTime)
 	defer cancel()
-	leave, err := e.enter(limited)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
 	if p, ok := r.Query.Metrics.(*MetricPipeline); ok && progress != nil {
 		m.told = e.options.Now()
 		m.progress = func(now []series) { progress(m.result(applyStages(now, p.Stages))) }

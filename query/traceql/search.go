@@ -64,11 +64,6 @@ func (e *Engine) search(ctx context.Context, s store.Scope, r SearchRequest, pro
 
 	limited, cancel := context.WithTimeout(ctx, e.options.MaxTime)
 	defer cancel()
-	leave, err := e.enter(limited)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
 	sr.runner.cancelled, sr.runner.room = limited.Err, e.options.room()
 	err = sr.pages(limited, progress)
 	if reason, ok := sr.spent.partial(err); ok {
