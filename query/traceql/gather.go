@@ -87,3 +87,25 @@ func (e *Engine) gather(ctx context.Context, s store.Scope, ids []span.TraceID, 
 	}
 	return newFrame(b, c.tree), nil
 }
+
+// idsOf lists the ids of traces and the range that holds all their spans.
+func idsOf(list []store.Summary) ([]span.TraceID, store.TimeRange) {
+	ids := make([]span.TraceID, len(list))
+	hint := store.TimeRange{From: list[0].Start, To: list[0].End}
+	for i, c := range list {
+		ids[i] = c.TraceID
+		hint.From, hint.To = min(hint.From, c.Start), max(hint.To, c.End)
+	}
+	hint.To++
+	return ids, hint
+}
+
+// together is how many of a list of traces are read at once.
+func together(list []store.Summary) int {
+	n, spans := 0, 0
+	for n < len(list) && (n == 0 || spans+list[n].Spans <= spansAtOnce) {
+		spans += list[n].Spans
+		n++
+	}
+	return n
+}
