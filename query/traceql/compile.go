@@ -85,9 +85,16 @@ type matcher struct {
 	seen map[string]bool
 }
 
-const maxSeen = 4096
+// What a matcher remembers: long texts are seldom the same.
+const (
+	maxSeen     = 4096
+	maxSeenText = 256
+)
 
 func (m *matcher) match(p []byte) bool {
+	if len(p) > maxSeenText {
+		return m.re.Match(p)
+	}
 	if hit, ok := m.seen[string(p)]; ok {
 		return hit
 	}

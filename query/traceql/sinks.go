@@ -152,7 +152,7 @@ func (g *groups) find(ev *evaluator, row int) *group {
 	if g.fn.shape().bucketed {
 		gr.powers = make([]*[powers]float64, n)
 	}
-	m.spent.held += int64(25*n + 500)
+	m.spent.held += int64(25*n + 500 + 3*len(g.key))
 	for i, node := range g.by {
 		if v := ev.valueOf(node, row).value(); !v.IsNil() {
 			gr.labels = append(gr.labels, Attr{Name: exprText(g.fn.By[i]), Value: v})
