@@ -43,7 +43,11 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Engine answers queries from a store. It is safe for concurrent use.
+// room is how many spans the steps of a query may name in one trace: a quarter of the memory.
+func (o Options) room() int { return int(o.MaxBytes / 16) }
+
+// Engine answers queries from a store. It is safe for concurrent use. How many queries run at once is the caller's affair:
+// see query.Query.Admit.
 type Engine struct {
 	reader  store.Reader
 	options Options

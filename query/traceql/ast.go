@@ -31,7 +31,7 @@ func (q *Query) Hint(name string) (Value, bool) {
 type Pipeline struct{ Elements []Element }
 
 // Element is one step of a pipeline: it takes span sets and gives span sets.
-type Element interface{ pos() int }
+type Element interface{ element() }
 
 // Filter is {} or { Expr }.
 type Filter struct {
@@ -75,7 +75,7 @@ type ScalarFilter struct {
 }
 
 // Scalar is an Aggregate, a Constant or a ScalarOp.
-type Scalar interface{ scalarPos() int }
+type Scalar interface{ scalar() }
 
 // Aggregate is count() or avg, min, max, sum of an expression.
 type Aggregate struct {
@@ -150,7 +150,7 @@ type Binary struct {
 }
 
 // MetricExpr is a MetricPipeline, MetricMath, MetricNumber or MetricStages.
-type MetricExpr interface{ metricPos() int }
+type MetricExpr interface{ metricExpr() }
 
 // MetricPipeline is a pipeline that ends in a metrics function.
 type MetricPipeline struct {
@@ -201,17 +201,17 @@ type MetricStages struct {
 	Stages []MetricStage
 }
 
-func (e *Filter) pos() int       { return e.At }
-func (e *SpansetOp) pos() int    { return e.At }
-func (e *Sub) pos() int          { return e.At }
-func (e *GroupBy) pos() int      { return e.At }
-func (e *Coalesce) pos() int     { return e.At }
-func (e *Select) pos() int       { return e.At }
-func (e *ScalarFilter) pos() int { return e.At }
+func (*Filter) element()       {}
+func (*SpansetOp) element()    {}
+func (*Sub) element()          {}
+func (*GroupBy) element()      {}
+func (*Coalesce) element()     {}
+func (*Select) element()       {}
+func (*ScalarFilter) element() {}
 
-func (s *Aggregate) scalarPos() int { return s.At }
-func (s *Constant) scalarPos() int  { return s.At }
-func (s *ScalarOp) scalarPos() int  { return s.At }
+func (*Aggregate) scalar() {}
+func (*Constant) scalar()  {}
+func (*ScalarOp) scalar()  {}
 
 func (e *Literal) exprPos() int   { return e.At }
 func (e *Attribute) exprPos() int { return e.At }
@@ -219,7 +219,7 @@ func (e *Intrinsic) exprPos() int { return e.At }
 func (e *Unary) exprPos() int     { return e.At }
 func (e *Binary) exprPos() int    { return e.At }
 
-func (m *MetricPipeline) metricPos() int { return m.Func.At }
-func (m *MetricMath) metricPos() int     { return m.At }
-func (m *MetricNumber) metricPos() int   { return m.At }
-func (m *MetricStages) metricPos() int   { return m.X.metricPos() }
+func (*MetricPipeline) metricExpr() {}
+func (*MetricMath) metricExpr()     {}
+func (*MetricNumber) metricExpr()   {}
+func (*MetricStages) metricExpr()   {}

@@ -211,7 +211,7 @@ func (c checker) compareNil(e *Binary, l, r staticType) error {
 	if t == isNil {
 		return nil
 	}
-	if e.Op == OpNe {
+	if _, field := refOf(other); field && e.Op == OpNe {
 		return nil // Traces Drilldown asks so of whatever it groups by
 	}
 	if a, ok := other.(*Attribute); ok && a.Scope == ScopeResource && a.Name == serviceName {

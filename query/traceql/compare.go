@@ -3,6 +3,7 @@ package traceql
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/spanloom/spanloom/span"
@@ -18,22 +19,26 @@ type comparisonSink struct {
 	fn      *MetricFunc
 	filter  *node
 	counts  [2]map[string]*attrCounts // baseline, selection; by the attribute as a query writes it
-	names   map[nameKey]string
 	key     []byte
 	placed  [2][]Exemplar
+
+	batch uint64 // number of the batch that cells belong to
+	cells [ScopeInstrumentation + 1][]attrCell
+	rows  uint64
 }
 
-// nameKey avoids building the name of an attribute for every span.
-type nameKey struct {
-	scope AttrScope
-	key   string
+// attrCell is what is known of one key in one scope of a batch, so that names and counts are looked up once a batch.
+type attrCell struct {
+	name   string
+	counts [2]*attrCounts
+	seen   uint64 // number of the last row that has it: repeated keys count once
 }
 
 // attrCounts is one attribute in one half.
 type attrCounts struct {
 	values map[string]*valueCounts
 	total  []uint32
-	many   bool // more than maxCompared values: some are not counted
+	many   bool // more than maxCompared values: the others are in total only
 }
 
 type valueCounts struct {
@@ -43,7 +48,7 @@ type valueCounts struct {
 }
 
 func (s *comparisonSink) rebuild(c *compiler) (err error) {
-	s.filter, s.names = nil, make(map[nameKey]string)
+	s.filter = nil
 	if s.fn.Filter.Expr != nil {
 		s.filter, err = c.expr(s.fn.Filter.Expr)
 	}
@@ -52,6 +57,11 @@ func (s *comparisonSink) rebuild(c *compiler) (err error) {
 
 func (s *comparisonSink) observe(ev *evaluator, row, bucket int) {
 	b := ev.batch
+	if s.batch != ev.batches {
+		s.batch = ev.batches
+		s.turn(b)
+	}
+	s.rows++
 	half := 0
 	inTime := s.fn.End == 0 || b.Time[row] >= s.fn.Start && b.Time[row] < s.fn.End
 	if inTime && ev.holds(s.filter, row) {
@@ -72,38 +82,59 @@ func (s *comparisonSink) observe(ev *evaluator, row, bucket int) {
 	}
 }
 
+// turn moves to another batch.
+func (s *comparisonSink) turn(b *span.Batch) {
+	for i := range s.cells {
+		s.cells[i] = slices.Grow(s.cells[i][:0], len(b.Keys))[:len(b.Keys)]
+		clear(s.cells[i])
+	}
+}
+
 func (s *comparisonSink) attrs(half int, ev *evaluator, scope AttrScope, r span.Range, bucket int) {
 	b := ev.batch
 	attrs := b.AttrsOf(r)
-	for i, a := range attrs {
-		if slices.ContainsFunc(attrs[i+1:], func(o span.Attr) bool { return o.Key == a.Key }) {
-			continue // repeated: the last one counts
+	for i := len(attrs) - 1; i >= 0; i-- { // of repeated keys the last counts
+		a := attrs[i]
+		cell := &s.cells[scope][a.Key]
+		if cell.seen == s.rows {
+			continue
 		}
-		key := b.Key(a)
-		if scope == ScopeResource && string(key) == serviceName {
-			continue // as shown, above
+		cell.seen = s.rows
+		if cell.name == "" {
+			cell.name = (&Attribute{Scope: scope, Name: string(b.Key(a))}).String()
 		}
-		name, ok := s.names[nameKey{scope, string(key)}]
-		if !ok {
-			name = (&Attribute{Scope: scope, Name: string(key)}).String()
-			s.names[nameKey{scope, string(key)}] = name
+		if scope == ScopeResource && cell.name == "resource."+serviceName {
+			continue // as shown: see observe
 		}
 		ev.scratch = ev.scratch[:0]
-		if v := ev.owner(r, int64(a.Key)); v.shown().typ != TypeNil {
-			s.count(half, name, v, bucket)
+		v := ev.attrValue(a.Value())
+		if v.shown().typ == TypeNil {
+			continue
 		}
+		if cell.counts[half] == nil {
+			cell.counts[half] = s.attr(half, cell.name)
+		}
+		s.add(cell.counts[half], v, bucket)
 	}
 }
 
 func (s *comparisonSink) count(half int, name string, v val, bucket int) {
-	n := s.measure.buckets.n
-	held := &s.measure.spent.held
+	s.add(s.attr(half, name), v, bucket)
+}
+
+// attr finds or makes the counts of an attribute.
+func (s *comparisonSink) attr(half int, name string) *attrCounts {
 	ac := s.counts[half][name]
 	if ac == nil {
+		n := s.measure.buckets.n
 		ac = &attrCounts{values: make(map[string]*valueCounts), total: make([]uint32, n)}
 		s.counts[half][name] = ac
-		*held += int64(4*n + 200)
+		s.measure.spent.held += int64(4*n + 200)
 	}
+	return ac
+}
+
+func (s *comparisonSink) add(ac *attrCounts, v val, bucket int) {
 	ac.total[bucket]++
 	s.key = appendValKey(s.key[:0], v)
 	vc := ac.values[string(s.key)]
@@ -112,9 +143,10 @@ func (s *comparisonSink) count(half int, name string, v val, bucket int) {
 			ac.many = true
 			return
 		}
+		n := s.measure.buckets.n
 		vc = &valueCounts{value: v.value(), counts: make([]uint32, n)}
 		ac.values[string(s.key)] = vc
-		*held += int64(4*n + 200 + 2*len(s.key))
+		s.measure.spent.held += int64(4*n + 200 + 2*len(s.key))
 	}
 	vc.counts[bucket]++
 	vc.sum++
@@ -134,9 +166,9 @@ func (s *comparisonSink) series() []series {
 			slices.SortFunc(list, func(a, b *valueCounts) int {
 				return cmp.Or(cmp.Compare(b.sum, a.sum), cmp.Compare(a.value.Literal(), b.value.Literal()))
 			})
-			if int64(len(list)) > s.fn.Top {
+			if ac.many || int64(len(list)) > s.fn.Top {
 				tooMany[name] = true
-				list = list[:s.fn.Top]
+				list = list[:min(int64(len(list)), s.fn.Top)]
 			}
 			for _, vc := range list {
 				out = append(out, series{labels: metaLabels(metaTypes[half], name, vc.value), values: floats(vc.counts)})
@@ -145,7 +177,7 @@ func (s *comparisonSink) series() []series {
 		}
 	}
 	for name := range tooMany {
-		out = append(out, series{labels: []Attr{{Name: "__meta_error", Value: StringValue("__too_many_values__")}, {Name: name}}})
+		out = append(out, series{labels: []Attr{{Name: "__meta_error", Value: StringValue("__too_many_values__")}, {Name: name}}, values: none(s.measure.buckets.n)})
 	}
 	return s.cut(out)
 }
@@ -170,6 +202,15 @@ func floats(counts []uint32) []float64 {
 	out := make([]float64, len(counts))
 	for i, n := range counts {
 		out[i] = float64(n)
+	}
+	return out
+}
+
+// none is values of a series without samples.
+func none(n int) []float64 {
+	out := make([]float64, n)
+	for i := range out {
+		out[i] = math.NaN()
 	}
 	return out
 }

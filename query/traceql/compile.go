@@ -85,9 +85,16 @@ type matcher struct {
 	seen map[string]bool
 }
 
-const maxSeen = 4096
+// What a matcher remembers: long texts are seldom the same.
+const (
+	maxSeen     = 4096
+	maxSeenText = 256
+)
 
 func (m *matcher) match(p []byte) bool {
+	if len(p) > maxSeenText {
+		return m.re.Match(p)
+	}
 	if hit, ok := m.seen[string(p)]; ok {
 		return hit
 	}
@@ -105,6 +112,8 @@ type compiler struct {
 	index   map[fieldRef]int
 	parents bool  // the ids of parents are read
 	tree    bool  // the tree of the trace is needed
+	slow    bool  // texts are matched with expressions
+	nodes   int   // of all expressions
 	order   []int // fields that an answer shows, as the query names them
 	named   map[int]bool
 }
@@ -149,6 +158,7 @@ func invalid(format string, args ...any) error {
 }
 
 func (c *compiler) expr(e Expr) (*node, error) {
+	c.nodes++
 	if v, ok, err := constant(e); ok || err != nil {
 		return &node{kind: nodeLiteral, literal: valOf(v)}, err
 	}
@@ -182,6 +192,7 @@ func (c *compiler) expr(e Expr) (*node, error) {
 	case b.Op.isArithmetic():
 		n.kind = nodeArithmetic
 	case b.Op == OpRegex || b.Op == OpNotRegex:
+		c.slow = true
 		n.regex, err = newMatcher(r.literal)
 	}
 	return n, err
@@ -281,6 +292,7 @@ func (c *compiler) comparison(cmp comparison) (*node, error) {
 	n := &node{kind: nodeCompare, op: cmp.op, l: &node{kind: nodeField, field: c.field(cmp.field)}, r: &node{kind: nodeLiteral, literal: valOf(cmp.value)}}
 	var err error
 	if cmp.op == OpRegex || cmp.op == OpNotRegex {
+		c.slow = true
 		n.regex, err = newMatcher(n.r.literal)
 	}
 	return n, err

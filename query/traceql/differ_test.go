@@ -13,12 +13,14 @@ import (
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/local"
 	"github.com/spanloom/spanloom/store/mem"
 	"github.com/spanloom/spanloom/store/storetest"
 )
 
 var (
 	queries = flag.Int("queries", 3000, "random queries against the oracle")
+	engine  = flag.String("engine", "mem", "that holds the random traces: mem or local")
 	seed    = flag.Uint64("seed", 0, "of the random queries; 0 takes one from the clock")
 )
 
@@ -39,20 +41,25 @@ func TestQueriesAgreeWithTheOracle(t *testing.T) {
 		if !duplicates { // metrics: a scan counts copies, and sums of huge numbers depend on their order
 			texts = []string{strings.ReplaceAll(texts[0], "9007199254740993", "4")}
 		}
-		engine := mem.New(mem.Options{})
+		held := openEngine(t)
 		var batches []*span.Batch
 		for _, text := range texts {
 			b := storetest.Batch(t, text)
-			if err := engine.Accept(t.Context(), b); err != nil {
+			if err := held.Accept(t.Context(), b); err != nil {
 				t.Fatal(err)
 			}
 			batches = append(batches, b)
 		}
+		if l, ok := held.(*local.Engine); ok {
+			if err := l.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
 		traces := oracleTraces(batches...)
-		e := New(strictReader{engine}, Options{})
+		e := New(strictReader{held}, Options{})
 		for range 50 {
 			d.used = make(map[string]int)
-			window := store.TimeRange{From: storetest.At(0), To: storetest.At(time.Hour)}
+			window := store.TimeRange{From: storetest.At(0), To: storetest.At(2 * time.Hour)}
 			if d.chance(40) {
 				window.From = storetest.At(time.Duration(d.IntN(300)) * time.Second)
 				window.To = window.From + int64(time.Duration(1+d.IntN(400))*time.Second)
@@ -98,7 +105,9 @@ func TestQueriesAgreeWithTheOracle(t *testing.T) {
 				}
 			}
 		}
-		engine.Close()
+		if err := held.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	names := make([]string, 0, len(hits))
 	for c := range hits {
@@ -118,6 +127,19 @@ func TestQueriesAgreeWithTheOracle(t *testing.T) {
 	if failed*5 > asked {
 		t.Errorf("%d of %d queries ended with an error", failed, asked)
 	}
+}
+
+// openEngine opens the engine of the flag; segments and blocks of local are so small that traces meet their borders.
+func openEngine(t *testing.T) store.Engine {
+	now := func() time.Time { return storetest.Epoch.Add(time.Hour) }
+	if *engine == "mem" {
+		return mem.New(mem.Options{Now: now})
+	}
+	e, err := local.Open(t.Context(), local.Options{Dir: t.TempDir(), Sync: time.Hour, SegmentRows: 60, BlockRows: 16, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 func searchLines(t *testing.T, e *Engine, q *Query, window store.TimeRange) ([]string, error) {

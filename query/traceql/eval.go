@@ -13,19 +13,38 @@ type evaluator struct {
 	fields  []fieldRef
 	keys    []int64 // of attributes: index in the batch, -1 for absent
 	batch   *span.Batch
+	batches uint64 // that were bound: a batch may come again with other content
 	frame   *frame // traces around the rows; nil where rows are looked at alone
 	scratch []val
 	text    []byte
 	err     error // the first that ended the query: division by zero, arrays where none can be
+	every   int   // rows between two looks at the context
 }
 
+// everyNode is how many nodes are computed between two looks at the context, some milliseconds. Matching one long text with an
+// expression may take a hundred, so queries with expressions look at every row.
+const everyNode = 50_000
+
 func newEvaluator(c *compiler) *evaluator {
-	return &evaluator{fields: c.fields, keys: make([]int64, len(c.fields))}
+	ev := &evaluator{fields: c.fields, keys: make([]int64, len(c.fields)), every: everyNode/(c.nodes+10) + 1}
+	if c.slow {
+		ev.every = 1
+	}
+	return ev
+}
+
+// pause looks at the context now and then; n counts rows.
+func (ev *evaluator) pause(n int, cancelled func() error) error {
+	if n%ev.every != ev.every-1 {
+		return nil
+	}
+	return cancelled()
 }
 
 // bind moves to a batch.
 func (ev *evaluator) bind(b *span.Batch, f *frame) {
 	ev.batch, ev.frame = b, f
+	ev.batches++
 	for i, f := range ev.fields {
 		ev.keys[i] = -1
 		if !f.attr {
@@ -216,6 +235,11 @@ func (ev *evaluator) owner(r span.Range, key int64) val {
 	if !ok {
 		return val{}
 	}
+	return ev.attrValue(v)
+}
+
+// attrValue is an attribute as a value: arrays of one scalar type by their elements, in scratch.
+func (ev *evaluator) attrValue(v span.Value) val {
 	if v.Type < span.TypeStrings || v.Type > span.TypeBools {
 		return ev.scalar(v)
 	}

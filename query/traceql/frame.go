@@ -18,12 +18,12 @@ type frame struct {
 	of     []int32 // row -> index in traces
 
 	// With a tree, by position in order; parents are local numbers, -1 for none.
-	parent            []int32
-	left, right, up   []int32
-	children          []int32
-	topological       []int32 // local numbers, parents first
-	byID              []int32 // scratch
-	firstChild, next_ []int32 // scratch
+	parent                []int32
+	left, right, up       []int32
+	children              []int32
+	topological           []int32 // local numbers, parents first
+	byID                  []int32 // scratch
+	firstChild, nextChild []int32 // scratch
 }
 
 // traceRows is one trace of a frame.
@@ -44,8 +44,13 @@ func newFrame(b *span.Batch, tree bool) *frame {
 		f.order[i] = int32(i)
 	}
 	slices.SortFunc(f.order, func(x, y int32) int {
-		return cmp.Or(bytes.Compare(b.TraceID[x][:], b.TraceID[y][:]), cmp.Compare(b.Time[x], b.Time[y]),
-			bytes.Compare(b.SpanID[x][:], b.SpanID[y][:]), cmp.Compare(b.Kind[x], b.Kind[y]),
+		if c := bytes.Compare(b.TraceID[x][:], b.TraceID[y][:]); c != 0 {
+			return c
+		}
+		if c := cmp.Compare(b.Time[x], b.Time[y]); c != 0 {
+			return c
+		}
+		return cmp.Or(bytes.Compare(b.SpanID[x][:], b.SpanID[y][:]), cmp.Compare(b.Kind[x], b.Kind[y]),
 			bytes.Compare(b.Bytes(b.Service[x]), b.Bytes(b.Service[y])), cmp.Compare(x, y))
 	})
 	f.dropDuplicates()
@@ -56,34 +61,49 @@ func newFrame(b *span.Batch, tree bool) *frame {
 	return f
 }
 
-// dropDuplicates keeps one of each set of equal spans (span.Identity): the latest-ending, of those the last received. Copies
-// of a span whose start is impossible may be far apart: there the time is that of receipt.
+// dropDuplicates keeps one of each set of equal spans (span.Identity): the latest-ending, of those the last received. Equal
+// spans stand together in the order of start, but for those whose start is impossible: they go by the time of receipt.
 func (f *frame) dropDuplicates() {
 	b := f.batch
-	same := func(x, y int32) bool {
-		return b.SpanID[x] == b.SpanID[y] && b.TraceID[x] == b.TraceID[y] && b.Kind[x] == b.Kind[y] && b.Start[x] == b.Start[y] &&
-			bytes.Equal(b.Bytes(b.Service[x]), b.Bytes(b.Service[y]))
+	byIdentity := f.order
+	for row := range b.Len() {
+		if b.Time[row] != int64(b.Start[row]) {
+			byIdentity = f.sortedByIdentity()
+			break
+		}
 	}
-	// By identity, then receipt; the rows that lose are marked.
-	byIdentity := slices.Clone(f.order)
-	slices.SortFunc(byIdentity, func(x, y int32) int {
-		return cmp.Or(bytes.Compare(b.SpanID[x][:], b.SpanID[y][:]), bytes.Compare(b.TraceID[x][:], b.TraceID[y][:]),
-			cmp.Compare(b.Kind[x], b.Kind[y]), cmp.Compare(b.Start[x], b.Start[y]), bytes.Compare(b.Bytes(b.Service[x]), b.Bytes(b.Service[y])), cmp.Compare(x, y))
-	})
 	dead := make(map[int32]bool)
-	for i := 1; i < len(byIdentity); i++ {
-		if x, y := byIdentity[i-1], byIdentity[i]; same(x, y) {
-			if b.End[y] >= b.End[x] {
-				dead[x] = true
-			} else {
-				dead[y] = true
-				byIdentity[i] = x // meets the next copy
-			}
+	last := int32(-1)
+	for _, row := range byIdentity {
+		switch {
+		case last < 0 || !f.equal(last, row):
+			last = row
+		case b.End[row] >= b.End[last]:
+			dead[last] = true
+			last = row
+		default:
+			dead[row] = true
 		}
 	}
 	if len(dead) > 0 {
 		f.order = slices.DeleteFunc(f.order, func(row int32) bool { return dead[row] })
 	}
+}
+
+func (f *frame) equal(x, y int32) bool {
+	b := f.batch
+	return b.SpanID[x] == b.SpanID[y] && b.TraceID[x] == b.TraceID[y] && b.Kind[x] == b.Kind[y] && b.Start[x] == b.Start[y] &&
+		bytes.Equal(b.Bytes(b.Service[x]), b.Bytes(b.Service[y]))
+}
+
+func (f *frame) sortedByIdentity() []int32 {
+	b := f.batch
+	rows := slices.Clone(f.order)
+	slices.SortFunc(rows, func(x, y int32) int {
+		return cmp.Or(bytes.Compare(b.SpanID[x][:], b.SpanID[y][:]), bytes.Compare(b.TraceID[x][:], b.TraceID[y][:]),
+			cmp.Compare(b.Kind[x], b.Kind[y]), cmp.Compare(b.Start[x], b.Start[y]), bytes.Compare(b.Bytes(b.Service[x]), b.Bytes(b.Service[y])), cmp.Compare(x, y))
+	})
+	return rows
 }
 
 // cut finds the borders of the traces.

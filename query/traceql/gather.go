@@ -22,6 +22,7 @@ type cost struct {
 	traces  int64
 	held    int64 // bytes of results
 	read    store.Read
+	batch   *span.Batch // of the frame before, whose memory the next one takes over
 }
 
 func (c *cost) add(r store.Read) {
@@ -54,9 +55,14 @@ func (c *cost) partial(err error) (string, bool) {
 	return "", false
 }
 
-// gather reads traces into a frame. Cost: one copy of what need names of their rows.
+// gather reads traces into a frame, which is valid until the next call. Cost: one copy of what need names of their rows.
 func (e *Engine) gather(ctx context.Context, s store.Scope, ids []span.TraceID, hint store.TimeRange, c *compiler, need store.Need, spent *cost) (*frame, error) {
-	b := &span.Batch{Tenant: s.Tenant}
+	b := spent.batch
+	if b == nil {
+		b = new(span.Batch)
+		spent.batch = b
+	}
+	b.Reset()
 	copier := span.NewCopier(b)
 	for from, err := range e.reader.Traces(ctx, s, ids, hint, need) {
 		if err != nil {
@@ -80,4 +86,26 @@ func (e *Engine) gather(ctx context.Context, s store.Scope, ids []span.TraceID, 
 		}
 	}
 	return newFrame(b, c.tree), nil
+}
+
+// idsOf lists the ids of traces and the range that holds all their spans.
+func idsOf(list []store.Summary) ([]span.TraceID, store.TimeRange) {
+	ids := make([]span.TraceID, len(list))
+	hint := store.TimeRange{From: list[0].Start, To: list[0].End}
+	for i, c := range list {
+		ids[i] = c.TraceID
+		hint.From, hint.To = min(hint.From, c.Start), max(hint.To, c.End)
+	}
+	hint.To++
+	return ids, hint
+}
+
+// together is how many of a list of traces are read at once.
+func together(list []store.Summary) int {
+	n, spans := 0, 0
+	for n < len(list) && (n == 0 || spans+list[n].Spans <= spansAtOnce) {
+		spans += list[n].Spans
+		n++
+	}
+	return n
 }

@@ -239,3 +239,45 @@ func TestSpanFilter(t *testing.T) {
 		}
 	}
 }
+
+// TestSlowExpressionsEnd: an expression made to be slow, on long texts, ends near its time and not after minutes.
+func TestSlowExpressionsEnd(t *testing.T) {
+	engine := mem.New(mem.Options{})
+	t.Cleanup(func() { engine.Close() })
+	var w strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&w, "1 %x - front server root 0s 1ms a=%s%d\n", i+1, strings.Repeat("ab", 1000), i)
+	}
+	if err := engine.Accept(t.Context(), storetest.Batch(t, w.String())); err != nil {
+		t.Fatal(err)
+	}
+	q := parse(t, `{ } >> { } || { traceDuration > 0 && span.a =~ "(.*a.*b){60}c" }`)
+	begin := time.Now()
+	r, err := New(engine, Options{MaxTime: 50 * time.Millisecond}).Search(t.Context(), scope, SearchRequest{Query: q, Range: day}, nil)
+	if took := time.Since(begin); err != nil || r.Complete || took > 20*time.Second {
+		t.Errorf("%v after %s, %+v", err, took, r)
+	}
+}
+
+// TestManySteps: steps that copy the spans of a large trace again and again end at the budget.
+func TestManySteps(t *testing.T) {
+	engine := mem.New(mem.Options{})
+	t.Cleanup(func() { engine.Close() })
+	var w strings.Builder
+	for i := range 2000 {
+		fmt.Fprintf(&w, "1 %x - front server root 0s 1ms\n", i+1)
+	}
+	if err := engine.Accept(t.Context(), storetest.Batch(t, w.String())); err != nil {
+		t.Fatal(err)
+	}
+	q := parse(t, strings.Repeat("{} || ", 3000)+"{}")
+	r, err := New(engine, Options{MaxBytes: 16 << 20}).Search(t.Context(), scope, SearchRequest{Query: q, Range: day}, nil)
+	if err != nil || r.Complete || !strings.Contains(r.Reason, "steps of the query") {
+		t.Errorf("%+v, %v", r, err)
+	}
+	long := parse(t, "{ "+strings.Repeat("duration + ", 1000)+"1 > 0 }")
+	r, err = New(engine, Options{}).Search(t.Context(), scope, SearchRequest{Query: long, Range: day}, nil)
+	if err != nil || len(r.Traces) != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}

@@ -93,7 +93,7 @@ func (m *oMetric) eval(e MetricExpr) (series []*oSeries, number float64, isNumbe
 		}
 	}
 	if p.Func.Name == "compare" {
-		return m.compare(p.Func, spans), 0, false
+		return m.stages(m.compare(p.Func, spans), p.Stages), 0, false
 	}
 	return m.stages(m.function(p.Func, spans), p.Stages), 0, false
 }

@@ -252,8 +252,8 @@ func (a *Attribute) String() string {
 		}
 	}
 	if plainName(a.Name) {
-		// A name of digits after a lone dot would read as a number.
-		if _, number := parseNumber(prefix + a.Name); !number {
+		// What begins with digits after a lone dot may read as a number.
+		if l := (lexer{text: prefix + a.Name}); !l.numberAfterDot() {
 			return prefix + a.Name
 		}
 	}

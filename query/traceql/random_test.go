@@ -41,8 +41,12 @@ func (d *dice) spans(traces int, duplicates bool) string {
 				kind = d.one("server", "client")
 			}
 			start := at + time.Duration(d.IntN(i*20_000))*time.Millisecond
+			sent := start.String()
+			if duplicates && d.chance(3) {
+				sent = "none" // the time of receipt counts
+			}
 			line := fmt.Sprintf("%x %s %s %s %s %s %s %s", t, id, parent, d.one("front", "cart", "ad", "-"), kind,
-				d.one(`"GET /"`, `"POST /cart"`, "query", "-"), start, d.one("0s", "1ms", "50ms", "50ms", "1.5s", "30s", "3ns"))
+				d.one(`"GET /"`, `"POST /cart"`, "query", "-"), sent, d.one("0s", "1ms", "50ms", "50ms", "1.5s", "30s", "3ns"))
 			line += d.fields()
 			lines = append(lines, line)
 		}
@@ -198,6 +202,9 @@ func (d *dice) comparison() Expr {
 		return &Binary{Op: d.op(OpRegex, OpNotRegex), L: left, R: lit(StringValue(d.one("x|y", ".*", "G.*", "[a-y]+", "front|cart", "x.*", "a.b", "", "late|boom", "otel")))}
 	case 8:
 		d.use("nil")
+		if d.chance(30) {
+			return &Binary{Op: d.op(OpNe), L: d.intrinsic(Name, RootName, EventName, LinkSpanID, NestedSetParent, Status), R: lit(Value{})}
+		}
 		a := d.attribute()
 		if a.Scope == ScopeResource && a.Name == "service.name" {
 			a.Name = "pod"
@@ -356,9 +363,6 @@ func (d *dice) metric(depth int) MetricExpr {
 		return m
 	}
 	f := &MetricFunc{Name: d.one("rate", "count_over_time", "min_over_time", "max_over_time", "avg_over_time", "sum_over_time", "histogram_over_time", "quantile_over_time", "compare")}
-	if depth < 1 && f.Name == "compare" {
-		f.Name = "rate"
-	}
 	d.use(f.Name)
 	shape := metricFuncs[f.Name]
 	if shape.attr {
@@ -390,9 +394,7 @@ func (d *dice) metric(depth int) MetricExpr {
 		d.use("metrics of structure")
 		p.Pipeline = d.pipeline()
 	}
-	if !shape.compare {
-		p.Stages = d.stages()
-	}
+	p.Stages = d.stages()
 	return p
 }
 

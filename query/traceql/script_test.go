@@ -26,6 +26,7 @@ var scope = store.Scope{Tenant: store.DefaultTenant}
 //	? QUERY        an answer a line: TRACE: SPANS of the first set (attributes of the set) | of the second ...
 //	?+ QUERY       the same with the attributes of the spans
 //	range FROM TO [STEP]   for the questions that follow, from storetest.Epoch; no answer
+//	instant FROM TO        the same, for instant metrics
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -46,8 +47,10 @@ func runScript(t *testing.T, file string) {
 		head, _, _ = strings.Cut(head, mark)
 	}
 	text, window := head, ""
-	if i := strings.Index(head, "\nrange "); i >= 0 {
-		text, window = head[:i], head[i+1:]
+	for _, word := range []string{"\nrange ", "\ninstant "} {
+		if i := strings.Index(head, word); i >= 0 {
+			text, window = head[:i], head[i+1:]
+		}
 	}
 	engine := mem.New(mem.Options{Now: func() time.Time { return storetest.Epoch.Add(time.Hour) }})
 	defer engine.Close()
@@ -66,7 +69,7 @@ func runScript(t *testing.T, file string) {
 		switch {
 		case strings.HasPrefix(line, "? "), strings.HasPrefix(line, "?+ "):
 			mark, query, _ := strings.Cut(line, " ")
-			for i+1 < len(lines) && lines[i+1] != "" && lines[i+1][0] != '?' {
+			for i+1 < len(lines) && lines[i+1] != "" && lines[i+1][0] != '?' && lines[i+1][0] != '#' {
 				i++
 			}
 			out.WriteString(line + "\n" + s.answer(t, query, mark == "?+"))
@@ -94,13 +97,15 @@ func runScript(t *testing.T, file string) {
 type script struct {
 	engine         *Engine
 	from, to, step time.Duration
+	instant        bool
 }
 
 func (s *script) directive(t *testing.T, line string) {
 	words := strings.Fields(line)
-	if len(words) == 0 || words[0] != "range" {
+	if len(words) == 0 || words[0] != "range" && words[0] != "instant" {
 		return
 	}
+	s.instant = words[0] == "instant"
 	for i, to := range []*time.Duration{&s.from, &s.to, &s.step} {
 		if i+1 < len(words) {
 			d, err := time.ParseDuration(words[i+1])
@@ -172,7 +177,7 @@ func printAttrs(list []Attr, open, end string) string {
 }
 
 func (s *script) metrics(t *testing.T, q *Query, window store.TimeRange) string {
-	r, err := s.engine.Metrics(t.Context(), scope, MetricsRequest{Query: q, Range: window, Step: s.step}, nil)
+	r, err := s.engine.Metrics(t.Context(), scope, MetricsRequest{Query: q, Range: window, Step: s.step, Instant: s.instant}, nil)
 	if err != nil {
 		return "error " + err.Error() + "\n"
 	}

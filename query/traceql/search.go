@@ -64,6 +64,7 @@ func (e *Engine) search(ctx context.Context, s store.Scope, r SearchRequest, pro
 
 	limited, cancel := context.WithTimeout(ctx, e.options.MaxTime)
 	defer cancel()
+	sr.runner.cancelled, sr.runner.room = limited.Err, e.options.room()
 	err = sr.pages(limited, progress)
 	if reason, ok := sr.spent.partial(err); ok {
 		sr.result.Complete, sr.result.Reason = false, reason
@@ -79,6 +80,7 @@ func (e *Engine) search(ctx context.Context, s store.Scope, r SearchRequest, pro
 	return sr.result, nil
 }
 
+// count notes what the search took so far.
 func (sr *search) count() {
 	sr.result.Read = sr.spent.read
 	sr.result.InspectedTraces, sr.result.InspectedSpans = sr.spent.traces, sr.spent.spans
@@ -134,15 +136,14 @@ func (sr *search) page(ctx context.Context, candidates []store.Summary, progress
 	}
 	for len(kept) > 0 && len(sr.result.Traces) < sr.request.Limit {
 		n := together(kept)
-		if err := sr.together(ctx, kept[:n]); err != nil {
+		if err := sr.run(ctx, kept[:n]); err != nil {
 			return err
 		}
 		kept = kept[n:]
 		if progress != nil {
+			sr.count()
 			part := *sr.result
 			part.Traces = sr.result.Traces[sr.sent:]
-			part.Read = sr.spent.read
-			part.InspectedTraces, part.InspectedSpans = sr.spent.traces, sr.spent.spans
 			sr.sent = len(sr.result.Traces)
 			progress(&part)
 		}
@@ -150,8 +151,8 @@ func (sr *search) page(ctx context.Context, candidates []store.Summary, progress
 	return nil
 }
 
-// together reads some traces and runs the query on each, in their order.
-func (sr *search) together(ctx context.Context, list []store.Summary) error {
+// run reads some traces and runs the query on each, in their order.
+func (sr *search) run(ctx context.Context, list []store.Summary) error {
 	ids, hint := idsOf(list)
 	f, err := sr.engine.gather(ctx, sr.scope, ids, hint, sr.comp, sr.need, &sr.spent)
 	if err != nil {
@@ -161,8 +162,8 @@ func (sr *search) together(ctx context.Context, list []store.Summary) error {
 	r.frame = f
 	r.ev.bind(f.batch, f)
 	for i := range list {
-		if i&63 == 63 && ctx.Err() != nil {
-			return ctx.Err()
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		t := f.find(list[i].TraceID)
 		if t == nil {
@@ -195,6 +196,7 @@ func (sr *search) together(ctx context.Context, list []store.Summary) error {
 // maxSets bounds the sets of one trace that are listed: by(span:id) makes one of every span.
 const maxSets = 1000
 
+// add puts a trace and its sets into the result.
 func (sr *search) add(c *store.Summary, sets []spanset) {
 	t := TraceResult{
 		TraceID: c.TraceID, RootService: c.RootService, RootName: c.RootName, RootMissing: c.RootMissing,
@@ -213,7 +215,10 @@ func (sr *search) add(c *store.Summary, sets []spanset) {
 		out.Spans = make([]MatchedSpan, len(listed))
 		for i, local := range listed {
 			out.Spans[i] = sr.span(int(sr.runner.rows[local]))
-			bytes += 120 + 80*len(out.Spans[i].Attrs)
+			bytes += 120
+			for _, a := range out.Spans[i].Attrs {
+				bytes += 80 + a.Value.size()
+			}
 		}
 		t.Sets = append(t.Sets, out)
 	}
@@ -221,6 +226,7 @@ func (sr *search) add(c *store.Summary, sets []spanset) {
 	sr.result.Traces = append(sr.result.Traces, t)
 }
 
+// span copies what answers show of a row.
 func (sr *search) span(row int) MatchedSpan {
 	ev := sr.runner.ev
 	b := ev.batch

@@ -152,7 +152,7 @@ func (g *groups) find(ev *evaluator, row int) *group {
 	if g.fn.shape().bucketed {
 		gr.powers = make([]*[powers]float64, n)
 	}
-	m.spent.held += int64(25*n + 500)
+	m.spent.held += int64(25*n + 500 + 3*len(g.key))
 	for i, node := range g.by {
 		if v := ev.valueOf(node, row).value(); !v.IsNil() {
 			gr.labels = append(gr.labels, Attr{Name: exprText(g.fn.By[i]), Value: v})
@@ -192,12 +192,18 @@ func newExemplar(b *span.Batch, row int, value float64) Exemplar {
 
 func (g *groups) series() []series {
 	var out []series
+	m := g.measure
+	most := min(m.engine.options.MaxSeries, int(m.engine.options.MaxBytes/int64(8*m.buckets.n))+1)
 	for _, gr := range g.list {
+		if len(out) >= most {
+			m.complete, m.reason = false, fmt.Sprintf("more than %d series: the others are left out", most)
+			return out[:most]
+		}
 		values := slices.Clone(gr.sums)
 		switch g.fn.Name {
 		case "rate":
 			for i := range values {
-				values[i] /= g.measure.buckets.seconds
+				values[i] /= m.buckets.seconds
 			}
 		case "count_over_time":
 		case "quantile_over_time":

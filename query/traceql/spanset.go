@@ -1,6 +1,9 @@
 package traceql
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // spanset is spans of one trace by local number.
 type spanset struct {
@@ -24,12 +27,16 @@ type runner struct {
 	keys  map[string]int
 	key   []byte
 	sets  []spanset
+
+	cancelled func() error // the query's context
+	room      int          // spans that the steps of one trace may name in all, a bound of memory
+	used      int
 }
 
 // begin moves to a trace and is the set of its spans that keep holds for.
 func (r *runner) begin(t *traceRows, keep func(row int) bool) spanset {
 	r.trace, r.rows = t, r.frame.rows(t)
-	r.ints = r.ints[:0]
+	r.ints, r.used = r.ints[:0], 0
 	all := r.alloc(len(r.rows))
 	for local, row := range r.rows {
 		if keep(int(row)) {
@@ -39,8 +46,11 @@ func (r *runner) begin(t *traceRows, keep func(row int) bool) spanset {
 	return spanset{spans: all}
 }
 
-// alloc is an empty slice with room for n spans.
+// alloc is an empty slice with room for n spans. Past the bound of memory the query ends.
 func (r *runner) alloc(n int) []int32 {
+	if r.used += n; r.used > r.room && r.ev.err == nil {
+		r.ev.err = errBudget{fmt.Sprintf("stopped at the memory budget: the steps of the query name more than %d spans of one trace of %d", r.room, len(r.rows))}
+	}
 	from := len(r.ints)
 	if cap(r.ints)-from < n {
 		r.ints, from = make([]int32, 0, max(n, 2*cap(r.ints), 1024)), 0 // slices of the old one live on
@@ -76,11 +86,18 @@ func (p pipeline) run(r *runner, in []spanset) []spanset {
 type filterStep struct{ cond *node }
 
 func (f filterStep) run(r *runner, in []spanset) []spanset {
+	if r.ev.err != nil {
+		return nil
+	}
 	out := make([]spanset, 0, len(in))
 	for _, set := range in {
 		if f.cond != nil {
 			kept := r.alloc(len(set.spans))
-			for _, local := range set.spans {
+			for i, local := range set.spans {
+				if err := r.ev.pause(i, r.cancelled); err != nil {
+					r.ev.err = err
+					return nil
+				}
 				if r.ev.holds(f.cond, int(r.rows[local])) {
 					kept = append(kept, local)
 				}

@@ -1,7 +1,6 @@
 package traceql
 
 import (
-	"bytes"
 	"cmp"
 	"math"
 	"slices"
@@ -77,10 +76,7 @@ func rankSeries(list []series, n int, top bool) []series {
 	order := make([]int, 0, len(list))
 	kept := make([][]float64, len(list))
 	for i := range kept {
-		kept[i] = make([]float64, len(list[i].values))
-		for j := range kept[i] {
-			kept[i][j] = math.NaN()
-		}
+		kept[i] = none(len(list[i].values))
 	}
 	for j := range list[0].values {
 		order = order[:0]
@@ -158,12 +154,13 @@ func combine(op Op, l, r operandOfMath) operandOfMath {
 			pair(left[0], b, b.labels)
 		}
 	default:
+		partner := make(map[string]series, len(right))
+		for _, b := range right {
+			partner[string(labelsKey(b.labels))] = b
+		}
 		for _, a := range left {
-			key := labelsKey(a.labels)
-			for _, b := range right {
-				if bytes.Equal(key, labelsKey(b.labels)) {
-					pair(a, b, a.labels)
-				}
+			if b, ok := partner[string(labelsKey(a.labels))]; ok {
+				pair(a, b, a.labels)
 			}
 		}
 	}

@@ -125,8 +125,8 @@ func (f *frame) number(t *traceRows) {
 	n := t.len()
 	parent, children := f.parent[t.from:t.to], f.children[t.from:t.to]
 	left, right, up := f.left[t.from:t.to], f.right[t.from:t.to], f.up[t.from:t.to]
-	f.firstChild, f.next_ = slices.Grow(f.firstChild[:0], n)[:n], slices.Grow(f.next_[:0], n)[:n]
-	first, next := f.firstChild, f.next_
+	f.firstChild, f.nextChild = slices.Grow(f.firstChild[:0], n)[:n], slices.Grow(f.nextChild[:0], n)[:n]
+	first, next := f.firstChild, f.nextChild
 	for i := range first {
 		first[i], next[i] = -1, -1
 	}

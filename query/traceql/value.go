@@ -175,6 +175,15 @@ func (v Value) appendKey(dst []byte) []byte {
 	}
 }
 
+// size is about the bytes a value holds beside itself.
+func (v Value) size() int {
+	n := len(v.s)
+	for _, e := range v.list {
+		n += 80 + len(e.s)
+	}
+	return n
+}
+
 func appendUint64(dst []byte, v uint64) []byte {
 	return append(dst, byte(v>>56), byte(v>>48), byte(v>>40), byte(v>>32), byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
 }
