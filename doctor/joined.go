@@ -22,13 +22,17 @@ func (x *exam) missingSidecars() {
 			addresses[parts[1]] = true
 		}
 	}
+	known := make(map[string]bool, len(x.subjects))
+	for _, s := range x.subjects {
+		known[s.name] = true
+	}
 	for i := range x.f.Proxies {
 		p := &x.f.Proxies[i]
 		for _, h := range p.Hosts {
 			dir, _, _, host, ok := envoy.SplitCluster(h.Cluster)
 			addr, _ := hostPort(h.Address)
 			ns := namespaceOf(host)
-			if !ok || dir != "outbound" || h.Total <= 0 || addresses[addr] || !namespaces[ns] || h.TLSMode == "istio" || x.isTracerCluster(h.Cluster) || slices.Contains(x.collectors(), host) {
+			if !ok || dir != "outbound" || h.Total <= 0 || addresses[addr] || !namespaces[ns] || h.TLSMode == "istio" || x.isTracerCluster(h.Cluster) {
 				continue
 			}
 			name, _, _ := strings.Cut(host, ".")
@@ -40,9 +44,10 @@ func (x *exam) missingSidecars() {
 					}
 				}
 			}
-			if x.f.Received.of(s) > 0 || slices.ContainsFunc(x.subjects, func(o *subject) bool { return o.name == s.name }) {
+			if known[s.name] || x.f.Received.of(s) > 0 {
 				continue
 			}
+			known[s.name] = true
 			s.policy = x.f.Objects.PolicyOf(x.mesh, x.env, s.target())
 			x.subjects = append(x.subjects, s)
 			x.red(s, "injected", &draft{code: "T0203", object: istio.Ref{Kind: "Workload", Namespace: ns, Name: name}, detail: fmt.Sprintf("%s has no sidecar: no proxy of it was found, and none of its spans arrived", s.name),

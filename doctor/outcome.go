@@ -222,13 +222,15 @@ func (s *subject) busy(x *exam) bool {
 // chains are the stations of each workload; of several proxies of one workload the worst light counts.
 func (x *exam) chains(o Options) []Chain {
 	out := []Chain{}
+	places := make(map[string]int)
 	for _, s := range x.subjects {
 		if !o.names(s.name) {
 			continue
 		}
-		i := slices.IndexFunc(out, func(c Chain) bool { return c.Workload == s.name })
-		if i < 0 {
+		i, ok := places[s.name]
+		if !ok {
 			i = len(out)
+			places[s.name] = i
 			out = append(out, Chain{Workload: s.name})
 		}
 		for _, name := range StationNames {

@@ -59,6 +59,18 @@ type Objects struct {
 	DataSources         []DataSource         `json:"dataSources,omitempty"`
 	Notes               []Note               `json:"notes,omitempty"`
 	Counts              map[string]int       `json:"counts,omitempty"` // objects read, by kind, those of no interest too
+
+	byHost map[string][]int // places in Services, after Index
+}
+
+// Index makes FindHost fast. Services must not change afterwards.
+func (o *Objects) Index() {
+	o.byHost = make(map[string][]int, len(o.Services))
+	for i := range o.Services {
+		for _, h := range o.Services[i].Hosts {
+			o.byHost[h] = append(o.byHost[h], i)
+		}
+	}
 }
 
 // Note is what reading found odd: an unknown field, a wrong type, a key written twice, a file that is no YAML.

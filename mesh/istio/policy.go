@@ -325,14 +325,22 @@ func (o *Objects) FindHost(service string) []*Service {
 		namespace, host = ns, h
 	}
 	var out []*Service
-	for i := range o.Services {
-		s := &o.Services[i]
+	take := func(s *Service) {
 		if namespace != "" && s.Namespace != namespace || !slices.Contains(s.Hosts, host) {
-			continue
+			return
 		}
 		if !slices.ContainsFunc(out, func(x *Service) bool { return x.Namespace == s.Namespace }) {
 			out = append(out, s)
 		}
+	}
+	if o.byHost != nil {
+		for _, i := range o.byHost[host] {
+			take(&o.Services[i])
+		}
+		return out
+	}
+	for i := range o.Services {
+		take(&o.Services[i])
 	}
 	return out
 }

@@ -1,0 +1,68 @@
+package doctor_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/spanloom/spanloom/doctor"
+	"github.com/spanloom/spanloom/doctor/collect"
+	"github.com/spanloom/spanloom/mesh/envoy"
+	"github.com/spanloom/spanloom/mesh/istio"
+)
+
+// large is a mesh of n pods, three of each workload, made from one recorded sidecar; every tenth workload calls ten others.
+func large(t testing.TB, n int) *doctor.Facts {
+	t.Helper()
+	f, err := collect.Files(t.Context(), []string{"testdata/cases/h01-otel-grpc"}, collect.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := f.Proxies[2]
+	f.Received = nil
+	f.Proxies = f.Proxies[:1]
+	for i := range n {
+		w := i / 3
+		p := web
+		p.Namespace, p.Workload, p.Name = fmt.Sprintf("ns%d", w%40), fmt.Sprintf("w%d", w), fmt.Sprintf("w%d-%d", w, i%3)
+		p.Node = fmt.Sprintf("sidecar~10.%d.%d.%d~%s.%s~x", 100+i/65536, i/256%256, i%256, p.Name, p.Namespace)
+		p.Labels = map[string]string{"app": p.Workload}
+		p.Hosts = append([]envoy.Host(nil), web.Hosts...)
+		for j := range 10 {
+			p.Hosts = append(p.Hosts, envoy.Host{Cluster: fmt.Sprintf("outbound|80||w%d.ns%d.svc.cluster.local", (w+j)%(n/3+1), (w+j)%40), Address: fmt.Sprintf("10.100.%d.%d:80", j, j), Total: 5, Success: 5, Connects: 1})
+		}
+		f.Proxies = append(f.Proxies, p)
+		if i%3 == 0 {
+			f.Objects.Workloads = append(f.Objects.Workloads, istio.Workload{Ref: istio.Ref{Kind: "Deployment", Namespace: p.Namespace, Name: p.Workload}, Labels: p.Labels})
+			f.Objects.Services = append(f.Objects.Services, istio.Service{Ref: istio.Ref{Kind: "Service", Namespace: p.Namespace, Name: p.Workload}, Hosts: []string{p.Workload + "." + p.Namespace + ".svc.cluster.local"}, Selector: p.Labels, Ports: []istio.Port{{Number: 80, Name: "http"}}})
+		}
+	}
+	return f
+}
+
+func TestLargeMesh(t *testing.T) {
+	f := large(t, 600)
+	r := doctor.Diagnose(f, doctor.Options{})
+	if r.State != doctor.Healthy || len(grave(r)) != 0 || len(r.Stations) != 201 {
+		t.Errorf("%s %v, %d chains", r.State, grave(r), len(r.Stations))
+	}
+	f.Objects.Telemetries = nil
+	for i := range f.Proxies {
+		bare(1)(&f.Proxies[i])
+	}
+	r = doctor.Diagnose(f, doctor.Options{})
+	if r.State != doctor.Broken || len(grave(r)) != 1 || len(r.Findings[0].Workloads) != 201 {
+		t.Errorf("%s %v: one cause for all workloads", r.State, grave(r))
+	}
+}
+
+func BenchmarkDiagnose(b *testing.B) {
+	for _, n := range []int{100, 1000, 5000} {
+		f := large(b, n)
+		b.Run(fmt.Sprint(n, "pods"), func(b *testing.B) {
+			b.ReportAllocs()
+			for range b.N {
+				doctor.Diagnose(f, doctor.Options{})
+			}
+		})
+	}
+}
