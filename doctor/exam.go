@@ -462,6 +462,10 @@ func (x *exam) red(s *subject, station string, d *draft) {
 func (x *exam) add(d *draft, workload string) {
 	for _, o := range x.drafts {
 		if o.code == d.code && o.object.String() == d.object.String() && o.object.Path == d.object.Path {
+			ns, _, _ := strings.Cut(workload, "/")
+			if ns == o.object.Namespace && !slices.ContainsFunc(o.subjects, func(s string) bool { return strings.HasPrefix(s, ns+"/") }) {
+				o.detail, o.fix = d.detail, d.fix // said from nearby it is more to the point
+			}
 			o.concerns(workload)
 			for _, e := range d.evidence {
 				if len(o.evidence) < 8 && !slices.Contains(o.evidence, e) {

@@ -528,7 +528,7 @@ func (x *exam) rate(s *subject) *draft {
 			fix: Fix{Text: "Set randomSamplingPercentage to 100 while testing, 1 to 10 under load.", Command: patchSampling(d.SamplingRef), Diff: diff(d.SamplingRef, "randomSamplingPercentage: 0", "randomSamplingPercentage: 100")}}
 	case d.Invalid && written && (!seen || s.sampling <= 1 || s.sampling > 100):
 		return &draft{code: "T0112", object: d.SamplingRef, soft: d.SampledBy != "telemetry", detail: "the rate in " + place(d.SamplingRef) + " is no percentage", evidence: evidence,
-			fix: Fix{Text: "Write a percentage from 0 to 100; 100 traces everything.", Command: editCommand(d.SamplingRef)}}
+			fix: Fix{Text: "Write a percentage from 0 to 100; 100 traces everything.", Command: editCommand(d.SamplingRef), Diff: diff(d.SamplingRef, "", rateField(d)+": 100")}}
 	case x.annotationRate(s):
 		return nil
 	case x.staleRate(s):
@@ -586,6 +586,13 @@ func samplerText(d istio.Direction) string {
 		return "PILOT_TRACE_SAMPLING"
 	}
 	return "nobody: istiod's default"
+}
+
+func rateField(d istio.Direction) string {
+	if d.SampledBy == "telemetry" {
+		return "randomSamplingPercentage"
+	}
+	return "sampling"
 }
 
 // annotationRate: the pod's annotation chose the rate on purpose.
