@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -336,7 +337,7 @@ func (x *exam) filterCause(s *subject) *draft {
 				continue
 			}
 			works = true
-			reaches = reaches || x.reaches(e, s) && patchContext(p, s.gateway)
+			reaches = reaches || x.reaches(e, s) && patchContext(p, s.gateway) && x.versioned(p, s)
 		}
 		switch {
 		case bad != nil && !works && dud == nil:
@@ -372,6 +373,19 @@ func (x *exam) reaches(e *istio.EnvoyFilter, s *subject) bool {
 	return (e.Namespace == x.root() || e.Namespace == s.namespace) && istio.Matches(e.Selector, s.labels) && len(e.Targets) == 0
 }
 
+// versioned: the patch's proxyVersion matches the proxy's Istio version.
+func (x *exam) versioned(p *istio.Patch, s *subject) bool {
+	version := x.f.Istio
+	if s.proxy != nil && s.proxy.Istio != "" {
+		version = s.proxy.Istio
+	}
+	if p.Version == "" || version == "" {
+		return true
+	}
+	re, err := regexp.Compile(p.Version)
+	return err == nil && re.MatchString(version)
+}
+
 func patchContext(p *istio.Patch, gateway bool) bool {
 	switch p.Context {
 	case "", "ANY":
@@ -392,6 +406,9 @@ func (x *exam) filterScope(s *subject, e *istio.EnvoyFilter) *draft {
 	case !istio.Matches(e.Selector, s.labels):
 		why = fmt.Sprintf("its workloadSelector %s does not match %s", labelText(e.Selector), labelText(appLabels(s.labels)))
 		fix.Text = "Correct or drop the workloadSelector."
+	case !slices.ContainsFunc(e.Patches, func(p istio.Patch) bool { return x.versioned(&p, s) }):
+		why = fmt.Sprintf("its match.proxy.proxyVersion %s does not match %s", e.Patches[0].Version, firstOf(x.f.Istio, "this version"))
+		fix.Text = "Correct or drop proxyVersion."
 	default:
 		why = "none of its patches is for this context"
 		if s.gateway {
@@ -408,7 +425,7 @@ func (x *exam) effectiveFilter(s *subject) *istio.Patch {
 		e := &x.f.Objects.EnvoyFilters[i]
 		for j := range e.Patches {
 			p := &e.Patches[j]
-			if p.Tracer != "" && noEffect(p) == "" && x.reaches(e, s) && patchContext(p, s.gateway) {
+			if p.Tracer != "" && noEffect(p) == "" && x.reaches(e, s) && patchContext(p, s.gateway) && x.versioned(p, s) {
 				return p
 			}
 		}

@@ -232,6 +232,9 @@ func (x *exam) tls(s *subject) bool {
 	case (client == "TLS" || client == "mutual TLS") && f.fails() && !x.takesTLS(s, services) || (client == "mutual TLS" && !seen && rule != nil && x.plainCollector(services, server)):
 		x.red(s, "tls", x.tlsDraft(rule, from, fmt.Sprintf("proxies speak %s to %s, which speaks plain text", client, host), evidence, mode))
 		return false
+	case strings.HasPrefix(client, "mutual TLS where") && f.refused > 0 && f.total == 0 && !x.dropped[s.tracer.Cluster] && f.failed <= f.connects && !x.collectorSeen(s):
+		x.red(s, "tls", x.falseLabel(s, services, host, evidence))
+		return false
 	case !f.known && !seen && client == "":
 		s.unknown("tls", "Envoy's cluster was not read")
 	default:
@@ -249,12 +252,33 @@ func (x *exam) clientTLS(s *subject, c *envoy.Cluster) string {
 		}
 		return "TLS"
 	case "matching":
-		if slices.ContainsFunc(s.proxy.HostsOf(c.Name), func(h envoy.Host) bool { return h.TLSMode == "istio" }) {
+		_, _, _, host, _ := envoy.SplitCluster(c.Name)
+		hosts := s.proxy.HostsOf(c.Name)
+		if slices.ContainsFunc(hosts, func(h envoy.Host) bool { return h.TLSMode == "istio" }) || !s.proxy.Has.Endpoints && x.inMesh(x.f.Objects.FindHost(host)) {
 			return "mutual TLS where the endpoint takes it"
 		}
 		return "mutual TLS for endpoints of the mesh, plain text for others"
 	}
 	return "plain text"
+}
+
+// collectorSeen: the collector's own proxy was read, so it does take mutual TLS.
+func (x *exam) collectorSeen(s *subject) bool {
+	return slices.ContainsFunc(s.proxy.HostsOf(s.tracer.Cluster), func(h envoy.Host) bool {
+		addr, _ := hostPort(h.Address)
+		return slices.ContainsFunc(x.f.Proxies, func(p envoy.Proxy) bool { return strings.Contains(p.Node, "~"+addr+"~") })
+	})
+}
+
+// falseLabel: the endpoint is labelled as one of the mesh, so proxies speak mutual TLS to it, and it has no sidecar.
+func (x *exam) falseLabel(s *subject, services []*istio.Service, host string, evidence []string) *draft {
+	at := istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}
+	if len(services) > 0 {
+		at = services[0].Ref
+	}
+	return &draft{code: "T0308", object: at, detail: fmt.Sprintf("the endpoint of %s says that it takes mutual TLS, and the handshake fails: there is no sidecar", host), evidence: append(evidence, s.name+": the endpoint's metadata has tlsMode istio"),
+		fix: Fix{Text: fmt.Sprintf("Remove the label security.istio.io/tlsMode: istio from the collector's pods or endpoints, or inject a sidecar there, or switch TLS off for %s with a DestinationRule.", host), Command: editCommand(at),
+			Diff: "--- DestinationRule for " + host + "\n+spec:\n+  host: " + host + "\n+  trafficPolicy: {tls: {mode: DISABLE}}\n"}}
 }
 
 // takesTLS: an endpoint of the tracer's cluster, or the service, is in the mesh and takes TLS.
@@ -336,12 +360,15 @@ func (x *exam) network(s *subject) bool {
 			policy.evidence = append(policy.evidence, evidence...)
 			x.red(s, "network", policy)
 		case dropped:
-			x.red(s, "network", &draft{code: "T0310", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: fmt.Sprintf("connections to %s:%d time out: packets are dropped", host, port), evidence: evidence,
-				fix: Fix{Text: fmt.Sprintf("Allow TCP %d from the workloads (egress) and at the collector (ingress) in the NetworkPolicies of both namespaces.", port), Command: "kubectl get networkpolicies -A", Diff: egressYAML(s.namespace, namespaceOf(host), port)}})
+			x.red(s, "network", x.droppedDraft(s, host, port, evidence))
 		default:
 			x.red(s, "network", &draft{code: "T0309", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: fmt.Sprintf("connections to %s:%d are refused: nothing listens there", host, port), evidence: evidence,
 				fix: Fix{Text: fmt.Sprintf("Let the collector's receiver listen on 0.0.0.0:%d (many bind to localhost), or correct the Service's targetPort.", port), Command: fmt.Sprintf("kubectl get service -n %s %s -o yaml", namespaceOf(host), strings.Split(host, ".")[0]), Diff: receiverYAML(s.tracer.Protocol(), port)}})
 		}
+		return false
+	}
+	if f.known && f.connects > 0 && f.total == 0 && f.refused == 0 && f.failed == 0 && policy == nil {
+		x.red(s, "network", x.droppedDraft(s, host, port, []string{s.flowEvidence(f), s.name + ": connections are begun, and neither accepted nor refused"}))
 		return false
 	}
 	switch {
@@ -358,6 +385,11 @@ func (x *exam) network(s *subject) bool {
 		s.unknown("network", "no connection was tried")
 	}
 	return true
+}
+
+func (x *exam) droppedDraft(s *subject, host string, port int, evidence []string) *draft {
+	return &draft{code: "T0310", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: fmt.Sprintf("connections to %s:%d time out: packets are dropped", host, port), evidence: evidence,
+		fix: Fix{Text: fmt.Sprintf("Allow TCP %d from the workloads (egress) and at the collector (ingress) in the NetworkPolicies of both namespaces.", port), Command: "kubectl get networkpolicies -A", Diff: egressYAML(s.namespace, namespaceOf(host), port)}}
 }
 
 func receiverYAML(protocol string, port int) string {

@@ -39,6 +39,13 @@ func (x *exam) rejected(s *subject) bool {
 	for _, r := range s.proxy.Rejections {
 		details = fmt.Sprintf("%s: Envoy refuses listener %s: %s", s.name, r.Resource, r.Details)
 	}
+	for _, w := range x.f.Warnings {
+		if strings.Contains(w, "ACK ERROR") {
+			details += "; istiod: " + w
+			break
+		}
+	}
+	details = strings.TrimPrefix(details, "; ")
 	if s.tracer != nil && s.proxy.Has.Clusters && s.proxy.Cluster(s.tracer.Cluster) == nil {
 		d := x.missingCluster(s)
 		d.detail += "; Envoy refuses its listeners for it, which is an outage"
@@ -324,6 +331,9 @@ func (x *exam) protocolDraft(s *subject, host string, port int, shape string, ev
 	}
 	h2 := istio.HTTP2(shape)
 	if s.tracer.Protocol() == "otlp-grpc" && !h2 {
+		if port == 9411 || strings.Contains(name, "zipkin") {
+			return x.mixed(s, host, port, evidence, "the provider speaks OTLP over gRPC to Zipkin's port")
+		}
 		if port == 4318 || strings.Contains(name, "http-otlp") || strings.Contains(name, "otlp-http") {
 			return x.mixed(s, host, port, evidence, "the provider speaks OTLP over gRPC to the HTTP port")
 		}

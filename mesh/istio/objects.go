@@ -245,7 +245,8 @@ type Patch struct {
 	Operation  string   `json:"operation,omitempty"`
 	FilterName string   `json:"filterName,omitempty"` // of match.listener.filterChain.filter
 	SubFilter  string   `json:"subFilter,omitempty"`
-	HCM        bool     `json:"hcm,omitempty"` // the value is a connection manager
+	Version    string   `json:"proxyVersion,omitempty"` // a regular expression
+	HCM        bool     `json:"hcm,omitempty"`          // the value is a connection manager
 	Typed      bool     `json:"typed,omitempty"`
 	Tracer     string   `json:"tracer,omitempty"` // name of the tracer
 	Cluster    string   `json:"cluster,omitempty"`
