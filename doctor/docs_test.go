@@ -15,11 +15,21 @@ import (
 func TestDocs(t *testing.T) {
 	pages := make(map[string]string)
 	shown := casesByCode(t)
+	korean := "# 닥터의 진단\n\n코드마다 한 쪽입니다. `spanloom doctor -o json` 이 코드와 원인(cause)을 줍니다.\n\n| 코드 | 원인 | 무엇 |\n| --- | --- | --- |\n"
 	index := "# Findings of the doctor\n\nA page for each code. `spanloom doctor -o json` gives code and cause; both keep their meaning.\n\n| code | cause | severity | station | what |\n| --- | --- | --- | --- | --- |\n"
 	for _, e := range doctor.Catalog() {
 		pages["../docs/findings/"+e.Code+".md"] = page(e, shown[e.Code])
 		index += fmt.Sprintf("| [%s](%s.md) | `%s` | %s | %s | %s |\n", e.Code, e.Code, e.Cause, e.Severity, e.Station, e.Title)
 	}
+	for _, e := range doctor.Catalog() {
+		k := doctor.InKorean(e.Code)
+		if k.Title == "" || k.Means == "" || k.Fix == "" {
+			t.Errorf("%s has no Korean text", e.Code)
+		}
+		korean += fmt.Sprintf("| [%s](%s.md) | `%s` | %s |\n", e.Code, e.Code, e.Cause, k.Title)
+		pages["../docs/findings/ko/"+e.Code+".md"] = fmt.Sprintf("# %s: %s\n\n원인 `%s` · %s · `%s`\n\n**무슨 일이 생기나.** %s\n\n**무엇을 할까.** %s\n\n[English](../%s.md)\n", e.Code, k.Title, e.Cause, map[doctor.Severity]string{doctor.Error: "오류", doctor.Warning: "경고", doctor.Info: "참고"}[e.Severity], e.Station, k.Means, k.Fix, e.Code)
+	}
+	pages["../docs/findings/ko/README.md"] = korean
 	pages["../docs/findings/README.md"] = index
 	main, err := os.ReadFile("../docs/doctor.md")
 	if err != nil {
@@ -100,6 +110,7 @@ func page(e doctor.Entry, cases []string) string {
 	if len(e.After) > 0 {
 		fmt.Fprintf(&b, "\nNot said where `%s` explains it.\n", strings.Join(e.After, "` or `"))
 	}
+	fmt.Fprintf(&b, "\n[한국어](ko/%s.md)\n", e.Code)
 	if len(cases) > 0 {
 		fmt.Fprintf(&b, "\nSeen in `doctor/testdata`: %s.\n", strings.Join(cases, ", "))
 	}
