@@ -38,6 +38,7 @@ var koreanTexts = map[string]Korean{
 	"T0201": {"Envoy가 설정을 거부함", "거부된 리스너는 이전 상태로 남고, 새 리스너는 열리지 않습니다. span뿐 아니라 요청이 실패합니다.", "Envoy가 가리키는 것을 고치세요."},
 	"T0202": {"애플리케이션 포트가 Istio에는 TCP라 span이 없음", "HTTP가 아니면 그 포트에 연결 관리자가 없어 서버 span이 빠집니다.", "포트 이름을 http-… 나 grpc-… 로 하거나 appProtocol을 설정하세요."},
 	"T0203": {"워크로드에 사이드카가 없음", "그 워크로드의 span이 빠지고, 헤더를 넘기지 않으면 trace가 둘로 끊깁니다.", "네임스페이스에 istio-injection=enabled(또는 istio.io/rev)를 붙이고 재시작하세요."},
+	"T0204": {"애플리케이션 포트가 프록시에서 제외됨", "제외된 포트로 가는 요청은 프록시를 거치지 않습니다. 서버 span도, mTLS도, 정책도 없습니다.", "애노테이션에서 그 포트를 빼세요."},
 	"T0301": {"컬렉터 Service에 provider의 포트가 없음", "istiod는 포트를 확인하지 않습니다. OpenTelemetry는 오류 없이 span이 사라지고, Zipkin은 Envoy가 리스너를 거부합니다.", "Service에 포트를 더하거나(grpc-otlp, http-otlp, http-zipkin) 있는 포트를 쓰세요."},
 	"T0302": {"이 프록시에서 컬렉터가 보이지 않음", "Sidecar의 egress나 Service의 exportTo가 클러스터를 가립니다. OpenTelemetry는 말없이 span을 잃고, Zipkin은 Envoy가 리스너를 거부합니다.", "Sidecar egress에 컬렉터 네임스페이스를 더하거나 exportTo를 넓히세요."},
 	"T0303": {"tracer가 없는 클러스터를 가리킴", "span은 갈 곳이 없고 tracer는 보냈다고 셉니다.", "전체 이름을 쓰세요: outbound|PORT||NAME.NAMESPACE.svc.cluster.local."},
@@ -61,5 +62,6 @@ var koreanTexts = map[string]Korean{
 	"T0409": {"모든 요청을 추적함", "시험에는 좋지만 부하가 있으면 프록시와 저장소에 가장 비쌉니다.", "운영에서는 1에서 10 %로 낮추세요."},
 	"T0410": {"span이 오지 않았고 읽은 것으로는 설명되지 않음", "보이는 데까지는 끊긴 곳이 없습니다.", "더 읽히세요: 프록시의 clusters와 stats, Service, NetworkPolicy, 컬렉터 로그."},
 	"T0411": {"SDK가 호출자와 상관없이 샘플링함", "루트 sampler가 traceidratio이면 메시의 결정과 어긋나 100 % 아래에서 trace가 잘립니다.", "parentbased_traceidratio나 parentbased_always_on을 쓰세요."},
+	"T0413": {"Grafana 데이터 소스가 주소와 맞지 않음", "Grafana가 한 백엔드에 다른 백엔드의 말로 묻습니다. 검색과 trace가 실패합니다.", "그 포트에 맞는 타입을 쓰세요."},
 	"T0412": {"egress 정책이 DNS나 istiod를 막음", "이 정책 아래의 파드는 이름을 찾지 못하고 설정을 받지 못합니다. tracing만의 문제가 아닙니다.", "53(UDP, TCP)과 istiod의 15012를 허용하세요."},
 }

@@ -27,8 +27,22 @@ func (x *exam) endpoint(s *subject) bool {
 		x.red(s, "endpoint", x.unresolvable(s, c, evidence))
 		return false
 	}
+	if c != nil && c.Type == "ORIGINAL_DST" {
+		x.red(s, "endpoint", x.headless(s, evidence))
+		return false
+	}
 	x.red(s, "endpoint", x.noEndpoints(s, evidence))
 	return false
+}
+
+// headless: for a sidecar the cluster of a headless Service sends to the address that a caller asked for, and spans have
+// no caller. Gateways use the endpoints.
+func (x *exam) headless(s *subject, evidence []string) *draft {
+	d := x.noEndpoints(s, evidence)
+	host, _ := x.destination(s)
+	d.detail = host + " is headless: sidecars have no endpoints for it"
+	d.fix = Fix{Text: "Send to a Service with a cluster IP in front of the same pods.", Command: fmt.Sprintf("kubectl get service -n %s %s -o yaml", d.object.Namespace, d.object.Name), Diff: diff(d.object.At("spec.clusterIP", 0), "clusterIP: None", "")}
+	return d
 }
 
 func (x *exam) unresolvable(s *subject, c *envoy.Cluster, evidence []string) *draft {
@@ -99,6 +113,12 @@ func (x *exam) similarLabels(v *istio.Service) string {
 func (x *exam) endpointWritten(s *subject) bool {
 	host, _ := x.destination(s)
 	for _, v := range x.f.Objects.FindHost(host) {
+		if v.Headless && s.source != "bootstrap" && !s.gateway {
+			d := x.headless(s, []string{place(v.Ref) + ": clusterIP: None"})
+			d.severity, d.soft = Warning, true
+			x.red(s, "endpoint", d)
+			return true
+		}
 		ready, known := 0, false
 		for _, e := range x.f.Objects.Endpoints {
 			if e.Namespace == v.Namespace && e.Service == v.Name {

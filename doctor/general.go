@@ -17,6 +17,8 @@ func (x *exam) general() {
 	x.overrides()
 	x.stores()
 	x.views()
+	x.dataSources()
+	x.excluded()
 	x.cost()
 	x.egressWithoutDNS()
 	x.owners()

@@ -196,6 +196,9 @@ func (o *Objects) PolicyOf(mesh *MeshConfig, env *float64, p Proxy) Policy {
 	}
 	for _, d := range []*Direction{&pol.Client, &pol.Server} {
 		d.decide(o, mesh)
+		if len(d.Tags) == 0 && pol.Legacy != nil {
+			d.Tags = pol.Legacy.Tags // a Telemetry without tags leaves the proxy's own in place
+		}
 	}
 	return pol
 }
