@@ -142,13 +142,35 @@ func (x *exam) chooseMesh() {
 	case x.raw != nil && x.raw.Invalid:
 		x.mesh = &istio.MeshConfig{Ref: x.raw.Ref, Form: x.raw.Form}
 	default:
-		x.mesh = x.raw
+		x.mesh = x.withOthers()
 	}
 	for _, w := range x.f.Objects.Workloads {
 		if w.ControlsTrc != nil {
 			x.env = w.ControlsTrc
 		}
 	}
+}
+
+// withOthers adds the providers of other mesh configurations that were read: a repository with one for each environment
+// does not lack what only another of them defines.
+func (x *exam) withOthers() *istio.MeshConfig {
+	if x.raw == nil {
+		return nil
+	}
+	m := *x.raw
+	for i := range x.f.Objects.Meshes {
+		o := &x.f.Objects.Meshes[i]
+		if o == x.raw || o.Invalid {
+			continue
+		}
+		for _, p := range o.Providers {
+			if m.Provider(p.Name) == nil {
+				p.Line = 0
+				m.Providers = append(slices.Clone(m.Providers), p)
+			}
+		}
+	}
+	return &m
 }
 
 // withLines takes over where the parts of a configuration in force are written.

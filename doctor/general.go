@@ -47,8 +47,12 @@ func (x *exam) notes() {
 				d.severity = Info
 			}
 		case "type":
+			if mesh && (x.raw == nil || x.raw.File != n.File) {
+				d.code = "T0118" // of another installation than the one in force
+				break
+			}
 			if mesh {
-				if slices.ContainsFunc(x.drafts, func(o *draft) bool { return o.code == "T0118" }) || x.raw == nil || x.raw.File != n.File {
+				if slices.ContainsFunc(x.drafts, func(o *draft) bool { return o.code == "T0118" && o.object.File == n.File }) {
 					continue
 				}
 				d = x.invalidMesh()

@@ -85,10 +85,11 @@ func (o *Objects) Applicable(root string, p Proxy) (used, ignored []*Telemetry) 
 			if t.Namespace != namespace || len(t.Selector) > 0 || len(t.Targets) > 0 {
 				continue
 			}
-			if taken {
-				ignored = append(ignored, t)
-			} else {
+			switch {
+			case !taken:
 				used, taken = append(used, t), true
+			case used[len(used)-1].Name != t.Name: // one name in two files is one object in two environments
+				ignored = append(ignored, t)
 			}
 		}
 	}
@@ -101,10 +102,11 @@ func (o *Objects) Applicable(root string, p Proxy) (used, ignored []*Telemetry) 
 		if t.Namespace != p.Namespace || len(t.Selector) == 0 && len(t.Targets) == 0 || !t.selects(p) {
 			continue
 		}
-		if taken {
-			ignored = append(ignored, t)
-		} else {
+		switch {
+		case !taken:
 			used, taken = append(used, t), true
+		case used[len(used)-1].Name != t.Name:
+			ignored = append(ignored, t)
 		}
 	}
 	return used, ignored
