@@ -139,10 +139,15 @@ func (x *exam) receiver(s *subject) bool {
 		}
 		return n
 	}
+	denied := stat("upstream_rq_401") + stat("upstream_rq_403")
 	bad := stat("upstream_rq_404") + stat("upstream_rq_4xx")
 	dropped := s.proxy.Stats["tracing.zipkin.reports_dropped"]
 	reset := stat("upstream_rq_rx_reset")
 	switch {
+	case denied > 0 && denied >= f.total:
+		x.red(s, "receiver", &draft{code: "T0312", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: fmt.Sprintf("%s:%d forbids the requests (401 or 403)", host, port), evidence: evidence,
+			fix: Fix{Text: "Allow the workloads in the AuthorizationPolicies of the collector's namespace, or give the proxies the credentials that the collector asks for.", Command: "kubectl get authorizationpolicies -n " + namespaceOf(host)}})
+		return false
 	case strings.HasPrefix(protocol, "otlp") && f.success == 0 && (reset > 0 || f.failed == 0 || protocol == "otlp-http" && port == 4317):
 		what := "the collector's port does not speak OTLP over gRPC"
 		if protocol == "otlp-http" {

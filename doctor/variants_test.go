@@ -313,6 +313,7 @@ func TestVariants(t *testing.T) {
 				}
 			}
 		}, proxies(counted(otlp, noConnect)), nothing), doctor.Broken, []string{"tls-mismatch"}},
+		{"an AuthorizationPolicy at the collector", "h03-zipkin-provider", all(proxies(counted(zipkin, answered)), proxies(stats(map[string]int64{"tracing.zipkin.reports_dropped": 4, "cluster." + zipkin + ";.upstream_rq_403": 4}), "web", "api"), got(map[string]int{"istio-ingressgateway.istio-system": 20}, 10, 10)), doctor.Partial, []string{"collector-refuses"}},
 		{"connections that are never answered", "h01-otel-grpc", all(proxies(counted(otlp, envoy.Host{Connects: 1})), nothing), doctor.Broken, []string{"network-blocked"}},
 		{"requests to a service outside the mesh", "h01-otel-grpc", proxies(func(p *envoy.Proxy) {
 			p.Hosts = append(p.Hosts, envoy.Host{Cluster: "outbound|8080||plain.shop.svc.cluster.local", Address: "10.77.0.14:8080", Total: 10, Success: 10, Connects: 1})
