@@ -189,7 +189,11 @@ func (x *exam) undefined(s *subject, d istio.Direction) *draft {
 	}
 	if to != "" {
 		fix.Text = fmt.Sprintf("Name %s, which is defined, instead of %s; or define %s in extensionProviders.", to, d.Named, d.Named)
-		fix.Diff = diff(d.ProviderRef, "- name: "+d.Named, "- name: "+to)
+		item := "- name: "
+		if d.ProviderRef.Kind != "Telemetry" {
+			item = "- " // defaultProviders lists names
+		}
+		fix.Diff = diff(d.ProviderRef, item+d.Named, item+to)
 	}
 	what := fmt.Sprintf("no provider %s is defined", d.Named)
 	if p := x.mesh.Provider(d.Named); p != nil {
