@@ -253,7 +253,7 @@ func (x *exam) similarHost(host string) string {
 }
 
 // hostMissing tells whether a host is certainly not in the registry: everything was read, or a proxy with all clusters
-// has none of it, or what was read has its namespace or its name but not the host.
+// has none of it, or what was read has its name elsewhere, or nearly its name in its namespace.
 func (x *exam) hostMissing(host string) bool {
 	if len(x.f.Objects.FindHost(host)) > 0 || len(x.seenPorts[host]) > 0 {
 		return false
@@ -270,9 +270,16 @@ func (x *exam) hostMissing(host string) bool {
 	}
 	name, rest, _ := strings.Cut(host, ".")
 	ns, _, _ := strings.Cut(rest, ".")
-	return slices.ContainsFunc(x.f.Objects.Services, func(s istio.Service) bool {
-		return ns != "" && s.Namespace == ns || slices.ContainsFunc(s.Hosts, func(h string) bool { return strings.HasPrefix(h, name+".") })
-	})
+	var near []string // services of its namespace: a chart that is not in this repository may bring more
+	for _, s := range x.f.Objects.Services {
+		if slices.ContainsFunc(s.Hosts, func(h string) bool { return strings.HasPrefix(h, name+".") }) {
+			return true
+		}
+		if s.Namespace == ns {
+			near = append(near, s.Name)
+		}
+	}
+	return nearest.Word(name, near) != ""
 }
 
 // ignoredValues: values of the chart are written where they have no effect.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/spanloom/spanloom/doctor"
@@ -60,6 +61,9 @@ func TestRepositories(t *testing.T) {
 		{"two environments in one repository", map[string]string{"dev/mesh.yaml": mesh, "dev/t.yaml": telemetry, "prod/mesh.yaml": "extensionProviders:\n- name: jaeger\n  opentelemetry: {service: tempo.monitoring.svc.cluster.local, port: 4317}\n", "prod/t.yaml": telemetry, "prod/n.yaml": "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: n, namespace: shop}\nspec: {tracing: [{providers: [{name: jaeger}]}]}\n", "s.yaml": service(grpc), "d.yaml": deployment("")}, doctor.Unknown, nil, ""},
 		{"a wrong type in the other environment", map[string]string{"dev/mesh.yaml": mesh, "t.yaml": telemetry, "prod/mesh.yaml": "enableTracing: \"on\"\n", "s.yaml": service(grpc), "d.yaml": deployment("")}, doctor.Partial, []string{"meshconfig-invalid"}, "prod/mesh.yaml:1"},
 		{"pods of a cluster as JSON, native sidecar", map[string]string{"mesh.yaml": mesh, "t.yaml": telemetry, "s.yaml": service(grpc), "pods.json": `{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-1","namespace":"shop","labels":{"app":"web"}},"spec":{"containers":[{"name":"web"}],"initContainers":[{"name":"istio-proxy","restartPolicy":"Always","args":["proxy","sidecar"]}]}},{"apiVersion":"v1","kind":"Pod","metadata":{"name":"api-1","namespace":"shop","labels":{"app":"api"}},"spec":{"containers":[{"name":"api"}]}},{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop","labels":{"istio.io/rev":"stable"}}}]}`}, doctor.Partial, []string{"sidecar-missing"}, "pods.json:1"},
+		{"a Telemetry of Argo CD, changed by hand", map[string]string{"mesh.yaml": mesh, "s.yaml": service(grpc), "d.yaml": deployment(""), "t.yaml": strings.Replace(telemetry, "metadata: {name: mesh-default, namespace: istio-system}", "metadata:\n  name: mesh-default\n  namespace: istio-system\n  labels: {argocd.argoproj.io/instance: istio}\n  managedFields: [{manager: argocd-controller}, {manager: kubectl-edit}]", 1)}, doctor.Unknown, []string{"gitops-reverts"}, "t.yaml:1"},
+		{"another Service of the collector's namespace", map[string]string{"mesh.yaml": mesh, "t.yaml": telemetry, "d.yaml": deployment(""), "g.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: grafana, namespace: monitoring}\nspec: {selector: {app: grafana}, ports: [{name: http, port: 3000}]}\n"}, doctor.Unknown, nil, ""},
+		{"a misspelt host", map[string]string{"mesh.yaml": "extensionProviders:\n- name: tempo\n  opentelemetry: {service: temp.monitoring.svc.cluster.local, port: 4317}\n", "t.yaml": telemetry, "s.yaml": service(grpc), "d.yaml": deployment("")}, doctor.Broken, []string{"provider-host-unknown"}, "mesh.yaml:2"},
 		{"nothing about tracing at all", map[string]string{"mesh.yaml": "{}\n", "d.yaml": deployment("")}, doctor.Broken, []string{"not-configured"}, "mesh.yaml:1"},
 		{"only applications", map[string]string{"d.yaml": deployment("")}, doctor.Unknown, nil, ""},
 		{"a later field", map[string]string{"mesh.yaml": "extensionProviders:\n- name: tempo\n  opentelemetry: {service: tempo.monitoring.svc.cluster.local, port: 4317}\n", "t.yaml": telemetry + "    samplingPercentage: 5\n", "s.yaml": service(grpc), "d.yaml": deployment("")}, doctor.Unknown, []string{"object-unknown-field"}, "t.yaml:8"},

@@ -85,6 +85,7 @@ type Note struct {
 type Owner struct {
 	Tool string `json:"tool,omitempty"` // argocd, flux, helm, operator
 	Name string `json:"name,omitempty"`
+	Hand string `json:"hand,omitempty"` // a tool of people that changed it nevertheless
 }
 
 // MeshConfig is the mesh-wide configuration in one of its forms.
