@@ -150,6 +150,9 @@ func labelText(l map[string]string) string {
 // notSelected: there is a provider, and nothing selects it for this workload.
 func (x *exam) notSelected(s *subject) *draft {
 	providers := x.mesh.TracingProviders()
+	if d := x.switchedOff(s); len(providers) == 0 && d != nil {
+		return d
+	}
 	if len(providers) == 0 {
 		return &draft{code: "T0101", object: firstRef(s.policy.Used, x.mesh), detail: "a Telemetry has a tracing part, and no provider is defined or selected", evidence: x.hcmEvidence(s, "no extension provider for traces"),
 			fix: Fix{Text: "Define an extension provider and name it in the Telemetry.", Diff: providerAndTelemetry(x.root())}}
@@ -168,6 +171,24 @@ func (x *exam) notSelected(s *subject) *draft {
 		}
 	}
 	return d
+}
+
+// switchedOff: a Telemetry without a provider takes the place of a legacy tracer, and gives none.
+func (x *exam) switchedOff(s *subject) *draft {
+	if s.policy.Legacy == nil || s.policy.Legacy.Backend == "" {
+		return nil
+	}
+	for i := range x.f.Objects.Telemetries {
+		t := &x.f.Objects.Telemetries[i]
+		if !slices.Contains(s.policy.Used, t.Ref) || len(t.Tracing) == 0 {
+			continue
+		}
+		at := t.Ref.At("spec.tracing", t.Tracing[0].Line)
+		return &draft{code: "T0102", object: at, detail: fmt.Sprintf("%s has a tracing part without providers: that switches the tracer of defaultConfig off and puts none in its place", t.Ref),
+			evidence: x.hcmEvidence(s, fmt.Sprintf("%s names no provider; the proxies' own tracer is %s %s", place(at), s.policy.Legacy.Backend, s.policy.Legacy.Address)),
+			fix:      Fix{Text: fmt.Sprintf("Define an extension provider for %s and name it in the Telemetry, or drop the Telemetry's tracing part and set the rate in defaultConfig.", s.policy.Legacy.Address), Command: editCommand(t.Ref), Diff: "--- " + place(at) + "\n   tracing:\n+  - providers: [{name: zipkin}]\n"}}
+	}
+	return nil
 }
 
 func (x *exam) undefined(s *subject, d istio.Direction) *draft {

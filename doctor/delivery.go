@@ -158,10 +158,13 @@ func (x *exam) receiver(s *subject) bool {
 	case protocol != "otlp-grpc" && (bad > 0 && stat("upstream_rq_2xx") == 0 || protocol == "zipkin" && dropped > 0 && s.proxy.Stats["tracing.zipkin.reports_sent"] == 0 && f.success > 0):
 		x.red(s, "receiver", x.pathDraft(s, evidence))
 		return false
+	case protocol == "zipkin" && port == 4317 && f.success == 0 && f.failed > 0:
+		x.red(s, "receiver", x.mixed(s, host, port, evidence, "Zipkin's spans are sent to the port of OTLP over gRPC"))
+		return false
 	case f.success == 0 && f.failed > 0:
 		x.red(s, "receiver", &draft{code: "T0312", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: fmt.Sprintf("%s:%d fails on every request", host, port), evidence: evidence, fix: Fix{Text: "Look at the collector's log: it refuses what it gets or dies on it.", Command: fmt.Sprintf("kubectl logs -n %s svc/%s", namespaceOf(host), strings.Split(host, ".")[0])}})
 		return false
-	case protocol != "otlp-grpc" && x.f.Received != nil && x.f.Received.of(s) == 0 && f.success > 0 && !x.pathProven(s):
+	case protocol != "otlp-grpc" && x.f.Received != nil && x.f.Received.of(s) == 0 && f.success > 0 && !x.pathProven(s) && (x.f.Received.Spans == 0 || x.recognised()):
 		evidence = append(evidence, "Envoy counts any answer as a success, a 404 too, and nothing of "+s.name+" arrived")
 		x.red(s, "receiver", x.pathDraft(s, evidence))
 		return false
@@ -300,6 +303,8 @@ func (x *exam) stored(s *subject) bool {
 	switch {
 	case n > 0:
 		s.green("stored", "%d spans", n)
+	case x.f.Received.Spans > 0 && !x.recognised():
+		s.unknown("stored", "%d spans arrived, under names that are those of no workload", x.f.Received.Spans)
 	case s.sent && s.broken == nil:
 		x.red(s, "stored", &draft{code: "T0410", object: istio.Ref{Kind: "Collector"}, detail: fmt.Sprintf("the proxy's requests are answered well, and no span of %s is there", s.name), evidence: []string{s.flowEvidence(s.flow())}, fix: Fix{Text: "Look whether the collector drops, samples or forwards elsewhere; whether this is the collector that was asked."}})
 	default:
@@ -312,11 +317,39 @@ func (x *exam) stored(s *subject) bool {
 func (r *Received) of(s *subject) int {
 	n := 0
 	names := []string{s.workload, s.labels["service.istio.io/canonical-name"], s.labels["app"], s.labels["app.kubernetes.io/name"]}
+	own := s.reportsAs()
 	for name, count := range r.ByService {
 		app, ns, dotted := strings.Cut(name, ".")
-		if slices.Contains(names, app) && app != "" && (!dotted || ns == s.namespace) {
+		if slices.Contains(own, name) || slices.Contains(names, app) && app != "" && (!dotted || ns == s.namespace) {
 			n += count
 		}
 	}
 	return n
+}
+
+// reportsAs are the names that the workload's proxy gives its spans.
+func (s *subject) reportsAs() []string {
+	if s.proxy == nil {
+		return nil
+	}
+	var out []string
+	if s.proxy.Service != "" {
+		out = append(out, s.proxy.Service)
+	}
+	for _, m := range s.proxy.Managers {
+		if m.Tracer != nil && m.Tracer.Service != "" {
+			out = append(out, m.Tracer.Service)
+		}
+	}
+	return out
+}
+
+// recognised tells whether any span that arrived can be told to be of a workload. Where names are of another scheme,
+// none of a workload means nothing.
+func (x *exam) recognised() bool {
+	if x.named == nil {
+		some := x.f.Received != nil && slices.ContainsFunc(x.subjects, func(s *subject) bool { return x.f.Received.of(s) > 0 })
+		x.named = &some
+	}
+	return *x.named
 }

@@ -28,6 +28,7 @@ type exam struct {
 	hosts     map[string]bool  // collectors, as the configuration names them
 	addresses map[string]bool  // of endpoints behind tracers' clusters
 	byPlace   map[string][]int // proxies by namespace
+	named     *bool            // some of what arrived can be told to be of a workload
 	dropped   map[string]bool  // clusters to which connects time out, as statistics show; false: they are refused
 }
 

@@ -11,7 +11,7 @@ import (
 
 // missingSidecars finds workloads that got requests and made no span, in a namespace of the mesh, where no proxy is.
 func (x *exam) missingSidecars() {
-	if x.f.Received == nil || x.f.Received.Spans == 0 {
+	if x.f.Received == nil || x.f.Received.Spans == 0 || !x.recognised() {
 		return
 	}
 	addresses, namespaces := make(map[string]bool), make(map[string]bool)

@@ -187,8 +187,9 @@ func (x *exam) received(r *Received, errors bool, lost int) (State, string) {
 	if errors {
 		return Partial, fmt.Sprintf("%d spans in %d traces arrived; some are missing or do not join", r.Spans, r.Traces)
 	}
+	recognised := x.recognised()
 	for _, s := range x.subjects {
-		if s.proxy != nil && r.of(s) == 0 && s.sampling >= 50 && s.busy(x) {
+		if recognised && s.proxy != nil && r.of(s) == 0 && s.sampling >= 50 && s.busy(x) {
 			x.add(&draft{code: "T0410", object: istio.Ref{Kind: "Workload", Namespace: s.namespace, Name: s.workload}, detail: fmt.Sprintf("requests pass the proxy of %s, and none of its spans arrived", s.name), evidence: x.hcmEvidence(s, "its chain is not broken where it can be seen"), fix: Fix{Text: "Read more of this proxy: clusters and stats show what became of its spans.", Command: "spanloom why " + s.name + " -f DIR"}}, s.name)
 			return Partial, fmt.Sprintf("no span of %s arrived", s.name)
 		}

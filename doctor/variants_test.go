@@ -314,6 +314,24 @@ func TestVariants(t *testing.T) {
 			}
 		}, proxies(counted(otlp, noConnect)), nothing), doctor.Broken, []string{"tls-mismatch"}},
 		{"an AuthorizationPolicy at the collector", "h03-zipkin-provider", all(proxies(counted(zipkin, answered)), proxies(stats(map[string]int64{"tracing.zipkin.reports_dropped": 4, "cluster." + zipkin + ";.upstream_rq_403": 4}), "web", "api"), got(map[string]int{"istio-ingressgateway.istio-system": 20}, 10, 10)), doctor.Partial, []string{"collector-refuses"}},
+		{"an EnvoyFilter that names all services alike", "f17-envoyfilter-unknown-cluster", all(func(f *doctor.Facts) {
+			for i := range f.Objects.EnvoyFilters[0].Patches {
+				f.Objects.EnvoyFilters[0].Patches[i].Cluster = otlp
+			}
+		}, proxies(traced(envoy.Tracer{Name: otel.Name, Cluster: otlp, Service: "istio-service"}, 100)), proxies(counted(otlp, answered)), got(map[string]int{"istio-service": 40}, 10, 10)), doctor.Healthy, nil},
+		{"spans under names of another scheme", "h01-otel-grpc", got(map[string]int{"frontend": 30, "backend": 20}, 10, 10), doctor.Healthy, nil},
+		{"Zipkin to the port of OTLP over gRPC", "h04-zipkin-bootstrap-legacy", all(mesh(func(m *istio.MeshConfig) { m.Config.Tracing.Address = "zipkin.istio-system:4317" }), proxies(func(p *envoy.Proxy) {
+			p.Annotated = nil
+			p.Config.Tracing.Address = "zipkin.istio-system:4317"
+			for i := range p.Clusters {
+				if p.Clusters[i].Name == "zipkin" {
+					p.Clusters[i].Port = 4317
+				}
+			}
+		}), proxies(counted("zipkin", cutOff)), nothing), doctor.Broken, []string{"otlp-protocol-mismatch"}},
+		{"OTLP over HTTP to a port that is called gRPC", "h01-otel-grpc", all(provider(func(p *istio.Provider) { p.Port, p.HTTP, p.Path = 4318, true, "/v1/traces" }), ports(istio.Port{Number: 4318, Name: "grpc-otlp", Declared: "GRPC"}),
+			proxies(traced(envoy.Tracer{Name: "envoy.tracers.opentelemetry", Cluster: otlpH, HTTP: true, Path: "/v1/traces"}, 100)), proxies(shaped(otlpH, func(c *envoy.Cluster) { c.HTTP2 = true })), proxies(counted(otlpH, cutOff)), nothing), doctor.Broken, []string{"port-protocol"}},
+		{"a Telemetry without provider switches the legacy tracer off", "h04-zipkin-bootstrap-legacy", all(yaml(t, "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: rate, namespace: istio-system}\nspec: {tracing: [{randomSamplingPercentage: 50}]}"), proxies(off), nothing), doctor.Broken, []string{"provider-not-selected"}},
 		{"connections that are never answered", "h01-otel-grpc", all(proxies(counted(otlp, envoy.Host{Connects: 1})), nothing), doctor.Broken, []string{"network-blocked"}},
 		{"requests to a service outside the mesh", "h01-otel-grpc", proxies(func(p *envoy.Proxy) {
 			p.Hosts = append(p.Hosts, envoy.Host{Cluster: "outbound|8080||plain.shop.svc.cluster.local", Address: "10.77.0.14:8080", Total: 10, Success: 10, Connects: 1})
