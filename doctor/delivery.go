@@ -306,7 +306,7 @@ func (x *exam) stored(s *subject) bool {
 	case x.f.Received.Spans > 0 && !x.recognised():
 		s.unknown("stored", "%d spans arrived, under names that are those of no workload", x.f.Received.Spans)
 	case s.sent && s.broken == nil:
-		x.red(s, "stored", &draft{code: "T0410", object: istio.Ref{Kind: "Collector"}, detail: fmt.Sprintf("the proxy's requests are answered well, and no span of %s is there", s.name), evidence: []string{s.flowEvidence(s.flow())}, fix: Fix{Text: "Look whether the collector drops, samples or forwards elsewhere; whether this is the collector that was asked."}})
+		x.red(s, "stored", &draft{code: "T0410", object: istio.Ref{Kind: "Workload", Namespace: s.namespace, Name: s.workload}, detail: fmt.Sprintf("the proxy's requests are answered well, and no span of %s is there", s.name), evidence: []string{s.flowEvidence(s.flow())}, fix: Fix{Text: "Look whether the collector drops, samples or forwards elsewhere; whether this is the collector that was asked."}})
 	default:
 		s.unknown("stored", "no span of it")
 	}

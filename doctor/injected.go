@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spanloom/spanloom/mesh/envoy"
 	"github.com/spanloom/spanloom/mesh/istio"
@@ -38,6 +39,17 @@ func (x *exam) injected(s *subject) bool {
 	}
 	if !x.meant(w) {
 		s.unknown("injected", "outside the mesh: %s", why)
+		return false
+	}
+	if strings.HasPrefix(why, "the namespace") { // one cause for all its workloads
+		at := istio.Ref{Kind: "Namespace", Name: w.Namespace}
+		for _, n := range x.f.Objects.Namespaces {
+			if n.Name == w.Namespace {
+				at = n.Ref
+			}
+		}
+		x.red(s, "injected", &draft{code: "T0203", object: at, detail: fmt.Sprintf("workloads of %s have no sidecar: %s", w.Namespace, why), evidence: []string{place(at) + ": " + why},
+			fix: Fix{Text: fmt.Sprintf("Label the namespace %s for injection, and restart its workloads.", w.Namespace), Command: fmt.Sprintf("kubectl label namespace %s istio-injection=enabled --overwrite && kubectl rollout restart deployment -n %s", w.Namespace, w.Namespace)}})
 		return false
 	}
 	x.red(s, "injected", &draft{code: "T0203", object: w.Ref, detail: fmt.Sprintf("%s has no sidecar: %s", s.name, why), evidence: []string{why}, fix: sidecarFix(w.Namespace, w.Kind, w.Name)})

@@ -24,11 +24,12 @@ func large(t testing.TB, n int) *doctor.Facts {
 		w := i / 3
 		p := web
 		p.Namespace, p.Workload, p.Name = fmt.Sprintf("ns%d", w%40), fmt.Sprintf("w%d", w), fmt.Sprintf("w%d-%d", w, i%3)
-		p.Node = fmt.Sprintf("sidecar~10.%d.%d.%d~%s.%s~x", 100+i/65536, i/256%256, i%256, p.Name, p.Namespace)
+		p.Node = fmt.Sprintf("sidecar~%s~%s.%s~x", address(i), p.Name, p.Namespace)
 		p.Labels = map[string]string{"app": p.Workload}
 		p.Hosts = append([]envoy.Host(nil), web.Hosts...)
 		for j := range 10 {
-			p.Hosts = append(p.Hosts, envoy.Host{Cluster: fmt.Sprintf("outbound|80||w%d.ns%d.svc.cluster.local", (w+j)%(n/3+1), (w+j)%40), Address: fmt.Sprintf("10.100.%d.%d:80", j, j), Total: 5, Success: 5, Connects: 1})
+			to := (w + j) % (n / 3)
+			p.Hosts = append(p.Hosts, envoy.Host{Cluster: fmt.Sprintf("outbound|80||w%d.ns%d.svc.cluster.local", to, to%40), Address: address(to*3) + ":80", Total: 5, Success: 5, Connects: 1})
 		}
 		f.Proxies = append(f.Proxies, p)
 		if i%3 == 0 {
@@ -38,6 +39,8 @@ func large(t testing.TB, n int) *doctor.Facts {
 	}
 	return f
 }
+
+func address(pod int) string { return fmt.Sprintf("10.%d.%d.%d", 100+pod/65536, pod/256%256, pod%256) }
 
 func TestLargeMesh(t *testing.T) {
 	f := large(t, 600)
@@ -64,5 +67,20 @@ func BenchmarkDiagnose(b *testing.B) {
 				doctor.Diagnose(f, doctor.Options{})
 			}
 		})
+	}
+}
+
+// One silent workload among many is named once, whatever its number of pods.
+func TestOneSilentWorkload(t *testing.T) {
+	f := large(t, 300)
+	by := make(map[string]int)
+	for _, p := range f.Proxies {
+		by[p.Workload+"."+p.Namespace] = 10
+	}
+	delete(by, "w5.ns5")
+	f.Received = &doctor.Received{Spans: 1000, Traces: 100, Roots: 100, ByService: by, Traffic: 2000}
+	r := doctor.Diagnose(f, doctor.Options{})
+	if r.State != doctor.Partial || len(grave(r)) != 1 || len(r.Findings[0].Workloads) != 1 || r.Findings[0].Workloads[0] != "ns5/w5" {
+		t.Errorf("%s %v\n%s", r.State, grave(r), text(r))
 	}
 }
