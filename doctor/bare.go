@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -149,6 +150,9 @@ func labelText(l map[string]string) string {
 // notSelected: there is a provider, and nothing selects it for this workload.
 func (x *exam) notSelected(s *subject) *draft {
 	providers := x.mesh.TracingProviders()
+	if d := x.switchedOff(s); len(providers) == 0 && d != nil {
+		return d
+	}
 	if len(providers) == 0 {
 		return &draft{code: "T0101", object: firstRef(s.policy.Used, x.mesh), detail: "a Telemetry has a tracing part, and no provider is defined or selected", evidence: x.hcmEvidence(s, "no extension provider for traces"),
 			fix: Fix{Text: "Define an extension provider and name it in the Telemetry.", Diff: providerAndTelemetry(x.root())}}
@@ -167,6 +171,24 @@ func (x *exam) notSelected(s *subject) *draft {
 		}
 	}
 	return d
+}
+
+// switchedOff: a Telemetry without a provider takes the place of a legacy tracer, and gives none.
+func (x *exam) switchedOff(s *subject) *draft {
+	if s.policy.Legacy == nil || s.policy.Legacy.Backend == "" {
+		return nil
+	}
+	for i := range x.f.Objects.Telemetries {
+		t := &x.f.Objects.Telemetries[i]
+		if !slices.Contains(s.policy.Used, t.Ref) || len(t.Tracing) == 0 {
+			continue
+		}
+		at := t.Ref.At("spec.tracing", t.Tracing[0].Line)
+		return &draft{code: "T0102", object: at, detail: fmt.Sprintf("%s has a tracing part without providers: that switches the tracer of defaultConfig off and puts none in its place", t.Ref),
+			evidence: x.hcmEvidence(s, fmt.Sprintf("%s names no provider; the proxies' own tracer is %s %s", place(at), s.policy.Legacy.Backend, s.policy.Legacy.Address)),
+			fix:      Fix{Text: fmt.Sprintf("Define an extension provider for %s and name it in the Telemetry, or drop the Telemetry's tracing part and set the rate in defaultConfig.", s.policy.Legacy.Address), Command: editCommand(t.Ref), Diff: "--- " + place(at) + "\n   tracing:\n+  - providers: [{name: zipkin}]\n"}}
+	}
+	return nil
 }
 
 func (x *exam) undefined(s *subject, d istio.Direction) *draft {
@@ -188,7 +210,11 @@ func (x *exam) undefined(s *subject, d istio.Direction) *draft {
 	}
 	if to != "" {
 		fix.Text = fmt.Sprintf("Name %s, which is defined, instead of %s; or define %s in extensionProviders.", to, d.Named, d.Named)
-		fix.Diff = diff(d.ProviderRef, "- name: "+d.Named, "- name: "+to)
+		item := "- name: "
+		if d.ProviderRef.Kind != "Telemetry" {
+			item = "- " // defaultProviders lists names
+		}
+		fix.Diff = diff(d.ProviderRef, item+d.Named, item+to)
 	}
 	what := fmt.Sprintf("no provider %s is defined", d.Named)
 	if p := x.mesh.Provider(d.Named); p != nil {
@@ -248,7 +274,7 @@ func (x *exam) similarHost(host string) string {
 }
 
 // hostMissing tells whether a host is certainly not in the registry: everything was read, or a proxy with all clusters
-// has none of it, or what was read has its namespace or its name but not the host.
+// has none of it, or what was read has its name elsewhere, or nearly its name in its namespace.
 func (x *exam) hostMissing(host string) bool {
 	if len(x.f.Objects.FindHost(host)) > 0 || len(x.seenPorts[host]) > 0 {
 		return false
@@ -265,9 +291,16 @@ func (x *exam) hostMissing(host string) bool {
 	}
 	name, rest, _ := strings.Cut(host, ".")
 	ns, _, _ := strings.Cut(rest, ".")
-	return slices.ContainsFunc(x.f.Objects.Services, func(s istio.Service) bool {
-		return ns != "" && s.Namespace == ns || slices.ContainsFunc(s.Hosts, func(h string) bool { return strings.HasPrefix(h, name+".") })
-	})
+	var near []string // services of its namespace: a chart that is not in this repository may bring more
+	for _, s := range x.f.Objects.Services {
+		if slices.ContainsFunc(s.Hosts, func(h string) bool { return strings.HasPrefix(h, name+".") }) {
+			return true
+		}
+		if s.Namespace == ns {
+			near = append(near, s.Name)
+		}
+	}
+	return nearest.Word(name, near) != ""
 }
 
 // ignoredValues: values of the chart are written where they have no effect.
@@ -336,7 +369,7 @@ func (x *exam) filterCause(s *subject) *draft {
 				continue
 			}
 			works = true
-			reaches = reaches || x.reaches(e, s) && patchContext(p, s.gateway)
+			reaches = reaches || x.reaches(e, s) && patchContext(p, s.gateway) && x.versioned(p, s)
 		}
 		switch {
 		case bad != nil && !works && dud == nil:
@@ -372,6 +405,19 @@ func (x *exam) reaches(e *istio.EnvoyFilter, s *subject) bool {
 	return (e.Namespace == x.root() || e.Namespace == s.namespace) && istio.Matches(e.Selector, s.labels) && len(e.Targets) == 0
 }
 
+// versioned: the patch's proxyVersion matches the proxy's Istio version.
+func (x *exam) versioned(p *istio.Patch, s *subject) bool {
+	version := x.f.Istio
+	if s.proxy != nil && s.proxy.Istio != "" {
+		version = s.proxy.Istio
+	}
+	if p.Version == "" || version == "" {
+		return true
+	}
+	re, err := regexp.Compile(p.Version)
+	return err == nil && re.MatchString(version)
+}
+
 func patchContext(p *istio.Patch, gateway bool) bool {
 	switch p.Context {
 	case "", "ANY":
@@ -392,6 +438,9 @@ func (x *exam) filterScope(s *subject, e *istio.EnvoyFilter) *draft {
 	case !istio.Matches(e.Selector, s.labels):
 		why = fmt.Sprintf("its workloadSelector %s does not match %s", labelText(e.Selector), labelText(appLabels(s.labels)))
 		fix.Text = "Correct or drop the workloadSelector."
+	case !slices.ContainsFunc(e.Patches, func(p istio.Patch) bool { return x.versioned(&p, s) }):
+		why = fmt.Sprintf("its match.proxy.proxyVersion %s does not match %s", e.Patches[0].Version, firstOf(x.f.Istio, "this version"))
+		fix.Text = "Correct or drop proxyVersion."
 	default:
 		why = "none of its patches is for this context"
 		if s.gateway {
@@ -408,7 +457,7 @@ func (x *exam) effectiveFilter(s *subject) *istio.Patch {
 		e := &x.f.Objects.EnvoyFilters[i]
 		for j := range e.Patches {
 			p := &e.Patches[j]
-			if p.Tracer != "" && noEffect(p) == "" && x.reaches(e, s) && patchContext(p, s.gateway) {
+			if p.Tracer != "" && noEffect(p) == "" && x.reaches(e, s) && patchContext(p, s.gateway) && x.versioned(p, s) {
 				return p
 			}
 		}

@@ -161,6 +161,11 @@ var catalog = []Entry{
 		"No proxy of the workload, while requests go to it.",
 		"Label the namespace istio-injection=enabled (or istio.io/rev) and restart the workload.", nil},
 
+	{"T0204", "port-excluded", Warning, "injected", "An application's port is excluded from the proxy",
+		"Requests to an excluded port pass the proxy by: no server spans, no mutual TLS, no policy.",
+		"traffic.sidecar.istio.io/excludeInboundPorts names a port that carries HTTP.",
+		"Take the port out of the annotation.", nil},
+
 	{"T0301", "provider-port-missing", Error, "cluster", "The collector's Service lacks the provider's port",
 		"istiod does not check the port. With OpenTelemetry spans vanish without any error; with Zipkin Envoy refuses its listeners.",
 		"The tracer's cluster is not among Envoy's clusters; the Service has other ports.",
@@ -258,4 +263,8 @@ var catalog = []Entry{
 		"Pods under it cannot resolve names or get configuration: more than tracing breaks.",
 		"An egress NetworkPolicy without port 53, while no other one allows it.",
 		"Allow 53 (UDP and TCP) and istiod's 15012.", nil},
+	{"T0413", "grafana-config", Warning, "joined", "A data source of Grafana does not fit its address",
+		"Grafana asks one backend in the language of another: searches and traces fail.",
+		"A data source of type tempo, jaeger or zipkin with the usual port of another of them.",
+		"Use the type that the port serves.", nil},
 }

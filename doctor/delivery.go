@@ -54,269 +54,6 @@ func (s *subject) flowEvidence(f flow) string {
 	return fmt.Sprintf("%s: cluster %s: %s", s.name, s.tracer.Cluster, f)
 }
 
-// endpoint: is there anything behind the cluster?
-func (x *exam) endpoint(s *subject) bool {
-	if s.proxy == nil || !s.proxy.Has.Hosts {
-		return x.endpointWritten(s)
-	}
-	hosts := s.proxy.HostsOf(s.tracer.Cluster)
-	if len(hosts) > 0 {
-		s.green("endpoint", "%d endpoints, the first is %s", len(hosts), hosts[0].Address)
-		return true
-	}
-	c := s.proxy.Cluster(s.tracer.Cluster)
-	evidence := []string{fmt.Sprintf("%s: cluster %s has no host lines in /clusters", s.name, s.tracer.Cluster)}
-	if n, ok := s.proxy.ClusterStat(s.tracer.Cluster, "upstream_cx_none_healthy"); ok && n > 0 {
-		evidence = append(evidence, fmt.Sprintf("%s: upstream_cx_none_healthy %d", s.name, n))
-	}
-	if c != nil && strings.HasSuffix(c.Type, "_DNS") || s.source == "bootstrap" {
-		x.red(s, "endpoint", x.unresolvable(s, c, evidence))
-		return false
-	}
-	x.red(s, "endpoint", x.noEndpoints(s, evidence))
-	return false
-}
-
-func (x *exam) unresolvable(s *subject, c *envoy.Cluster, evidence []string) *draft {
-	address := ""
-	if c != nil && c.Address != "" {
-		address = fmt.Sprintf("%s:%d", c.Address, c.Port)
-	} else if s.policy.Legacy != nil {
-		address = s.policy.Legacy.Address
-	}
-	at := istio.Ref{Kind: "MeshConfig"}
-	if x.mesh != nil {
-		at = x.mesh.Ref
-		if x.mesh.Config != nil && x.mesh.Config.Tracing != nil {
-			at = at.At(prefixed(x.mesh.Path, "defaultConfig.tracing.zipkin.address"), x.mesh.Config.Tracing.AddressLine)
-		}
-	}
-	if _, _, _, host, ok := envoy.SplitCluster(s.tracer.Cluster); ok {
-		address = host
-		for _, v := range x.f.Objects.FindHost(host) {
-			at = v.Ref
-		}
-	}
-	fix := Fix{Text: fmt.Sprintf("Correct the address %s: a Service is NAME.NAMESPACE:PORT.", address), Command: editCommand(at)}
-	host, port := hostPort(address)
-	if to := x.similarHost(host); to != "" {
-		fix.Text = fmt.Sprintf("Write %s:%d, which exists.", to, port)
-		fix.Diff = diff(at, "address: "+address, fmt.Sprintf("address: %s:%d", to, port))
-	}
-	return &draft{code: "T0307", object: at, detail: fmt.Sprintf("%s does not resolve", address), evidence: evidence, fix: fix}
-}
-
-func (x *exam) noEndpoints(s *subject, evidence []string) *draft {
-	host, _ := x.destination(s)
-	at := istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}
-	fix := Fix{Text: "Correct the Service's selector, or bring the collector's pods up and ready."}
-	for _, v := range x.f.Objects.FindHost(host) {
-		at = v.Ref.At("spec.selector", 0)
-		if len(v.Selector) > 0 {
-			evidence = append(evidence, fmt.Sprintf("%s selects %s", place(v.Ref), labelText(v.Selector)))
-			if l := x.similarLabels(v); l != "" {
-				fix.Diff = diff(at, labelText(v.Selector), l)
-			}
-		}
-	}
-	fix.Command = fmt.Sprintf("kubectl get endpointslices -n %s -l kubernetes.io/service-name=%s", at.Namespace, at.Name)
-	return &draft{code: "T0306", object: at, detail: host + " has no endpoints", evidence: evidence, fix: fix}
-}
-
-// similarLabels finds the labels of a workload of the service's namespace that was probably meant.
-func (x *exam) similarLabels(v *istio.Service) string {
-	for _, w := range x.f.Objects.Workloads {
-		if w.Namespace != v.Namespace {
-			continue
-		}
-		out := make(map[string]string)
-		for k := range v.Selector {
-			if w.Labels[k] != "" {
-				out[k] = w.Labels[k]
-			}
-		}
-		if len(out) == len(v.Selector) && (w.Name == v.Name || len(out) > 0) {
-			return labelText(out)
-		}
-	}
-	return ""
-}
-
-func (x *exam) endpointWritten(s *subject) bool {
-	host, _ := x.destination(s)
-	for _, v := range x.f.Objects.FindHost(host) {
-		ready, known := 0, false
-		for _, e := range x.f.Objects.Endpoints {
-			if e.Namespace == v.Namespace && e.Service == v.Name {
-				ready, known = ready+e.Ready, true
-			}
-		}
-		switch {
-		case known && ready == 0:
-			x.red(s, "endpoint", x.noEndpoints(s, []string{"the EndpointSlices of " + v.Ref.String() + " have no ready address"}))
-			return false
-		case known:
-			s.green("endpoint", "%d ready addresses", ready)
-			return true
-		case len(v.Addresses) > 0:
-			s.green("endpoint", "as written: %d addresses", len(v.Addresses))
-			return true
-		}
-		if len(v.Selector) > 0 {
-			here := 0
-			for _, w := range x.f.Objects.Workloads {
-				if w.Namespace == v.Namespace && len(w.Labels) > 0 {
-					here++
-					if istio.Matches(v.Selector, w.Labels) {
-						s.green("endpoint", "as written: %s is behind the Service", w.Ref)
-						return true
-					}
-				}
-			}
-			if here > 0 && x.similarLabels(v) != "" {
-				x.red(s, "endpoint", x.noEndpoints(s, []string{fmt.Sprintf("%d workloads of %s were read, none has the labels of the Service's selector", here, v.Namespace)}))
-				return false
-			}
-		}
-	}
-	s.unknown("endpoint", "neither Envoy's endpoints nor EndpointSlices were read")
-	return true
-}
-
-// tls: do both sides agree on TLS?
-func (x *exam) tls(s *subject) bool {
-	host, port := x.destination(s)
-	ns := namespaceOf(host)
-	services := x.f.Objects.FindHost(host)
-	var labels map[string]string
-	if len(services) > 0 {
-		ns, labels = services[0].Namespace, services[0].Selector
-	}
-	mode, rule := x.f.Objects.ClientTLS(x.root(), s.target(), ns, host, port)
-	server, from := x.f.Objects.ServerTLS(x.root(), ns, labels, port)
-	f := s.flow()
-	if f.works() {
-		s.green("tls", "requests are answered")
-		return true
-	}
-	client := "plain"
-	evidence := []string{}
-	if s.proxy != nil && s.proxy.Has.Clusters {
-		if c := s.proxy.Cluster(s.tracer.Cluster); c != nil {
-			client = x.clientTLS(s, c)
-			evidence = append(evidence, fmt.Sprintf("%s: cluster %s is %s", s.name, c.Name, client))
-		}
-	} else if s.source == "bootstrap" {
-		client = "plain text"
-	} else {
-		client = map[string]string{"DISABLE": "plain text", "SIMPLE": "TLS", "MUTUAL": "TLS", "ISTIO_MUTUAL": "mutual TLS"}[mode]
-	}
-	if f.known {
-		evidence = append(evidence, s.flowEvidence(f))
-	}
-	if rule != nil {
-		evidence = append(evidence, fmt.Sprintf("%s sets TLS mode %s", place(rule.Ref), mode))
-	}
-	if from != nil {
-		evidence = append(evidence, fmt.Sprintf("%s sets %s", place(from.Ref), server))
-	}
-	failing := f.fails() || !f.known
-	seen := s.proxy != nil && s.proxy.Has.Clusters
-	switch {
-	case client == "plain text" && server == "STRICT" && failing && (f.fails() || rule != nil || s.source == "bootstrap" && x.inMesh(services)):
-		x.red(s, "tls", x.tlsDraft(rule, from, fmt.Sprintf("proxies speak plain text to %s, which takes mutual TLS only", host), evidence, mode))
-		return false
-	case client == "plain text" && s.source != "bootstrap" && (mode == "DISABLE" || s.proxy.AutoTLS) && f.total > 0 && f.failed == f.total && f.refused == 0:
-		x.red(s, "tls", x.tlsDraft(rule, from, fmt.Sprintf("proxies speak plain text to %s, and every request is cut", host), evidence, mode))
-		return false
-	case (client == "TLS" || client == "mutual TLS") && f.fails() && !x.takesTLS(s, services) || (client == "mutual TLS" && !seen && rule != nil && x.plainCollector(services, server)):
-		x.red(s, "tls", x.tlsDraft(rule, from, fmt.Sprintf("proxies speak %s to %s, which speaks plain text", client, host), evidence, mode))
-		return false
-	case !f.known && !seen && client == "":
-		s.unknown("tls", "Envoy's cluster was not read")
-	default:
-		s.green("tls", "%s", firstOf(client, "by the endpoint's metadata"))
-	}
-	return true
-}
-
-// clientTLS is what the cluster speaks to its endpoints.
-func (x *exam) clientTLS(s *subject, c *envoy.Cluster) string {
-	switch c.TLS {
-	case "always":
-		if strings.HasPrefix(c.SNI, "outbound_.") {
-			return "mutual TLS"
-		}
-		return "TLS"
-	case "matching":
-		if slices.ContainsFunc(s.proxy.HostsOf(c.Name), func(h envoy.Host) bool { return h.TLSMode == "istio" }) {
-			return "mutual TLS where the endpoint takes it"
-		}
-		return "mutual TLS for endpoints of the mesh, plain text for others"
-	}
-	return "plain text"
-}
-
-// takesTLS: an endpoint of the tracer's cluster, or the service, is in the mesh and takes TLS.
-func (x *exam) takesTLS(s *subject, services []*istio.Service) bool {
-	if s.proxy != nil && slices.ContainsFunc(s.proxy.HostsOf(s.tracer.Cluster), func(h envoy.Host) bool { return h.TLSMode == "istio" }) {
-		return true
-	}
-	return x.inMesh(services)
-}
-
-func (x *exam) inMesh(services []*istio.Service) bool {
-	for _, v := range services {
-		if slices.ContainsFunc(v.Addresses, func(e istio.Endpoint) bool { return e.InMesh }) {
-			return true
-		}
-		for _, w := range x.f.Objects.Workloads {
-			if w.Namespace == v.Namespace && w.HasProxy && len(v.Selector) > 0 && istio.Matches(v.Selector, w.Labels) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// plainCollector: what is written shows that the collector has no sidecar.
-func (x *exam) plainCollector(services []*istio.Service, server string) bool {
-	if server == "STRICT" || len(services) == 0 || x.inMesh(services) {
-		return false
-	}
-	for _, v := range services {
-		if len(v.Addresses) > 0 {
-			return true
-		}
-		for _, w := range x.f.Objects.Workloads {
-			if w.Namespace == v.Namespace && len(v.Selector) > 0 && istio.Matches(v.Selector, w.Labels) {
-				_, in := x.injection(&w)
-				return in == no
-			}
-		}
-	}
-	return false
-}
-
-func (x *exam) tlsDraft(rule *istio.DestinationRule, from *istio.PeerAuthentication, detail string, evidence []string, mode string) *draft {
-	d := &draft{code: "T0308", detail: detail, evidence: evidence}
-	switch {
-	case rule != nil:
-		d.object = rule.Ref.At("spec.trafficPolicy.tls.mode", rule.ModeLine)
-		d.fix = Fix{Text: fmt.Sprintf("Remove the TLS mode %s from %s: mutual TLS is then used where the endpoint takes it.", mode, rule.Ref), Command: editCommand(rule.Ref), Diff: diff(d.object, "tls: {mode: "+mode+"}", "")}
-		if from != nil && mode == "DISABLE" {
-			d.fix.Text += fmt.Sprintf(" Or make %s PERMISSIVE.", from.Ref)
-		}
-	case from != nil:
-		d.object = from.Ref.At("spec.mtls.mode", 0)
-		d.fix = Fix{Text: fmt.Sprintf("Make the collector PERMISSIVE: a PeerAuthentication for it beside %s, or use an extension provider instead of the bootstrap's tracer.", from.Ref), Command: editCommand(from.Ref), Diff: diff(d.object, "mode: STRICT", "mode: PERMISSIVE")}
-	default:
-		d.object = istio.Ref{Kind: "DestinationRule"}
-		d.fix = Fix{Text: "Look for a DestinationRule with a TLS mode for the collector's host and remove it.", Command: "kubectl get destinationrules -A"}
-	}
-	return d
-}
-
 // network: do connections come through?
 func (x *exam) network(s *subject) bool {
 	f := s.flow()
@@ -336,12 +73,15 @@ func (x *exam) network(s *subject) bool {
 			policy.evidence = append(policy.evidence, evidence...)
 			x.red(s, "network", policy)
 		case dropped:
-			x.red(s, "network", &draft{code: "T0310", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: fmt.Sprintf("connections to %s:%d time out: packets are dropped", host, port), evidence: evidence,
-				fix: Fix{Text: fmt.Sprintf("Allow TCP %d from the workloads (egress) and at the collector (ingress) in the NetworkPolicies of both namespaces.", port), Command: "kubectl get networkpolicies -A", Diff: egressYAML(s.namespace, namespaceOf(host), port)}})
+			x.red(s, "network", x.droppedDraft(s, host, port, evidence))
 		default:
 			x.red(s, "network", &draft{code: "T0309", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: fmt.Sprintf("connections to %s:%d are refused: nothing listens there", host, port), evidence: evidence,
 				fix: Fix{Text: fmt.Sprintf("Let the collector's receiver listen on 0.0.0.0:%d (many bind to localhost), or correct the Service's targetPort.", port), Command: fmt.Sprintf("kubectl get service -n %s %s -o yaml", namespaceOf(host), strings.Split(host, ".")[0]), Diff: receiverYAML(s.tracer.Protocol(), port)}})
 		}
+		return false
+	}
+	if f.known && f.connects > 0 && f.total == 0 && f.refused == 0 && f.failed == 0 && policy == nil {
+		x.red(s, "network", x.droppedDraft(s, host, port, []string{s.flowEvidence(f), s.name + ": connections are begun, and neither accepted nor refused"}))
 		return false
 	}
 	switch {
@@ -358,6 +98,11 @@ func (x *exam) network(s *subject) bool {
 		s.unknown("network", "no connection was tried")
 	}
 	return true
+}
+
+func (x *exam) droppedDraft(s *subject, host string, port int, evidence []string) *draft {
+	return &draft{code: "T0310", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: fmt.Sprintf("connections to %s:%d time out: packets are dropped", host, port), evidence: evidence,
+		fix: Fix{Text: fmt.Sprintf("Allow TCP %d from the workloads (egress) and at the collector (ingress) in the NetworkPolicies of both namespaces.", port), Command: "kubectl get networkpolicies -A", Diff: egressYAML(s.namespace, namespaceOf(host), port)}}
 }
 
 func receiverYAML(protocol string, port int) string {
@@ -394,10 +139,15 @@ func (x *exam) receiver(s *subject) bool {
 		}
 		return n
 	}
+	denied := stat("upstream_rq_401") + stat("upstream_rq_403")
 	bad := stat("upstream_rq_404") + stat("upstream_rq_4xx")
 	dropped := s.proxy.Stats["tracing.zipkin.reports_dropped"]
 	reset := stat("upstream_rq_rx_reset")
 	switch {
+	case denied > 0 && denied >= f.total:
+		x.red(s, "receiver", &draft{code: "T0312", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: fmt.Sprintf("%s:%d forbids the requests (401 or 403)", host, port), evidence: evidence,
+			fix: Fix{Text: "Allow the workloads in the AuthorizationPolicies of the collector's namespace, or give the proxies the credentials that the collector asks for.", Command: "kubectl get authorizationpolicies -n " + namespaceOf(host)}})
+		return false
 	case strings.HasPrefix(protocol, "otlp") && f.success == 0 && (reset > 0 || f.failed == 0 || protocol == "otlp-http" && port == 4317):
 		what := "the collector's port does not speak OTLP over gRPC"
 		if protocol == "otlp-http" {
@@ -408,10 +158,13 @@ func (x *exam) receiver(s *subject) bool {
 	case protocol != "otlp-grpc" && (bad > 0 && stat("upstream_rq_2xx") == 0 || protocol == "zipkin" && dropped > 0 && s.proxy.Stats["tracing.zipkin.reports_sent"] == 0 && f.success > 0):
 		x.red(s, "receiver", x.pathDraft(s, evidence))
 		return false
+	case protocol == "zipkin" && port == 4317 && f.success == 0 && f.failed > 0:
+		x.red(s, "receiver", x.mixed(s, host, port, evidence, "Zipkin's spans are sent to the port of OTLP over gRPC"))
+		return false
 	case f.success == 0 && f.failed > 0:
 		x.red(s, "receiver", &draft{code: "T0312", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: fmt.Sprintf("%s:%d fails on every request", host, port), evidence: evidence, fix: Fix{Text: "Look at the collector's log: it refuses what it gets or dies on it.", Command: fmt.Sprintf("kubectl logs -n %s svc/%s", namespaceOf(host), strings.Split(host, ".")[0])}})
 		return false
-	case protocol != "otlp-grpc" && x.f.Received != nil && x.f.Received.of(s) == 0 && f.success > 0 && !x.pathProven(s):
+	case protocol != "otlp-grpc" && x.f.Received != nil && x.f.Received.of(s) == 0 && f.success > 0 && !x.pathProven(s) && (x.f.Received.Spans == 0 || x.recognised()):
 		evidence = append(evidence, "Envoy counts any answer as a success, a 404 too, and nothing of "+s.name+" arrived")
 		x.red(s, "receiver", x.pathDraft(s, evidence))
 		return false
@@ -550,8 +303,10 @@ func (x *exam) stored(s *subject) bool {
 	switch {
 	case n > 0:
 		s.green("stored", "%d spans", n)
+	case x.f.Received.Spans > 0 && !x.recognised():
+		s.unknown("stored", "%d spans arrived, under names that are those of no workload", x.f.Received.Spans)
 	case s.sent && s.broken == nil:
-		x.red(s, "stored", &draft{code: "T0410", object: istio.Ref{Kind: "Collector"}, detail: fmt.Sprintf("the proxy's requests are answered well, and no span of %s is there", s.name), evidence: []string{s.flowEvidence(s.flow())}, fix: Fix{Text: "Look whether the collector drops, samples or forwards elsewhere; whether this is the collector that was asked."}})
+		x.red(s, "stored", &draft{code: "T0410", object: istio.Ref{Kind: "Workload", Namespace: s.namespace, Name: s.workload}, detail: fmt.Sprintf("the proxy's requests are answered well, and no span of %s is there", s.name), evidence: []string{s.flowEvidence(s.flow())}, fix: Fix{Text: "Look whether the collector drops, samples or forwards elsewhere; whether this is the collector that was asked."}})
 	default:
 		s.unknown("stored", "no span of it")
 	}
@@ -562,11 +317,39 @@ func (x *exam) stored(s *subject) bool {
 func (r *Received) of(s *subject) int {
 	n := 0
 	names := []string{s.workload, s.labels["service.istio.io/canonical-name"], s.labels["app"], s.labels["app.kubernetes.io/name"]}
+	own := s.reportsAs()
 	for name, count := range r.ByService {
 		app, ns, dotted := strings.Cut(name, ".")
-		if slices.Contains(names, app) && app != "" && (!dotted || ns == s.namespace) {
+		if slices.Contains(own, name) || slices.Contains(names, app) && app != "" && (!dotted || ns == s.namespace) {
 			n += count
 		}
 	}
 	return n
+}
+
+// reportsAs are the names that the workload's proxy gives its spans.
+func (s *subject) reportsAs() []string {
+	if s.proxy == nil {
+		return nil
+	}
+	var out []string
+	if s.proxy.Service != "" {
+		out = append(out, s.proxy.Service)
+	}
+	for _, m := range s.proxy.Managers {
+		if m.Tracer != nil && m.Tracer.Service != "" {
+			out = append(out, m.Tracer.Service)
+		}
+	}
+	return out
+}
+
+// recognised tells whether any span that arrived can be told to be of a workload. Where names are of another scheme,
+// none of a workload means nothing.
+func (x *exam) recognised() bool {
+	if x.named == nil {
+		some := x.f.Received != nil && slices.ContainsFunc(x.subjects, func(s *subject) bool { return x.f.Received.of(s) > 0 })
+		x.named = &some
+	}
+	return *x.named
 }

@@ -25,7 +25,11 @@ type exam struct {
 	subjects  []*subject
 	seenPorts map[string]map[string]bool // ports by host, of any proxy's clusters
 	drafts    []*draft
-	dropped   map[string]bool // clusters to which connects time out, as statistics show; false: they are refused
+	hosts     map[string]bool  // collectors, as the configuration names them
+	addresses map[string]bool  // of endpoints behind tracers' clusters
+	byPlace   map[string][]int // proxies by namespace
+	named     *bool            // some of what arrived can be told to be of a workload
+	dropped   map[string]bool  // clusters to which connects time out, as statistics show; false: they are refused
 }
 
 // subject is one workload whose spans should arrive.
@@ -60,16 +64,25 @@ type draft struct {
 	soft     bool     // it does not hide what comes behind it
 	after    []string
 	subjects []string
+	has      map[string]bool // the subjects, for large meshes
+}
+
+func (d *draft) concerns(workload string) {
+	if workload == "" || d.has[workload] {
+		return
+	}
+	if d.has == nil {
+		d.has = make(map[string]bool)
+	}
+	d.has[workload] = true
+	d.subjects = append(d.subjects, workload)
 }
 
 func (d *draft) entry() Entry { return Lookup(d.code) }
 
 // Diagnose judges facts.
 func Diagnose(f *Facts, o Options) *Report {
-	x := &exam{f: f, seenPorts: make(map[string]map[string]bool), dropped: make(map[string]bool)}
-	x.chooseMesh()
-	x.indexClusters()
-	x.findSubjects()
+	x := newExam(f)
 	for _, s := range x.subjects {
 		s.policy = f.Objects.PolicyOf(x.mesh, x.env, s.target())
 		s.seen = look(s.proxy, s.gateway)
@@ -81,6 +94,21 @@ func Diagnose(f *Facts, o Options) *Report {
 	x.joined()
 	x.general()
 	return x.report(o)
+}
+
+// newExam derives from the facts what every check asks for.
+func newExam(facts *Facts) *exam {
+	own := *facts // the index below is this diagnosis's own: facts may be shared
+	f := &own
+	x := &exam{f: f, seenPorts: make(map[string]map[string]bool), dropped: make(map[string]bool), hosts: make(map[string]bool), addresses: make(map[string]bool), byPlace: make(map[string][]int)}
+	f.Objects.Index()
+	x.chooseMesh()
+	for _, h := range x.collectors() {
+		x.hosts[h] = true
+	}
+	x.indexClusters()
+	x.findSubjects()
+	return x
 }
 
 func (s *subject) target() istio.Proxy {
@@ -115,13 +143,35 @@ func (x *exam) chooseMesh() {
 	case x.raw != nil && x.raw.Invalid:
 		x.mesh = &istio.MeshConfig{Ref: x.raw.Ref, Form: x.raw.Form}
 	default:
-		x.mesh = x.raw
+		x.mesh = x.withOthers()
 	}
 	for _, w := range x.f.Objects.Workloads {
 		if w.ControlsTrc != nil {
 			x.env = w.ControlsTrc
 		}
 	}
+}
+
+// withOthers adds the providers of other mesh configurations that were read: a repository with one for each environment
+// does not lack what only another of them defines.
+func (x *exam) withOthers() *istio.MeshConfig {
+	if x.raw == nil {
+		return nil
+	}
+	m := *x.raw
+	for i := range x.f.Objects.Meshes {
+		o := &x.f.Objects.Meshes[i]
+		if o == x.raw || o.Invalid {
+			continue
+		}
+		for _, p := range o.Providers {
+			if m.Provider(p.Name) == nil {
+				p.Line = 0
+				m.Providers = append(slices.Clone(m.Providers), p)
+			}
+		}
+	}
+	return &m
 }
 
 // withLines takes over where the parts of a configuration in force are written.
@@ -156,6 +206,13 @@ func (x *exam) minor() string { return istio.MinorOf(x.f.Istio) }
 func (x *exam) indexClusters() {
 	for i := range x.f.Proxies {
 		p := &x.f.Proxies[i]
+		x.byPlace[p.Namespace] = append(x.byPlace[p.Namespace], i)
+		for _, h := range p.Hosts {
+			if x.isTracerCluster(h.Cluster) {
+				addr, _ := hostPort(h.Address)
+				x.addresses[addr] = true
+			}
+		}
 		for _, c := range p.Clusters {
 			if dir, port, _, host, ok := envoy.SplitCluster(c.Name); ok && dir == "outbound" {
 				if x.seenPorts[host] == nil {
@@ -219,8 +276,9 @@ func (x *exam) ofWritten(pod *istio.Workload) bool {
 }
 
 func (x *exam) proxied(w *istio.Workload) bool {
-	return slices.ContainsFunc(x.f.Proxies, func(p envoy.Proxy) bool {
-		return p.Namespace == w.Namespace && (p.Workload == w.Name || p.Pod == w.Name || len(w.Labels) > 0 && istio.Matches(w.Labels, p.Labels))
+	return slices.ContainsFunc(x.byPlace[w.Namespace], func(i int) bool {
+		p := &x.f.Proxies[i]
+		return (p.Workload == w.Name || p.Pod == w.Name || len(w.Labels) > 0 && istio.Matches(w.Labels, p.Labels))
 	})
 }
 
@@ -265,17 +323,11 @@ func hostPort(address string) (host string, port int) {
 // isCollector tells whether a workload is where spans go to: it need not send any.
 func (x *exam) isCollector(s *subject) bool {
 	if s.proxy != nil {
-		if parts := strings.Split(s.proxy.Node, "~"); len(parts) == 4 {
-			for i := range x.f.Proxies {
-				for _, h := range x.f.Proxies[i].Hosts {
-					if addr, _ := hostPort(h.Address); addr == parts[1] && x.isTracerCluster(h.Cluster) {
-						return true
-					}
-				}
-			}
+		if parts := strings.Split(s.proxy.Node, "~"); len(parts) == 4 && x.addresses[parts[1]] {
+			return true
 		}
 	}
-	for _, host := range x.collectors() {
+	for host := range x.hosts {
 		name, rest, _ := strings.Cut(host, ".")
 		ns, _, _ := strings.Cut(rest, ".")
 		if ns != s.namespace {
@@ -297,7 +349,7 @@ func (x *exam) isCollector(s *subject) bool {
 
 func (x *exam) isTracerCluster(cluster string) bool {
 	_, _, _, host, ok := envoy.SplitCluster(cluster)
-	return ok && slices.Contains(x.collectors(), host) || cluster == "zipkin"
+	return ok && x.hosts[host] || cluster == "zipkin"
 }
 
 // assume makes subjects out of what the objects imply: workloads behind services, else "any workload".
@@ -313,7 +365,7 @@ func (x *exam) assume() {
 	}
 	for i := range x.f.Objects.Services {
 		svc := &x.f.Objects.Services[i]
-		if slices.ContainsFunc(svc.Hosts, func(h string) bool { return slices.Contains(x.collectors(), h) }) || svc.External != "" {
+		if slices.ContainsFunc(svc.Hosts, func(h string) bool { return x.hosts[h] }) || svc.External != "" {
 			continue
 		}
 		if !svc.Entry && len(svc.Selector) > 0 && !collectorLike(svc) {
@@ -433,9 +485,11 @@ func (x *exam) red(s *subject, station string, d *draft) {
 func (x *exam) add(d *draft, workload string) {
 	for _, o := range x.drafts {
 		if o.code == d.code && o.object.String() == d.object.String() && o.object.Path == d.object.Path {
-			if workload != "" && !slices.Contains(o.subjects, workload) {
-				o.subjects = append(o.subjects, workload)
+			ns, _, _ := strings.Cut(workload, "/")
+			if ns == o.object.Namespace && !slices.ContainsFunc(o.subjects, func(s string) bool { return strings.HasPrefix(s, ns+"/") }) {
+				o.detail, o.fix = d.detail, d.fix // said from nearby it is more to the point
 			}
+			o.concerns(workload)
 			for _, e := range d.evidence {
 				if len(o.evidence) < 8 && !slices.Contains(o.evidence, e) {
 					o.evidence = append(o.evidence, e)
@@ -444,9 +498,7 @@ func (x *exam) add(d *draft, workload string) {
 			return
 		}
 	}
-	if workload != "" {
-		d.subjects = append(d.subjects, workload)
-	}
+	d.concerns(workload)
 	x.drafts = append(x.drafts, d)
 }
 

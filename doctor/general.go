@@ -17,6 +17,8 @@ func (x *exam) general() {
 	x.overrides()
 	x.stores()
 	x.views()
+	x.dataSources()
+	x.excluded()
 	x.cost()
 	x.egressWithoutDNS()
 	x.owners()
@@ -45,8 +47,12 @@ func (x *exam) notes() {
 				d.severity = Info
 			}
 		case "type":
+			if mesh && (x.raw == nil || x.raw.File != n.File) {
+				d.code = "T0118" // of another installation than the one in force
+				break
+			}
 			if mesh {
-				if slices.ContainsFunc(x.drafts, func(o *draft) bool { return o.code == "T0118" }) || x.raw == nil || x.raw.File != n.File {
+				if slices.ContainsFunc(x.drafts, func(o *draft) bool { return o.code == "T0118" && o.object.File == n.File }) {
 					continue
 				}
 				d = x.invalidMesh()
@@ -210,16 +216,52 @@ func (x *exam) overrides() {
 
 // owners says who would undo a change, for each object that should be changed.
 func (x *exam) owners() {
+	x.byHand()
 	for _, d := range slices.Clone(x.drafts) {
 		o := x.ownerOf(d.object)
 		if o.Tool == "" || d.severityOf() == Info {
 			continue
 		}
-		text := map[string]string{"argocd": "Argo CD application " + o.Name, "flux": "Flux " + o.Name, "helm": "Helm release " + o.Name, "operator": "the operator of " + o.Name}[o.Tool]
+		text := keeperText(o)
 		d.fix.Text += fmt.Sprintf(" Make the change in the source of %s, which would undo it here.", text)
 		x.add(&draft{code: "T0121", object: d.object.At("", 0), detail: fmt.Sprintf("%s is kept by %s", d.object, text), evidence: []string{"labels, annotations or managed fields of " + d.object.String()}, after: []string{d.entry().Cause},
 			fix: Fix{Text: "Change the repository or the values, then synchronise."}}, "")
 	}
+}
+
+// byHand warns of objects for tracing that a tool keeps and that somebody changed beside it.
+func (x *exam) byHand() {
+	look := func(r istio.Ref, o istio.Owner) {
+		if o.Hand == "" {
+			return
+		}
+		x.add(&draft{code: "T0121", severity: Warning, object: r.At("", 0), detail: fmt.Sprintf("%s is kept by %s, and was changed with %s: that is undone at the next synchronisation", r, keeperText(o), o.Hand), evidence: []string{fmt.Sprintf("%s: managedFields of %s beside those of its keeper", place(r), o.Hand)},
+			fix: Fix{Text: "Make the change in the source of " + keeperText(o) + "."}}, "")
+	}
+	for _, m := range x.f.Objects.Meshes {
+		look(m.Ref, m.Owner)
+	}
+	for _, t := range x.f.Objects.Telemetries {
+		look(t.Ref, t.Owner)
+	}
+	for _, e := range x.f.Objects.EnvoyFilters {
+		look(e.Ref, e.Owner)
+	}
+	for _, s := range x.f.Objects.Sidecars {
+		look(s.Ref, s.Owner)
+	}
+	for _, k := range x.f.Objects.Kialis {
+		look(k.Ref, k.Owner)
+	}
+	for _, s := range x.f.Objects.Services {
+		if slices.ContainsFunc(s.Hosts, func(h string) bool { return x.hosts[h] }) {
+			look(s.Ref, s.Owner)
+		}
+	}
+}
+
+func keeperText(o istio.Owner) string {
+	return map[string]string{"argocd": "Argo CD application " + o.Name, "flux": "Flux " + o.Name, "helm": "Helm release " + o.Name, "operator": "the operator of " + o.Name}[o.Tool]
 }
 
 func (x *exam) ownerOf(r istio.Ref) istio.Owner {

@@ -11,7 +11,7 @@ import (
 
 // missingSidecars finds workloads that got requests and made no span, in a namespace of the mesh, where no proxy is.
 func (x *exam) missingSidecars() {
-	if x.f.Received == nil || x.f.Received.Spans == 0 {
+	if x.f.Received == nil || x.f.Received.Spans == 0 || !x.recognised() {
 		return
 	}
 	addresses, namespaces := make(map[string]bool), make(map[string]bool)
@@ -22,13 +22,17 @@ func (x *exam) missingSidecars() {
 			addresses[parts[1]] = true
 		}
 	}
+	known := make(map[string]bool, len(x.subjects))
+	for _, s := range x.subjects {
+		known[s.name] = true
+	}
 	for i := range x.f.Proxies {
 		p := &x.f.Proxies[i]
 		for _, h := range p.Hosts {
 			dir, _, _, host, ok := envoy.SplitCluster(h.Cluster)
 			addr, _ := hostPort(h.Address)
 			ns := namespaceOf(host)
-			if !ok || dir != "outbound" || h.Total <= 0 || addresses[addr] || !namespaces[ns] || h.TLSMode == "istio" || x.isTracerCluster(h.Cluster) || slices.Contains(x.collectors(), host) {
+			if !ok || dir != "outbound" || h.Total <= 0 || addresses[addr] || !namespaces[ns] || h.TLSMode == "istio" || x.isTracerCluster(h.Cluster) {
 				continue
 			}
 			name, _, _ := strings.Cut(host, ".")
@@ -40,9 +44,10 @@ func (x *exam) missingSidecars() {
 					}
 				}
 			}
-			if x.f.Received.of(s) > 0 || slices.ContainsFunc(x.subjects, func(o *subject) bool { return o.name == s.name }) {
+			if known[s.name] || x.f.Received.of(s) > 0 || x.outside(host, addr) {
 				continue
 			}
+			known[s.name] = true
 			s.policy = x.f.Objects.PolicyOf(x.mesh, x.env, s.target())
 			x.subjects = append(x.subjects, s)
 			x.red(s, "injected", &draft{code: "T0203", object: istio.Ref{Kind: "Workload", Namespace: ns, Name: name}, detail: fmt.Sprintf("%s has no sidecar: no proxy of it was found, and none of its spans arrived", s.name),
@@ -54,6 +59,43 @@ func (x *exam) missingSidecars() {
 			}
 		}
 	}
+}
+
+// outside: what was read of the service says that its endpoint is not one of the mesh, so it owes no spans.
+func (x *exam) outside(host, addr string) bool {
+	for _, v := range x.f.Objects.FindHost(host) {
+		for _, a := range v.Addresses {
+			if a.Address == addr {
+				return !a.InMesh
+			}
+		}
+		for i := range x.f.Objects.Workloads {
+			w := &x.f.Objects.Workloads[i]
+			if w.Namespace == v.Namespace && len(v.Selector) > 0 && istio.Matches(v.Selector, w.Labels) {
+				_, in := x.injection(w)
+				return in == no && !x.meant(w)
+			}
+		}
+	}
+	return false
+}
+
+// entered counts the requests that came into the mesh: what the sender counted or what gateways forwarded, whichever is
+// more, since senders may count kinds of requests instead of requests.
+func (x *exam) entered() int {
+	var forwarded int64
+	for i := range x.f.Proxies {
+		p := &x.f.Proxies[i]
+		if p.Type != "router" {
+			continue
+		}
+		for _, h := range p.Hosts {
+			if dir, _, _, _, ok := envoy.SplitCluster(h.Cluster); ok && dir == "outbound" && h.Total > 0 && !x.isTracerCluster(h.Cluster) {
+				forwarded += h.Total
+			}
+		}
+	}
+	return max(x.f.Received.Traffic, int(forwarded))
 }
 
 // joined: do spans of one request form one trace? More traces than requests mean that somebody drops the context.
@@ -101,6 +143,10 @@ func (x *exam) joined() {
 	if x.sdkMismatch(protocol) {
 		code = "T0404"
 	}
+	if t := x.muted(); t != nil {
+		x.mutedTrace(t, evidence)
+		return
+	}
 	d := &draft{code: code, object: istio.Ref{Kind: "Application"}, evidence: append(evidence, fmt.Sprintf("the proxies' tracer speaks %s", family)),
 		fix: Fix{Text: fmt.Sprintf("Forward %s (and x-request-id) from each incoming request to the requests it causes, or use an OpenTelemetry SDK with OTEL_PROPAGATORS=tracecontext,baggage,b3.", forward)}}
 	d.detail = "an application does not forward the headers that the proxies' tracer speaks"
@@ -117,6 +163,29 @@ func (x *exam) joined() {
 			if s.broken != nil && !s.broken.soft {
 				continue
 			}
+			x.red(s, "joined", d)
+		} else {
+			s.unknown("joined", "its callers or callees drop the context")
+		}
+	}
+}
+
+// muted finds the Telemetry that tells proxies not to pass the context on (Istio 1.30).
+func (x *exam) muted() *istio.Telemetry {
+	for i := range x.f.Objects.Telemetries {
+		t := &x.f.Objects.Telemetries[i]
+		used := slices.ContainsFunc(x.subjects, func(s *subject) bool { return slices.Contains(s.policy.Used, t.Ref) })
+		if used && slices.ContainsFunc(t.Tracing, func(r istio.TracingRule) bool { return r.NoPropagation != nil && *r.NoPropagation }) {
+			return t
+		}
+	}
+	return nil
+}
+
+func (x *exam) mutedTrace(t *istio.Telemetry, evidence []string) {
+	d := &draft{code: "T0403", object: t.Ref.At("spec.tracing.disableContextPropagation", 0), detail: t.Ref.String() + " tells proxies not to pass the trace context on", evidence: append(evidence, place(t.Ref)+": disableContextPropagation: true"), fix: removeField(t.Ref.At("spec.tracing", 0), "disableContextPropagation: true")}
+	for _, s := range x.subjects {
+		if slices.Contains(s.policy.Used, t.Ref) {
 			x.red(s, "joined", d)
 		} else {
 			s.unknown("joined", "its callers or callees drop the context")
@@ -164,7 +233,8 @@ func (x *exam) familyDiff(protocol string) string {
 func (x *exam) extraTraces() (int, []string) {
 	r := x.f.Received
 	if r.Traffic > 0 {
-		return r.Traces - r.Traffic, []string{fmt.Sprintf("%d traces (%d roots) for %d requests", r.Traces, r.Roots, r.Traffic)}
+		n := x.entered()
+		return r.Traces - n, []string{fmt.Sprintf("%d traces (%d roots) for %d requests", r.Traces, r.Roots, n)}
 	}
 	// Without a count of requests: every trace should pass the gateway, if nobody else begins any.
 	through, gateways := 0, 0

@@ -94,9 +94,21 @@ func (x *exam) side(policies []istio.NetworkPolicy, own, other end, port int, in
 		}
 	}
 	at := p.Ref.At(field, line)
+	if slices.ContainsFunc(rules, func(r istio.PolicyRule) bool {
+		return x.ruleAllows(istio.PolicyRule{Ports: r.Ports}, own, other, port)
+	}) {
+		return peersDraft(p, at, direction, own, other, port)
+	}
 	ports := firstOf(strings.Join(has, ", "), "none")
 	return &draft{code: "T0310", object: at, detail: fmt.Sprintf("%s lets %s of %s pass to the ports %s only, not to %d", p.Ref, direction, own.namespace, ports, port), evidence: []string{fmt.Sprintf("%s: allowed ports %s; %d policies select the pods, none allows TCP %d", place(at), ports, len(selecting), port)},
 		fix: Fix{Text: fmt.Sprintf("Add port %d to the %s rules of %s.", port, direction, p.Ref), Command: editCommand(p.Ref), Diff: diff(at, "", fmt.Sprintf("- port: %d\n  protocol: TCP", port))}}
+}
+
+// peersDraft: the port is allowed, and not for the other end.
+func peersDraft(p istio.NetworkPolicy, at istio.Ref, direction string, own, other end, port int) *draft {
+	side := map[string]string{"egress": "to", "ingress": "from"}[direction]
+	return &draft{code: "T0310", object: at, detail: fmt.Sprintf("%s does not let %s of %s pass %s namespace %s", p.Ref, direction, own.namespace, side, other.namespace), evidence: []string{fmt.Sprintf("%s: no rule's peers include pods of %s", place(at), other.namespace)},
+		fix: Fix{Text: fmt.Sprintf("Add namespace %s to the %s rules of %s, for port %d.", other.namespace, direction, p.Ref, port), Command: editCommand(p.Ref), Diff: diff(at, "", fmt.Sprintf("- %s: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %s}}}]\n  ports: [{port: %d, protocol: TCP}]", side, other.namespace, port))}}
 }
 
 func (x *exam) ruleAllows(r istio.PolicyRule, own, other end, port int) bool {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/spanloom/spanloom/mesh/istio"
 )
 
 // severityOf is the draft's own severity, or the catalog's.
@@ -170,7 +172,7 @@ func (x *exam) state() (State, string) {
 
 func (x *exam) received(r *Received, errors bool, lost int) (State, string) {
 	if r.Spans == 0 {
-		few := r.Traffic > 0 && x.maxSampling() > 0 && x.maxSampling() < 50 && float64(r.Traffic)*x.maxSampling()/100 < 3
+		few := r.Traffic > 0 && x.maxSampling() > 0 && x.maxSampling() < 50 && float64(x.entered())*x.maxSampling()/100 < 3
 		switch {
 		case errors:
 			return Broken, "no span arrived"
@@ -185,8 +187,10 @@ func (x *exam) received(r *Received, errors bool, lost int) (State, string) {
 	if errors {
 		return Partial, fmt.Sprintf("%d spans in %d traces arrived; some are missing or do not join", r.Spans, r.Traces)
 	}
+	recognised := x.recognised()
 	for _, s := range x.subjects {
-		if s.proxy != nil && r.of(s) == 0 && s.sampling >= 50 && s.busy(x) {
+		if recognised && s.proxy != nil && r.of(s) == 0 && s.sampling >= 50 && s.busy(x) {
+			x.add(&draft{code: "T0410", object: istio.Ref{Kind: "Workload", Namespace: s.namespace, Name: s.workload}, detail: fmt.Sprintf("requests pass the proxy of %s, and none of its spans arrived", s.name), evidence: x.hcmEvidence(s, "its chain is not broken where it can be seen"), fix: Fix{Text: "Read more of this proxy: clusters and stats show what became of its spans.", Command: "spanloom why " + s.name + " -f DIR"}}, s.name)
 			return Partial, fmt.Sprintf("no span of %s arrived", s.name)
 		}
 	}
@@ -222,13 +226,15 @@ func (s *subject) busy(x *exam) bool {
 // chains are the stations of each workload; of several proxies of one workload the worst light counts.
 func (x *exam) chains(o Options) []Chain {
 	out := []Chain{}
+	places := make(map[string]int)
 	for _, s := range x.subjects {
 		if !o.names(s.name) {
 			continue
 		}
-		i := slices.IndexFunc(out, func(c Chain) bool { return c.Workload == s.name })
-		if i < 0 {
+		i, ok := places[s.name]
+		if !ok {
 			i = len(out)
+			places[s.name] = i
 			out = append(out, Chain{Workload: s.name})
 		}
 		for _, name := range StationNames {

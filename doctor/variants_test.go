@@ -252,6 +252,13 @@ func TestVariants(t *testing.T) {
 		{"an EnvoyFilter with a selector that matches nothing", "f16-envoyfilter-wrong-namespace", all(func(f *doctor.Facts) {
 			f.Objects.EnvoyFilters[0].Namespace, f.Objects.EnvoyFilters[0].Selector = "istio-system", map[string]string{"app": "httpbin"}
 		}), doctor.Broken, []string{"envoyfilter-scope"}},
+		{"an EnvoyFilter for another version", "f16-envoyfilter-wrong-namespace", all(func(f *doctor.Facts) {
+			e := &f.Objects.EnvoyFilters[0]
+			e.Namespace = "istio-system"
+			for i := range e.Patches {
+				e.Patches[i].Version = `^1\.17.*`
+			}
+		}), doctor.Broken, []string{"envoyfilter-scope"}},
 		{"an EnvoyFilter that adds a filter", "f15a-envoyfilter-http-filter-hcm-value", func(f *doctor.Facts) {
 			for i := range f.Objects.EnvoyFilters[0].Patches {
 				p := &f.Objects.EnvoyFilters[0].Patches[i]
@@ -297,6 +304,42 @@ func TestVariants(t *testing.T) {
 			p.Hosts = slices.DeleteFunc(p.Hosts, func(h envoy.Host) bool { return h.Cluster == zipkin })
 		}), nothing), doctor.Broken, []string{"collector-no-endpoints"}},
 		{"a port closed for Zipkin", "h03-zipkin-provider", all(proxies(counted(zipkin, noConnect)), nothing), doctor.Broken, []string{"collector-port-closed"}},
+		{"an endpoint that claims to take mutual TLS", "h01-otel-grpc", all(func(f *doctor.Facts) {
+			for i := range f.Proxies {
+				for j := range f.Proxies[i].Hosts {
+					if h := &f.Proxies[i].Hosts[j]; h.Cluster == otlp {
+						h.TLSMode = "istio"
+					}
+				}
+			}
+		}, proxies(counted(otlp, noConnect)), nothing), doctor.Broken, []string{"tls-mismatch"}},
+		{"an AuthorizationPolicy at the collector", "h03-zipkin-provider", all(proxies(counted(zipkin, answered)), proxies(stats(map[string]int64{"tracing.zipkin.reports_dropped": 4, "cluster." + zipkin + ";.upstream_rq_403": 4}), "web", "api"), got(map[string]int{"istio-ingressgateway.istio-system": 20}, 10, 10)), doctor.Partial, []string{"collector-refuses"}},
+		{"an EnvoyFilter that names all services alike", "f17-envoyfilter-unknown-cluster", all(func(f *doctor.Facts) {
+			for i := range f.Objects.EnvoyFilters[0].Patches {
+				f.Objects.EnvoyFilters[0].Patches[i].Cluster = otlp
+			}
+		}, proxies(traced(envoy.Tracer{Name: otel.Name, Cluster: otlp, Service: "istio-service"}, 100)), proxies(counted(otlp, answered)), got(map[string]int{"istio-service": 40}, 10, 10)), doctor.Healthy, nil},
+		{"spans under names of another scheme", "h01-otel-grpc", got(map[string]int{"frontend": 30, "backend": 20}, 10, 10), doctor.Healthy, nil},
+		{"Zipkin to the port of OTLP over gRPC", "h04-zipkin-bootstrap-legacy", all(mesh(func(m *istio.MeshConfig) { m.Config.Tracing.Address = "zipkin.istio-system:4317" }), proxies(func(p *envoy.Proxy) {
+			p.Annotated = nil
+			p.Config.Tracing.Address = "zipkin.istio-system:4317"
+			for i := range p.Clusters {
+				if p.Clusters[i].Name == "zipkin" {
+					p.Clusters[i].Port = 4317
+				}
+			}
+		}), proxies(counted("zipkin", cutOff)), nothing), doctor.Broken, []string{"otlp-protocol-mismatch"}},
+		{"OTLP over HTTP to a port that is called gRPC", "h01-otel-grpc", all(provider(func(p *istio.Provider) { p.Port, p.HTTP, p.Path = 4318, true, "/v1/traces" }), ports(istio.Port{Number: 4318, Name: "grpc-otlp", Declared: "GRPC"}),
+			proxies(traced(envoy.Tracer{Name: "envoy.tracers.opentelemetry", Cluster: otlpH, HTTP: true, Path: "/v1/traces"}, 100)), proxies(shaped(otlpH, func(c *envoy.Cluster) { c.HTTP2 = true })), proxies(counted(otlpH, cutOff)), nothing), doctor.Broken, []string{"port-protocol"}},
+		{"a Telemetry without provider switches the legacy tracer off", "h04-zipkin-bootstrap-legacy", all(yaml(t, "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: rate, namespace: istio-system}\nspec: {tracing: [{randomSamplingPercentage: 50}]}"), proxies(off), nothing), doctor.Broken, []string{"provider-not-selected"}},
+		{"connections that are never answered", "h01-otel-grpc", all(proxies(counted(otlp, envoy.Host{Connects: 1})), nothing), doctor.Broken, []string{"network-blocked"}},
+		{"requests to a service outside the mesh", "h01-otel-grpc", proxies(func(p *envoy.Proxy) {
+			p.Hosts = append(p.Hosts, envoy.Host{Cluster: "outbound|8080||plain.shop.svc.cluster.local", Address: "10.77.0.14:8080", Total: 10, Success: 10, Connects: 1})
+		}, "web"), doctor.Healthy, nil},
+		{"a sender that counts kinds of requests", "h01-otel-grpc", func(f *doctor.Facts) { f.Received.Traffic = 1 }, doctor.Healthy, nil},
+		{"half of the requests are sampled", "h01-otel-grpc", all(func(f *doctor.Facts) { f.Objects.Telemetries[0].Tracing[0].Sampling = rate(50) }, proxies(traced(otel, 50)), got(map[string]int{"istio-ingressgateway.istio-system": 10, "web.shop": 10, "api.shop": 5}, 5, 10)), doctor.Healthy, nil},
+		{"OTLP over gRPC to Zipkin's port", "h01-otel-grpc", all(provider(func(p *istio.Provider) { p.Port = 9411 }), proxies(traced(envoy.Tracer{Name: "envoy.tracers.opentelemetry", Cluster: zipkin}, 100)), proxies(counted(zipkin, cutOff)), nothing), doctor.Broken, []string{"otlp-protocol-mismatch"}},
+		{"a Telemetry that stops the context", "h01-otel-grpc", all(func(f *doctor.Facts) { on := true; f.Objects.Telemetries[0].Tracing[0].NoPropagation = &on }, got(map[string]int{"istio-ingressgateway.istio-system": 20, "web.shop": 20, "api.shop": 10}, 30, 10)), doctor.Partial, []string{"propagation-none"}},
 		{"B3 of an application, W3C of the proxies", "h01-otel-grpc", got(map[string]int{"istio-ingressgateway.istio-system": 20, "web.shop": 20, "api.shop": 10}, 20, 10), doctor.Partial, []string{"propagation-none"}},
 		{"the same, and nobody counted the requests", "h01-otel-grpc", got(map[string]int{"istio-ingressgateway.istio-system": 20, "web.shop": 20, "api.shop": 10}, 20, 0), doctor.Partial, []string{"propagation-none"}},
 		{"Zipkin with both families", "h03-zipkin-provider", all(provider(func(p *istio.Provider) { p.TraceContext = "USE_B3_WITH_W3C_PROPAGATION" }), proxies(traced(envoy.Tracer{Name: zip.Name, Cluster: zip.Cluster, Path: zip.Path, TraceContext: "USE_B3_WITH_W3C_PROPAGATION"}, 100))), doctor.Healthy, nil},

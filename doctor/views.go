@@ -63,8 +63,15 @@ func (x *exam) stores() {
 
 // sameStore: two hosts in front of one set of pods, or two names in one namespace that cannot be told apart.
 func (x *exam) sameStore(a, b string) bool {
+	a, b = shortHost(a), shortHost(b)
 	if a == b {
 		return true
+	}
+	if strings.Count(a, ".") == 1 {
+		a += ".svc." + istio.Domain
+	}
+	if strings.Count(b, ".") == 1 {
+		b += ".svc." + istio.Domain
 	}
 	as, bs := x.f.Objects.FindHost(a), x.f.Objects.FindHost(b)
 	for _, p := range as {
@@ -85,6 +92,14 @@ func (x *exam) sameStore(a, b string) bool {
 	return namespaceOf(a) == namespaceOf(b) && namespaceOf(a) != "*"
 }
 
+// shortHost is name.namespace of a service's host in any of its forms.
+func shortHost(host string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(host, "."+istio.Domain), ".svc")
+}
+
+// tracePorts are the usual ports of what data sources of Grafana read from.
+var tracePorts = map[int]string{3200: "tempo", 16686: "jaeger", 9411: "zipkin"}
+
 // views judges what shows traces to people: Kiali.
 func (x *exam) views() {
 	for _, k := range x.f.Objects.Kialis {
@@ -100,6 +115,50 @@ func (x *exam) views() {
 		case len(k.Unknown) > 0:
 			x.kiali(at, fmt.Sprintf("Kiali has no key %s in its tracing section", k.Unknown[0].Name), "Use internal_url and external_url.", "")
 		}
+	}
+}
+
+// dataSources judges Grafana's data sources: a type that does not fit the port it asks.
+func (x *exam) dataSources() {
+	for _, d := range x.f.Objects.DataSources {
+		right := tracePorts[d.Port]
+		if right == "" || right == d.Type {
+			continue
+		}
+		at := d.Ref.At(prefixed(d.Path, "datasources"), d.Line)
+		x.add(&draft{code: "T0413", object: at, detail: fmt.Sprintf("data source %s has type %s and asks %s:%d, which is a port of %s", d.Title, d.Type, d.Host, d.Port, right), evidence: []string{place(at)},
+			fix: Fix{Text: fmt.Sprintf("Use type %s, or the port of %s.", right, d.Type), Diff: diff(at, "type: "+d.Type, "type: "+right)}}, "")
+	}
+}
+
+// excluded names ports that are taken out of the proxy: requests to them make no spans.
+func (x *exam) excluded() {
+	look := func(ref istio.Ref, labels, annotations map[string]string) {
+		list := annotations["traffic.sidecar.istio.io/excludeInboundPorts"]
+		if list == "" {
+			return
+		}
+		for _, svc := range x.f.Objects.Services {
+			if svc.Namespace != ref.Namespace || len(svc.Selector) == 0 || !istio.Matches(svc.Selector, labels) {
+				continue
+			}
+			for _, p := range svc.Ports {
+				target := firstOf(p.Target, fmt.Sprint(p.Number))
+				protocol := p.Protocol(svc.Entry)
+				if !slices.Contains(strings.Split(strings.ReplaceAll(list, " ", ""), ","), target) || protocol != "http" && protocol != "http2" && protocol != "grpc" {
+					continue
+				}
+				x.add(&draft{code: "T0204", object: ref, detail: fmt.Sprintf("port %s of %s/%s is excluded from the proxy: requests to it make no server spans", target, ref.Namespace, ref.Name), evidence: []string{place(ref) + ": excludeInboundPorts " + list},
+					fix: Fix{Text: fmt.Sprintf("Take %s out of traffic.sidecar.istio.io/excludeInboundPorts.", target), Command: editCommand(ref)}}, ref.Namespace+"/"+ref.Name)
+			}
+		}
+	}
+	for _, w := range x.f.Objects.Workloads {
+		look(w.Ref, w.Labels, w.Annotations)
+	}
+	for i := range x.f.Proxies {
+		p := &x.f.Proxies[i]
+		look(istio.Ref{Kind: "Pod", Namespace: p.Namespace, Name: firstOf(p.Pod, p.Name)}, p.Labels, p.Annotations)
 	}
 }
 

@@ -39,6 +39,13 @@ func (x *exam) rejected(s *subject) bool {
 	for _, r := range s.proxy.Rejections {
 		details = fmt.Sprintf("%s: Envoy refuses listener %s: %s", s.name, r.Resource, r.Details)
 	}
+	for _, w := range x.f.Warnings {
+		if strings.Contains(w, "ACK ERROR") {
+			details += "; istiod: " + w
+			break
+		}
+	}
+	details = strings.TrimPrefix(details, "; ")
 	if s.tracer != nil && s.proxy.Has.Clusters && s.proxy.Cluster(s.tracer.Cluster) == nil {
 		d := x.missingCluster(s)
 		d.detail += "; Envoy refuses its listeners for it, which is an outage"
@@ -324,6 +331,9 @@ func (x *exam) protocolDraft(s *subject, host string, port int, shape string, ev
 	}
 	h2 := istio.HTTP2(shape)
 	if s.tracer.Protocol() == "otlp-grpc" && !h2 {
+		if port == 9411 || strings.Contains(name, "zipkin") {
+			return x.mixed(s, host, port, evidence, "the provider speaks OTLP over gRPC to Zipkin's port")
+		}
 		if port == 4318 || strings.Contains(name, "http-otlp") || strings.Contains(name, "otlp-http") {
 			return x.mixed(s, host, port, evidence, "the provider speaks OTLP over gRPC to the HTTP port")
 		}
@@ -332,6 +342,10 @@ func (x *exam) protocolDraft(s *subject, host string, port int, shape string, ev
 	}
 	if s.tracer.Protocol() == "otlp-http" && port == 4317 {
 		return x.mixed(s, host, port, evidence, "the provider speaks OTLP over HTTP to the gRPC port")
+	}
+	if s.tracer.Protocol() == "otlp-http" && h2 {
+		return &draft{code: "T0304", object: at, detail: fmt.Sprintf("port %d of %s is %s for Istio, and OTLP over HTTP is HTTP/1.1", port, host, shape), evidence: evidence,
+			fix: Fix{Text: fmt.Sprintf("Name port %d http-otlp, or set appProtocol: http.", port), Command: editCommand(at), Diff: diff(at, "name: "+name, "name: http-otlp")}}
 	}
 	if s.tracer.Protocol() == "zipkin" && (h2 || shape == "tls") {
 		return &draft{code: "T0304", object: at, detail: fmt.Sprintf("port %d of %s is %s for Istio, and Zipkin's receiver speaks HTTP/1.1", port, host, shape), evidence: evidence,
@@ -363,10 +377,14 @@ func (x *exam) mixed(s *subject, host string, port int, evidence []string, what 
 		at = x.providerRef(s.provider, "port")
 	}
 	fix := Fix{Text: "Use port 4317 without http, or port 4318 with http (path /v1/traces).", Command: editCommand(at)}
-	if s.tracer.Protocol() == "otlp-http" {
+	switch s.tracer.Protocol() {
+	case "zipkin":
+		fix.Text = "Send Zipkin's spans to the port of the Zipkin receiver, 9411, or use an OpenTelemetry provider."
+		fix.Diff = diff(at, fmt.Sprint(port), "9411")
+	case "otlp-http":
 		fix.Text = "Use port 4318 for OTLP over HTTP, or drop http to speak gRPC on 4317."
 		fix.Diff = diff(at, fmt.Sprintf("port: %d", port), "port: 4318")
-	} else {
+	default:
 		fix.Diff = diff(at, fmt.Sprintf("port: %d", port), "port: 4317")
 	}
 	return &draft{code: "T0305", object: at, detail: fmt.Sprintf("%s: %s:%d", what, host, port), evidence: evidence, fix: fix}

@@ -17,10 +17,7 @@ type Explanation struct {
 
 // Explain computes the policies of the workloads that a name means.
 func Explain(f *Facts, workload string) []Explanation {
-	x := &exam{f: f, seenPorts: make(map[string]map[string]bool), dropped: make(map[string]bool)}
-	x.chooseMesh()
-	x.indexClusters()
-	x.findSubjects()
+	x := newExam(f)
 	o := Options{Workload: workload}
 	var out []Explanation
 	for _, s := range x.subjects {

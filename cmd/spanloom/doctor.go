@@ -27,7 +27,7 @@ func (f *factsFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.istio, "istio-version", "", "`version` to judge fields by, where no proxy tells it")
 }
 
-func (f *factsFlags) read(cmd *cobra.Command, namespace string) (*doctor.Facts, error) {
+func (f *factsFlags) read(cmd *cobra.Command) (*doctor.Facts, error) {
 	switch {
 	case f.facts != "" && len(f.paths) > 0:
 		return nil, problem.New(problem.Invalid, "both --facts and -f are given", "saved facts hold everything already: leave one out")
@@ -41,7 +41,7 @@ func (f *factsFlags) read(cmd *cobra.Command, namespace string) (*doctor.Facts, 
 	case len(f.paths) == 0:
 		return nil, problem.New(problem.Invalid, "nothing to look at", "give -f DIR (manifests, config_dump, clusters, stats) or --facts FILE")
 	}
-	return collect.Files(cmd.Context(), f.paths, collect.Options{Istio: f.istio, Namespace: namespace, Progress: func(done, of int) {
+	return collect.Files(cmd.Context(), f.paths, collect.Options{Istio: f.istio, Progress: func(done, of int) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d proxies read\n", done, of)
 	}})
 }
@@ -60,7 +60,7 @@ func doctorCommand() *cobra.Command {
 			"Exit code 1 means errors or warnings.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := from.read(cmd, o.Namespace)
+			f, err := from.read(cmd)
 			if err != nil {
 				return err
 			}
@@ -73,8 +73,8 @@ func doctorCommand() *cobra.Command {
 		},
 	}
 	from.add(cmd)
-	cmd.Flags().StringVarP(&o.Namespace, "namespace", "n", "", "only workloads of this `namespace`")
-	cmd.Flags().StringVar(&o.Workload, "workload", "", "only this `workload` (name or namespace/name)")
+	cmd.Flags().StringVarP(&o.Namespace, "namespace", "n", "", "show only what concerns this `namespace`")
+	cmd.Flags().StringVar(&o.Workload, "workload", "", "show only what concerns this `workload` (name or namespace/name)")
 	cmd.Flags().StringVar(&save, "save", "", "write the facts to a `file`, to be replayed with --facts")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	cmd.AddCommand(lintCommand(), headersCommand())

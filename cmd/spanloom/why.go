@@ -20,7 +20,7 @@ func whyCommand() *cobra.Command {
 		Long:  "Says for each link between a workload's requests and its traces whether it holds, and why: injected, policy, accepted, listener, cluster,\nendpoint, tls, network, receiver, stored, joined. WORKLOAD is a name or namespace/name. Exit code 1 means a broken link.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := from.read(cmd, "")
+			f, err := from.read(cmd)
 			if err != nil {
 				return err
 			}

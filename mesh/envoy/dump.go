@@ -148,6 +148,7 @@ func (x *dumper) bootstrap(d *jx.Decoder, key string) error {
 // node takes what the pod was injected with out of the node's metadata.
 func (p *Proxy) node(v *yamldoc.Value) {
 	p.Node = v.Get("id").Str()
+	p.Service = v.Get("cluster").Str()
 	if kind, _, ok := strings.Cut(p.Node, "~"); ok {
 		p.Type = kind
 	}

@@ -18,6 +18,7 @@ type Proxy struct {
 	Namespace    string             `json:"namespace,omitempty"`
 	Workload     string             `json:"workload,omitempty"`
 	Pod          string             `json:"pod,omitempty"`
+	Service      string             `json:"serviceCluster,omitempty"` // what Zipkin's tracer calls the service
 	Istio        string             `json:"istioVersion,omitempty"`
 	Envoy        string             `json:"envoyVersion,omitempty"`
 	Labels       map[string]string  `json:"labels,omitempty"`

@@ -59,6 +59,18 @@ type Objects struct {
 	DataSources         []DataSource         `json:"dataSources,omitempty"`
 	Notes               []Note               `json:"notes,omitempty"`
 	Counts              map[string]int       `json:"counts,omitempty"` // objects read, by kind, those of no interest too
+
+	byHost map[string][]int // places in Services, after Index
+}
+
+// Index makes FindHost fast. Services must not change afterwards.
+func (o *Objects) Index() {
+	o.byHost = make(map[string][]int, len(o.Services))
+	for i := range o.Services {
+		for _, h := range o.Services[i].Hosts {
+			o.byHost[h] = append(o.byHost[h], i)
+		}
+	}
 }
 
 // Note is what reading found odd: an unknown field, a wrong type, a key written twice, a file that is no YAML.
@@ -73,6 +85,7 @@ type Note struct {
 type Owner struct {
 	Tool string `json:"tool,omitempty"` // argocd, flux, helm, operator
 	Name string `json:"name,omitempty"`
+	Hand string `json:"hand,omitempty"` // a tool of people that changed it nevertheless
 }
 
 // MeshConfig is the mesh-wide configuration in one of its forms.
@@ -233,7 +246,8 @@ type Patch struct {
 	Operation  string   `json:"operation,omitempty"`
 	FilterName string   `json:"filterName,omitempty"` // of match.listener.filterChain.filter
 	SubFilter  string   `json:"subFilter,omitempty"`
-	HCM        bool     `json:"hcm,omitempty"` // the value is a connection manager
+	Version    string   `json:"proxyVersion,omitempty"` // a regular expression
+	HCM        bool     `json:"hcm,omitempty"`          // the value is a connection manager
 	Typed      bool     `json:"typed,omitempty"`
 	Tracer     string   `json:"tracer,omitempty"` // name of the tracer
 	Cluster    string   `json:"cluster,omitempty"`

@@ -85,10 +85,11 @@ func (o *Objects) Applicable(root string, p Proxy) (used, ignored []*Telemetry) 
 			if t.Namespace != namespace || len(t.Selector) > 0 || len(t.Targets) > 0 {
 				continue
 			}
-			if taken {
-				ignored = append(ignored, t)
-			} else {
+			switch {
+			case !taken:
 				used, taken = append(used, t), true
+			case used[len(used)-1].Name != t.Name: // one name in two files is one object in two environments
+				ignored = append(ignored, t)
 			}
 		}
 	}
@@ -101,10 +102,11 @@ func (o *Objects) Applicable(root string, p Proxy) (used, ignored []*Telemetry) 
 		if t.Namespace != p.Namespace || len(t.Selector) == 0 && len(t.Targets) == 0 || !t.selects(p) {
 			continue
 		}
-		if taken {
-			ignored = append(ignored, t)
-		} else {
+		switch {
+		case !taken:
 			used, taken = append(used, t), true
+		case used[len(used)-1].Name != t.Name:
+			ignored = append(ignored, t)
 		}
 	}
 	return used, ignored
@@ -196,6 +198,9 @@ func (o *Objects) PolicyOf(mesh *MeshConfig, env *float64, p Proxy) Policy {
 	}
 	for _, d := range []*Direction{&pol.Client, &pol.Server} {
 		d.decide(o, mesh)
+		if len(d.Tags) == 0 && pol.Legacy != nil {
+			d.Tags = pol.Legacy.Tags // a Telemetry without tags leaves the proxy's own in place
+		}
 	}
 	return pol
 }
@@ -325,14 +330,22 @@ func (o *Objects) FindHost(service string) []*Service {
 		namespace, host = ns, h
 	}
 	var out []*Service
-	for i := range o.Services {
-		s := &o.Services[i]
+	take := func(s *Service) {
 		if namespace != "" && s.Namespace != namespace || !slices.Contains(s.Hosts, host) {
-			continue
+			return
 		}
 		if !slices.ContainsFunc(out, func(x *Service) bool { return x.Namespace == s.Namespace }) {
 			out = append(out, s)
 		}
+	}
+	if o.byHost != nil {
+		for _, i := range o.byHost[host] {
+			take(&o.Services[i])
+		}
+		return out
+	}
+	for i := range o.Services {
+		take(&o.Services[i])
 	}
 	return out
 }

@@ -215,8 +215,24 @@ func shift(v *yamldoc.Value, line int, block bool) {
 	}
 }
 
-// owner finds out who keeps an object.
+// owner finds out who keeps an object, and whether people changed it by hand.
 func owner(v *yamldoc.Value) Owner {
+	o := keeper(v)
+	if o.Tool == "" || o.Tool == "helm" {
+		return o
+	}
+	for _, m := range v.Get("metadata", "managedFields").List() {
+		manager := m.Get("manager").Str()
+		for _, hand := range []string{"kubectl-edit", "kubectl-patch", "kubectl-client-side-apply", "kubectl-annotate", "k9s", "Lens", "OpenLens", "Mozilla", "node-fetch"} {
+			if manager == hand && m.Get("subresource") == nil {
+				o.Hand = manager
+			}
+		}
+	}
+	return o
+}
+
+func keeper(v *yamldoc.Value) Owner {
 	meta := v.Get("metadata")
 	labels, annotations := meta.Get("labels").StringMap(), meta.Get("annotations").StringMap()
 	for _, k := range []string{"argocd.argoproj.io/tracking-id", "argocd.argoproj.io/instance"} {

@@ -86,7 +86,7 @@ func envoyPatch(v *yamldoc.Value) (Patch, bool) {
 	match, value := v.Get("match"), v.Get("patch", "value")
 	filter := match.Get("listener", "filterChain", "filter")
 	p := Patch{ApplyTo: v.Get("applyTo").Str(), Context: match.Get("context").Str(), Operation: v.Get("patch", "operation").Str(),
-		FilterName: filter.Get("name").Str(), SubFilter: filter.Get("subFilter", "name").Str(), Line: v.At()}
+		FilterName: filter.Get("name").Str(), SubFilter: filter.Get("subFilter", "name").Str(), Version: match.Get("proxy", "proxyVersion").Str(), Line: v.At()}
 	typed := value.Get("typedConfig")
 	p.Typed = typed != nil
 	p.HCM = value.Get("name").Str() == "envoy.filters.network.http_connection_manager" || strings.HasSuffix(typed.Get("@type").Str(), "HttpConnectionManager")

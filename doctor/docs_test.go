@@ -1,0 +1,175 @@
+package doctor_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spanloom/spanloom/doctor"
+)
+
+// The pages of the catalog and the table of cases are written from the catalog and from what the doctor says; -update
+// rewrites them.
+func TestDocs(t *testing.T) {
+	pages := make(map[string]string)
+	shown := casesByCode(t)
+	korean := "# 닥터의 진단\n\n코드마다 한 쪽입니다. `spanloom doctor -o json` 이 코드와 원인(cause)을 줍니다.\n\n| 코드 | 원인 | 무엇 |\n| --- | --- | --- |\n"
+	index := "# Findings of the doctor\n\nA page for each code. `spanloom doctor -o json` gives code and cause; both keep their meaning.\n\n| code | cause | severity | station | what |\n| --- | --- | --- | --- | --- |\n"
+	for _, e := range doctor.Catalog() {
+		pages["../docs/findings/"+e.Code+".md"] = page(e, shown[e.Code])
+		index += fmt.Sprintf("| [%s](%s.md) | `%s` | %s | %s | %s |\n", e.Code, e.Code, e.Cause, e.Severity, e.Station, e.Title)
+	}
+	for _, e := range doctor.Catalog() {
+		k := doctor.InKorean(e.Code)
+		if k.Title == "" || k.Means == "" || k.Fix == "" {
+			t.Errorf("%s has no Korean text", e.Code)
+		}
+		korean += fmt.Sprintf("| [%s](%s.md) | `%s` | %s |\n", e.Code, e.Code, e.Cause, k.Title)
+		pages["../docs/findings/ko/"+e.Code+".md"] = fmt.Sprintf("# %s: %s\n\n원인 `%s` · %s · `%s`\n\n**무슨 일이 생기나.** %s\n\n**무엇을 할까.** %s\n\n[English](../%s.md)\n", e.Code, k.Title, e.Cause, map[doctor.Severity]string{doctor.Error: "오류", doctor.Warning: "경고", doctor.Info: "참고"}[e.Severity], e.Station, k.Means, k.Fix, e.Code)
+	}
+	pages["../docs/findings/ko/README.md"] = korean
+	pages["../docs/findings/README.md"] = index
+	main, err := os.ReadFile("../docs/doctor.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages["../docs/doctor.md"] = between(t, string(main), "cases", table(t))
+	const users = "../docs/users/set-ups.md"
+	text, err := os.ReadFile(users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages[users] = between(t, between(t, string(text), "set-ups", setUps(t, "testdata/set-ups/set-up-*")), "attempts", setUps(t, "testdata/set-ups/set-up-0-attempts/*"))
+	for path, want := range pages {
+		if *update {
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(path)
+		if err != nil || string(got) != want {
+			t.Errorf("%s is not what the catalog says: go test ./doctor -run Docs -update (%v)", path, err)
+		}
+	}
+	files, _ := filepath.Glob("../docs/findings/T*.md")
+	if len(files) != len(doctor.Catalog()) {
+		t.Errorf("%d pages for %d findings", len(files), len(doctor.Catalog()))
+	}
+}
+
+// between replaces what stands between two marks.
+func between(t *testing.T, text, mark, with string) string {
+	t.Helper()
+	head, rest, ok1 := strings.Cut(text, "<!-- "+mark+" -->\n")
+	_, tail, ok2 := strings.Cut(rest, "<!-- end -->")
+	if !ok1 || !ok2 {
+		t.Fatalf("no place for %s", mark)
+	}
+	return head + "<!-- " + mark + " -->\n" + with + "<!-- end -->" + tail
+}
+
+// setUps is one row for each folder: everything that is said of it, but cost and style.
+func setUps(t *testing.T, pattern string) string {
+	dirs, err := filepath.Glob(pattern)
+	if err != nil || len(dirs) == 0 {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString("| folder | state | what the doctor says | fix |\n| --- | --- | --- | --- |\n")
+	for _, dir := range dirs {
+		if strings.HasSuffix(dir, "-attempts") {
+			continue
+		}
+		r := diagnose(t, dir)
+		var said []string
+		fix := "-"
+		for _, f := range r.Findings {
+			if f.Severity != doctor.Info {
+				said = append(said, fmt.Sprintf("%s [%s](../findings/%s.md) `%s`: %s", f.Severity, f.Code, f.Code, f.Cause, f.Detail))
+				if fix == "-" {
+					fix = f.Fix.Text
+				}
+			}
+		}
+		if said == nil {
+			said = []string{"nothing is wrong"}
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", filepath.Base(dir), r.State, strings.Join(said, "; "), fix)
+	}
+	return b.String()
+}
+
+func page(e doctor.Entry, cases []string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s: %s\n\nCause `%s` · %s · station `%s`\n\n**What it does.** %s\n\n**What shows it.** %s\n\n**What to do.** %s\n", e.Code, e.Title, e.Cause, e.Severity, e.Station, e.Means, e.Shown, e.Fix)
+	if len(e.After) > 0 {
+		fmt.Fprintf(&b, "\nNot said where `%s` explains it.\n", strings.Join(e.After, "` or `"))
+	}
+	fmt.Fprintf(&b, "\n[한국어](ko/%s.md)\n", e.Code)
+	if len(cases) > 0 {
+		fmt.Fprintf(&b, "\nSeen in `doctor/testdata`: %s.\n", strings.Join(cases, ", "))
+	}
+	return b.String()
+}
+
+func casesByCode(t *testing.T) map[string][]string {
+	out := make(map[string][]string)
+	for _, v := range verdicts(t, "testdata/cases.txt") {
+		for _, f := range diagnose(t, filepath.Join("testdata/cases", v.name), "testdata/cases/common-services.yaml").Findings {
+			if f.Severity != doctor.Info {
+				out[f.Code] = append(out[f.Code], v.name)
+			}
+		}
+	}
+	return out
+}
+
+// table is one row for each recorded case: what the doctor says of it now.
+func table(t *testing.T) string {
+	var b strings.Builder
+	b.WriteString("| recorded case | state | finding | fix |\n| --- | --- | --- | --- |\n")
+	total := make(map[doctor.State]int)
+	for _, v := range verdicts(t, "testdata/cases.txt") {
+		r := diagnose(t, filepath.Join("testdata/cases", v.name), "testdata/cases/common-services.yaml")
+		total[r.State]++
+		finding, fix := "-", "-"
+		for _, f := range r.Findings {
+			if f.Severity != doctor.Info {
+				finding, fix = fmt.Sprintf("[%s](findings/%s.md) `%s` (%s)", f.Code, f.Code, f.Cause, f.Severity), strings.ReplaceAll(f.Fix.Text, "|", "\\|")
+				break
+			}
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", v.name, r.State, finding, fix)
+	}
+	fmt.Fprintf(&b, "\n%d broken, %d partial, %d healthy; each with the cause that was made, alone and first.\n", total[doctor.Broken], total[doctor.Partial], total[doctor.Healthy])
+	return b.String()
+}
+
+// Every code is used once and says everything; every cause of a verdict exists.
+func TestCatalog(t *testing.T) {
+	seen := make(map[string]bool)
+	causes := make(map[string]bool)
+	for _, e := range doctor.Catalog() {
+		if seen[e.Code] {
+			t.Errorf("%s twice", e.Code)
+		}
+		seen[e.Code], causes[e.Cause] = true, true
+		if e.Title == "" || e.Means == "" || e.Shown == "" || e.Fix == "" || e.Station == "" {
+			t.Errorf("%s is not complete", e.Code)
+		}
+	}
+	for _, cause := range strings.Fields(`not-configured provider-not-selected provider-undefined provider-host-unknown provider-host-ambiguous provider-port-missing
+		tracer-cluster-unknown port-protocol otlp-protocol-mismatch tls-mismatch collector-path collector-port-closed collector-no-endpoints collector-hidden
+		address-unresolvable network-blocked telemetry-scope telemetry-conflict reporting-disabled tracing-disabled sampling-zero sampling-low sampling-invalid
+		caller-not-sampled match-mode envoyfilter-no-effect envoyfilter-scope annotation-replaces restart-needed meshconfig-invalid meshconfig-unknown-field
+		sidecar-missing app-port-not-http propagation-none propagation-family secret-in-tag split-stores kiali-config helm-values-ignored gitops-reverts`) {
+		if !causes[cause] {
+			t.Errorf("no finding has the cause %s", cause)
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spanloom/spanloom/mesh/envoy"
+	"github.com/spanloom/spanloom/mesh/istio"
+)
+
+// injected: has the workload a proxy?
+func (x *exam) injected(s *subject) bool {
+	switch {
+	case s.proxy != nil:
+		s.green("injected", "a proxy answers%s", versions(s.proxy))
+		return true
+	case s.assumed:
+		s.unknown("injected", "no workload was read")
+		return true
+	}
+	w := s.written
+	if w.HasProxy {
+		s.green("injected", "the pod has a container istio-proxy")
+		return true
+	}
+	if s.gateway {
+		s.unknown("injected", "a gateway whose pods were not read")
+		return true
+	}
+	why, in := x.injection(w)
+	switch in {
+	case yes:
+		s.green("injected", "%s", why)
+		return true
+	case maybe:
+		s.unknown("injected", "%s", why)
+		return true
+	}
+	if !x.meant(w) {
+		s.unknown("injected", "outside the mesh: %s", why)
+		return false
+	}
+	if strings.HasPrefix(why, "the namespace") { // one cause for all its workloads
+		at := istio.Ref{Kind: "Namespace", Name: w.Namespace}
+		for _, n := range x.f.Objects.Namespaces {
+			if n.Name == w.Namespace {
+				at = n.Ref
+			}
+		}
+		x.red(s, "injected", &draft{code: "T0203", object: at, detail: fmt.Sprintf("workloads of %s have no sidecar: %s", w.Namespace, why), evidence: []string{place(at) + ": " + why},
+			fix: Fix{Text: fmt.Sprintf("Label the namespace %s for injection, and restart its workloads.", w.Namespace), Command: fmt.Sprintf("kubectl label namespace %s istio-injection=enabled --overwrite && kubectl rollout restart deployment -n %s", w.Namespace, w.Namespace)}})
+		return false
+	}
+	x.red(s, "injected", &draft{code: "T0203", object: w.Ref, detail: fmt.Sprintf("%s has no sidecar: %s", s.name, why), evidence: []string{why}, fix: sidecarFix(w.Namespace, w.Kind, w.Name)})
+	return false
+}
+
+func versions(p *envoy.Proxy) string {
+	s := ""
+	if p.Envoy != "" {
+		s = ": Envoy " + p.Envoy
+	}
+	if p.Istio != "" {
+		s += ", Istio " + p.Istio
+	}
+	return s
+}
+
+type answer int
+
+const (
+	maybe answer = iota
+	yes
+	no
+)
+
+// injection tells whether a pod made now would get a sidecar, and why.
+func (x *exam) injection(w *istio.Workload) (string, answer) {
+	switch {
+	case w.Pod:
+		return "the running pod has no container istio-proxy", no
+	case w.HostNetwork:
+		return "hostNetwork pods are never injected", no
+	case w.Labels["sidecar.istio.io/inject"] == "false" || w.Annotations["sidecar.istio.io/inject"] == "false":
+		return "sidecar.istio.io/inject is false", no
+	}
+	i := slices.IndexFunc(x.f.Objects.Namespaces, func(n istio.Namespace) bool { return n.Name == w.Namespace })
+	if i < 0 {
+		if w.Labels["sidecar.istio.io/inject"] == "true" {
+			return "sidecar.istio.io/inject is true", yes
+		}
+		return "the namespace's labels were not read", maybe
+	}
+	l := x.f.Objects.Namespaces[i].Labels
+	switch {
+	case l["istio-injection"] == "disabled":
+		return "the namespace has istio-injection=disabled", no
+	case w.Labels["sidecar.istio.io/inject"] == "true":
+		return "sidecar.istio.io/inject is true", yes
+	case l["istio-injection"] == "enabled":
+		return "the namespace has istio-injection=enabled", yes
+	case l["istio.io/rev"] != "":
+		return "the namespace has istio.io/rev=" + l["istio.io/rev"], yes
+	case l["istio.io/dataplane-mode"] == "ambient":
+		return "the namespace is in ambient mode: HTTP spans need a waypoint", maybe
+	}
+	return "the namespace has neither istio-injection=enabled nor istio.io/rev", no
+}
+
+// meant tells whether a workload without sidecar should have one: its namespace is in the mesh, or HTTP routes lead to it.
+func (x *exam) meant(w *istio.Workload) bool {
+	for _, n := range x.f.Objects.Namespaces {
+		if n.Name == w.Namespace && (n.Labels["istio-injection"] == "enabled" || n.Labels["istio.io/rev"] != "") {
+			return true
+		}
+	}
+	for _, svc := range x.f.Objects.Services {
+		if svc.Namespace != w.Namespace || len(svc.Selector) == 0 || !istio.Matches(svc.Selector, w.Labels) {
+			continue
+		}
+		if slices.ContainsFunc(x.f.Objects.Routes, func(r istio.Route) bool { return slices.Contains(svc.Hosts, r.Host) }) {
+			return true
+		}
+	}
+	return false
+}
