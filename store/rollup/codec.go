@@ -145,6 +145,12 @@ func (h *half) append(dst []byte) []byte {
 type reader struct {
 	p   []byte
 	err error
+
+	// Of histograms.
+	at         []uint16
+	counts     []float64
+	bucketSlab slab[uint16]
+	countSlab  slab[float64]
 }
 
 var (

@@ -190,7 +190,7 @@ func (c *Counts) Add(trace span.TraceID, duration int64, weight float64, failed 
 	c.Durations.Add(duration, weight)
 }
 
-// Merge adds all of another one.
+// Merge adds all of another one, which must not change afterwards: Histogram.Merge.
 func (c *Counts) Merge(o *Counts) {
 	if o.N > 0 && (c.N == 0 || o.Durations.Max() > c.Durations.Max()) {
 		c.Slowest = o.Slowest
