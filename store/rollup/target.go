@@ -54,9 +54,9 @@ func (b *Builder) infer(f *fact, namespace uint32) {
 	}
 	address := v.text(slotServerAddress)
 	url := v.text(slotURL)
-	host := hostOf(url)
-	if f.flags&Gateway != 0 { // the host that the gateway itself was called by
-		host = nil
+	var host []byte
+	if f.flags&Gateway == 0 && (cluster.name == "" || cluster.kind == KindPassthrough || cluster.kind == KindBlackHole) {
+		host = hostOf(url) // of a gateway it is the host that the gateway itself was called by
 	}
 	if f.class == ClassTelemetry && f.flags&Proxy != 0 && !exportPath(url) && url != nil {
 		f.class = ClassCall // some other server on a port of that number
