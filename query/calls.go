@@ -119,9 +119,10 @@ func Calls(t *Trace) []Call {
 		}
 		rows[at] = append(rows[at], int32(i))
 	}
+	targets := rollup.NewTargets(t.Batch)
 	calls := make([]Call, 0, len(order))
 	for _, at := range order {
-		calls = append(calls, newCall(t, rows[at], max(at, -1)))
+		calls = append(calls, newCall(t, targets, rows[at], max(at, -1)))
 	}
 	return calls
 }
@@ -186,7 +187,7 @@ func (t *Trace) resourceAttr(r *Row, key string) string {
 	return string(t.Batch.FindString(t.Batch.Resources[t.Batch.Resource[r.Span]].Attrs, key))
 }
 
-func newCall(t *Trace, rows []int32, hop int32) Call {
+func newCall(t *Trace, targets *rollup.Targets, rows []int32, hop int32) Call {
 	slices.SortStableFunc(rows, func(x, y int32) int {
 		return cmp.Or(cmp.Compare(stage(&t.Rows[x]), stage(&t.Rows[y])), cmp.Compare(t.Rows[x].Start, t.Rows[y].Start))
 	})
@@ -213,7 +214,7 @@ func newCall(t *Trace, rows []int32, hop int32) Call {
 	c.Parts = parts(&at, c.Duration)
 	c.Attempts = triesOf(t, rows, &at)
 	c.describe(t, last, &at)
-	c.ends(t, &at)
+	c.ends(t, targets, &at)
 	c.missing(&at)
 	return c
 }
@@ -336,7 +337,7 @@ func path(url string) string {
 }
 
 // ends says who called whom: by spans where there are some, else by what the other side says.
-func (c *Call) ends(t *Trace, at *[4][]*Row) {
+func (c *Call) ends(t *Trace, targets *rollup.Targets, at *[4][]*Row) {
 	for s := range at {
 		if len(at[s]) == 0 {
 			continue
@@ -360,7 +361,7 @@ func (c *Call) ends(t *Trace, at *[4][]*Row) {
 	if c.To.Service == "" {
 		for _, s := range []int{stageCaller, stageCallerProxy} {
 			for _, r := range at[s] {
-				if n := rollup.Target(t.Batch, int(r.Span)); c.To.Name == "" || c.To.Kind == rollup.KindUnknown {
+				if n := targets.Of(int(r.Span)); c.To.Name == "" || c.To.Kind == rollup.KindUnknown {
 					c.To = CallEnd{Kind: n.Kind, Namespace: n.Namespace, Name: n.Name}
 				}
 			}

@@ -16,12 +16,13 @@ type Histogram = rollup.Histogram
 const callMargin = int64(10 * time.Second)
 
 // collectMost bounds the rows that a scan for edges holds at once, some 160 bytes each.
-const collectMost = 2_000_000
+const collectMost = 1_000_000
 
 // Counts answers what store/rollup counts in a range: from the engine's rollups for whole minutes and a scan for the ragged
 // ends where the engine keeps them, else from a scan of all. Both count with the same rules, so the numbers agree; edges
 // may differ by the calls whose sides start more than callMargin apart at an end that was scanned.
 func (q *Query) Counts(ctx context.Context, s store.Scope, r store.TimeRange) (*rollup.Table, store.Done, error) {
+	r = possible(r)
 	whole := wholeMinutes(r)
 	table, done, ok, err := q.rollups(ctx, s, whole)
 	if err != nil {
@@ -42,6 +43,16 @@ func (q *Query) Counts(ctx context.Context, s store.Scope, r store.TimeRange) (*
 		done = joinDone(done, d)
 	}
 	return table, done, nil
+}
+
+// possible cuts a range to instants that spans have, so that adding to them does not overflow.
+func possible(r store.TimeRange) store.TimeRange {
+	const latest = 1<<63 - 1 - int64(24*time.Hour)
+	if r.To == 0 || r.To > latest {
+		r.To = latest
+	}
+	r.From = min(max(r.From, 0), r.To)
+	return r
 }
 
 // rollups asks the engine; ok is false where it has none that answer the question.

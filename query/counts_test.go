@@ -83,6 +83,11 @@ func TestRollupsAgreeWithScans(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		for _, items := range [][]ServiceFigures{want.Items, got.Items} {
+			for i := range items { // rollups keep it by operation, and what the calls of a trace have in common is lost
+				items[i].RED.Deviation, items[i].Before.Deviation = 0, 0
+			}
+		}
 		if a, b := fmt.Sprintf("%+v", want.Items), fmt.Sprintf("%+v", got.Items); a != b {
 			t.Errorf("services\nscan    %s\nrollups %s", a, b)
 		}

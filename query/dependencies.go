@@ -11,34 +11,34 @@ import (
 
 // Dependency is the calls from one service to another, as Jaeger and Zipkin list them: by service name.
 type Dependency struct {
-	Parent, Child  string
-	Calls, Errors  float64 // Σ weight
-	ParentInferred bool    // a broker
-	ChildInferred  bool    // it sent no span itself: a host, a database, a broker
+	Parent, Child string
+	Calls, Errors float64 // Σ weight
+	ChildInferred bool    // it sent no span itself: a host, a database, a broker
 }
 
 // Dependencies answers calls between services, sorted by parent, then child. An application and its sidecar are one service,
 // the sidecar's where both report. What callers say of callees without spans is left out unless inferred asks for it; a
-// message goes through its broker, which counts as a service. Exports of telemetry are left out.
+// message goes through its broker, which counts as a service. Exports of telemetry are left out, and calls to oneself.
 func (q *Query) Dependencies(ctx context.Context, s store.Scope, r store.TimeRange, inferred bool) ([]Dependency, store.Done, error) {
 	table, done, err := q.Counts(ctx, s, r)
 	if err != nil {
 		return nil, done, err
 	}
+	names := NewNames(table)
 	type pair struct{ parent, child string }
 	sums := make(map[pair]*Dependency)
 	for k, cells := range table.Edges() {
 		if k.Class == rollup.ClassTelemetry || k.View == rollup.ViewServer || k.From.Kind == rollup.KindClient || len(cells) == 0 {
 			continue
 		}
-		parent, guessed := NodeName(k.From)
-		child, childGuessed := NodeName(k.To)
-		if parent == "" || child == "" || parent == child || childGuessed && !inferred && k.To.Kind != rollup.KindBroker {
+		parent, _ := names.Of(k.From)
+		child, guessed := names.Of(k.To)
+		if parent == "" || child == "" || parent == child || guessed && !inferred && k.To.Kind != rollup.KindBroker {
 			continue
 		}
 		d := sums[pair{parent, child}]
 		if d == nil {
-			d = &Dependency{Parent: parent, Child: child, ParentInferred: guessed, ChildInferred: childGuessed}
+			d = &Dependency{Parent: parent, Child: child, ChildInferred: guessed}
 			sums[pair{parent, child}] = d
 		}
 		for i := range cells {
@@ -56,14 +56,24 @@ func (q *Query) Dependencies(ctx context.Context, s store.Scope, r store.TimeRan
 	return list, done, nil
 }
 
-// NodeName is a node's service, or what stands for it where it sent no span.
-func NodeName(n rollup.Node) (name string, inferred bool) {
+// Names gives the ends of edges one service name each, for lists that know services and no groups.
+type Names struct{ g *graph }
+
+// NewNames makes the names for one table.
+func NewNames(t *rollup.Table) *Names { return &Names{newGraph(t, 0)} }
+
+// Of is a node's service: of a workload the one that its sidecars, gateways and waypoints report, else the first of its
+// applications'. inferred: it sent no span; the name is then what its callers say of it, empty if nothing.
+func (n *Names) Of(node rollup.Node) (name string, inferred bool) {
+	x := n.g.node(node)
 	switch {
-	case n.Service != "":
-		return n.Service, false
-	case n.Kind == rollup.KindService && n.Namespace != "":
-		return n.Name + "." + n.Namespace, true
+	case x.proxied != "":
+		return x.proxied, false
+	case x.own && len(x.services) > 0:
+		return sortedKeys(x.services)[0], false
+	case x.Kind == rollup.KindService && x.Namespace != "":
+		return x.Name + "." + x.Namespace, true
 	default:
-		return n.Name, true
+		return x.Name, true
 	}
 }

@@ -10,16 +10,17 @@ import (
 
 // graph is a table folded into nodes as people name them.
 type graph struct {
-	length int64
-	known  map[groupID]bool    // groups that sent spans
-	spaces map[string][]string // group -> its namespaces
-	byName map[string]groupID  // service -> group
-	alias  map[groupID]groupID // names of one workload
-	nodes  map[string]*graphNode
-	edges  map[edgeID]*graphEdge
-	proxy  bool // some proxy reported
-	beside bool // some sidecar did
-	client bool // some client span was seen
+	length  int64
+	known   map[groupID]bool            // groups that sent spans
+	spaces  map[string][]string         // group -> its namespaces
+	byName  map[string]groupID          // service -> group
+	alias   map[groupID]groupID         // names of one workload
+	borders map[groupID]rollup.NodeKind // gateways and waypoints
+	nodes   map[string]*graphNode
+	edges   map[edgeID]*graphEdge
+	proxy   bool // some proxy reported
+	beside  bool // some sidecar did
+	client  bool // some client span was seen
 }
 
 // groupID is a workload group.
@@ -32,6 +33,7 @@ type graphNode struct {
 	incoming rollup.Counts // of edges to it
 	own      bool          // it sent spans
 	sidecar  bool
+	proxied  string // the service that its proxies report
 	services map[string]bool
 	silent   bool
 	before   *RED
@@ -52,7 +54,7 @@ type graphEdge struct {
 
 func newGraph(t *rollup.Table, length int64) *graph {
 	g := &graph{length: length, known: make(map[groupID]bool), spaces: make(map[string][]string), byName: make(map[string]groupID),
-		alias: make(map[groupID]groupID), nodes: make(map[string]*graphNode), edges: make(map[edgeID]*graphEdge)}
+		alias: make(map[groupID]groupID), borders: make(map[groupID]rollup.NodeKind), nodes: make(map[string]*graphNode), edges: make(map[edgeID]*graphEdge)}
 	edges := t.Edges() // settles the halves, which finds further aliases
 	for k, cells := range t.Series() {
 		if len(cells) == 0 {
@@ -62,6 +64,9 @@ func newGraph(t *rollup.Table, length int64) *graph {
 		if !g.known[w] {
 			g.known[w] = true
 			g.spaces[k.Group] = append(g.spaces[k.Group], k.Namespace)
+		}
+		if n := seriesNode(&k); n.Kind != rollup.KindService {
+			g.borders[w] = n.Kind
 		}
 		if old, ok := g.byName[k.Service]; !ok || less(w, old) {
 			g.byName[k.Service] = w
@@ -124,6 +129,10 @@ func (g *graph) node(n rollup.Node) *graphNode {
 	switch kind {
 	case rollup.KindService:
 		w = g.workload(w)
+		// The span of a gateway's try whose parent is elsewhere does not say what it is; nor do callers say that they call one.
+		if border, ok := g.borders[w]; ok {
+			kind = border
+		}
 	case rollup.KindExternal: // a host that is a workload of the mesh after all: "reviews.shop"
 		if name, ns, ok := strings.Cut(n.Name, "."); ok && g.known[groupID{ns, name}] {
 			kind, w = rollup.KindService, groupID{ns, name}
@@ -149,6 +158,9 @@ func (g *graph) addSeries(k *rollup.SeriesKey, cells []rollup.Cell) {
 	n.own = true
 	proxy := k.Flags&rollup.Proxy != 0
 	n.sidecar = n.sidecar || proxy
+	if proxy && (n.proxied == "" || k.Service < n.proxied) {
+		n.proxied = k.Service
+	}
 	n.minutes, n.last = max(n.minutes, len(cells)), max(n.last, cells[len(cells)-1].Start)
 	g.proxy = g.proxy || proxy
 	g.beside = g.beside || proxy && n.Kind == rollup.KindService

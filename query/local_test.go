@@ -2,6 +2,7 @@ package query
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -59,6 +60,16 @@ func TestMapOfSegments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var wg sync.WaitGroup
+	for range 4 { // several at once: they share the tables of the engine
+		wg.Go(func() {
+			same, err := byRollup.Map(t.Context(), scope, MapQuery{Range: r, Compare: true})
+			if err != nil || printMap(same) != printMap(got) {
+				t.Errorf("asked again: %v", err)
+			}
+		})
+	}
+	wg.Wait()
 	want, err := byScan.Map(t.Context(), scope, MapQuery{Range: r, Compare: true})
 	if err != nil {
 		t.Fatal(err)

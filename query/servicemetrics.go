@@ -119,6 +119,7 @@ func (mq *MetricsQuery) points(cells []rollup.Cell) []MetricsPoint {
 
 // countSeries is Counts for series alone: cheaper where it scans.
 func (q *Query) countSeries(ctx context.Context, s store.Scope, r store.TimeRange) (*rollup.Table, store.Done, error) {
+	r = possible(r)
 	whole := wholeMinutes(r)
 	table, done, ok, err := q.rollups(ctx, s, whole)
 	if err != nil {

@@ -275,8 +275,7 @@ func figuresOf(c *rollup.Counts, over time.Duration) RED {
 		r.ErrorRate = c.ErrorWeight / c.Weight
 		r.P50, r.P95, r.P99 = c.Durations.Quantile(0.50), c.Durations.Quantile(0.95), c.Durations.Quantile(0.99)
 	}
-	// Each kept span stands for w calls of which it was kept with the probability 1/w: the variance of its share is w² - w.
-	r.Deviation = math.Sqrt(max(c.Squares-c.Weight, 0))
+	r.Deviation = math.Sqrt(c.Variance)
 	r.Estimated = c.Weight != float64(c.N) || r.Deviation > 0
 	return r
 }

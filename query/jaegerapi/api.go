@@ -49,7 +49,7 @@ func newAPI(o Options) *api {
 	if o.DefaultLookback <= 0 {
 		o.DefaultLookback = defaultLookback
 	}
-	a := &api{Options: o, zips: &sync.Pool{}, counting: make(chan struct{}, 1), transforming: make(chan struct{}, 1)}
+	a := &api{Options: o, zips: &sync.Pool{}, transforming: make(chan struct{}, 1)}
 	a.zips.New = func() any {
 		z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
 		return z
@@ -79,9 +79,8 @@ func newAPI(o Options) *api {
 
 type api struct {
 	Options
-	routes   []route
-	zips     *sync.Pool    // of *gzip.Writer
-	counting chan struct{} // held by the one request that computes dependencies
+	routes []route
+	zips   *sync.Pool // of *gzip.Writer
 
 	transforming chan struct{} // held by the one request that shows spans of its own
 }

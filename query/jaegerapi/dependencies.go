@@ -1,26 +1,19 @@
 package jaegerapi
 
 import (
-	"cmp"
 	"context"
 	"math"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/spanloom/spanloom/query/otlpjson"
-	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 )
 
-const (
-	dependenciesLookback = 24 * time.Hour
-	dependenciesSpans    = 1_000_000 // rows that one answer looks at, 56 bytes each
-)
+const dependenciesLookback = 24 * time.Hour
 
-// dependencies answers GET /api/dependencies: calls between services, from the spans that started in the window. A call
-// is a span whose parent is of another service; copies of a span count once, and a span counts as many calls as it stands
-// for by its weight. See callEdges.
+// dependencies answers GET /api/dependencies: calls between services that started in the window, as query.Dependencies counts
+// them.
 func (a *api) dependencies(c *call) error {
 	end, hasEnd, err := parseInstant(c.params, "endTs")
 	if err != nil {
@@ -64,21 +57,22 @@ func (a *api) dependencies(c *call) error {
 	return nil
 }
 
-// callEdges counts the calls between services by the newest spans that started in a window.
+type edge struct {
+	parent, child string
+	calls         int64
+}
+
+// callEdges counts the calls between services in a window, sorted by parent, then child; pairs are unique.
 func (a *api) callEdges(ctx context.Context, s store.Scope, window store.TimeRange) ([]edge, store.Done, error) {
-	select { // one at a time: each may take some 60 MB
-	case a.counting <- struct{}{}:
-		defer func() { <-a.counting }()
-	case <-ctx.Done():
-		return nil, store.Done{}, ctx.Err()
-	}
-	window.From = max(window.From, 0) // no span starts before 1970
-	calls := callGraph{services: make(map[string]uint32)}
-	done, err := a.Query.ScanBack(ctx, s, store.Scan{Range: window, Mode: store.Start, Need: callColumns}, dependenciesSpans, calls.add)
+	list, done, err := a.Query.Dependencies(ctx, s, window, false)
 	if err != nil {
 		return nil, done, err
 	}
-	return calls.edges(), done, nil
+	edges := make([]edge, len(list))
+	for i, d := range list {
+		edges[i] = edge{d.Parent, d.Child, int64(math.Round(d.Calls))}
+	}
+	return edges, done, nil
 }
 
 func parseMillis(c *call, name string, fallback time.Duration) (int64, error) {
@@ -94,116 +88,4 @@ func parseMillis(c *call, name string, fallback time.Duration) (int64, error) {
 		return math.MaxInt64, nil
 	}
 	return n * 1_000_000, nil
-}
-
-// callGraph gathers what of spans says who called whom.
-type callGraph struct {
-	spans    []caller
-	services map[string]uint32
-	names    []string
-}
-
-// caller is a span cut down to its links.
-type caller struct {
-	trace      uint64 // lower half: twins are one
-	id, parent uint64
-	start      uint64
-	weight     float64
-	service    uint32
-	kind       span.Kind
-	shared     bool
-}
-
-var callColumns = store.Need{Columns: store.ColSpanID | store.ColParent | store.ColKind | store.ColMark | store.ColTime | store.ColWeight | store.ColService}
-
-// add takes up rows of a scan.
-func (g *callGraph) add(rows store.Rows) {
-	b := rows.Batch
-	for _, row := range rows.Rows {
-		g.spans = append(g.spans, caller{
-			trace: b.TraceID[row].Low(), id: b.SpanID[row].Uint64(), parent: b.Parent[row].Uint64(), start: b.Start[row],
-			weight: b.Weight[row], service: g.service(b.Bytes(b.Service[row])), kind: b.Kind[row], shared: b.Mark[row]&span.MarkShared != 0,
-		})
-	}
-}
-
-func (g *callGraph) service(name []byte) uint32 {
-	i, ok := g.services[string(name)]
-	if !ok {
-		i = uint32(len(g.names))
-		g.names = append(g.names, string(name))
-		g.services[string(name)] = i
-	}
-	return i
-}
-
-// serves orders the halves of a shared id: the client's first.
-func (s *caller) serves() bool {
-	return s.shared || s.kind == span.KindServer || s.kind == span.KindConsumer
-}
-
-type edge struct {
-	parent, child string
-	calls         int64
-}
-
-// edges counts the calls, sorted by parent, then child. Cost: sorting the spans by trace and id, then one pass.
-func (g *callGraph) edges() []edge {
-	compareID := func(s, o *caller) int { return cmp.Or(cmp.Compare(s.trace, o.trace), cmp.Compare(s.id, o.id)) }
-	slices.SortFunc(g.spans, func(x, y caller) int {
-		rank := func(s *caller) int {
-			if s.serves() {
-				return 1
-			}
-			return 0
-		}
-		return cmp.Or(compareID(&x, &y), cmp.Compare(rank(&x), rank(&y)), cmp.Compare(x.kind, y.kind),
-			cmp.Compare(x.service, y.service), cmp.Compare(x.start, y.start))
-	})
-	g.spans = slices.CompactFunc(g.spans, func(x, y caller) bool {
-		return compareID(&x, &y) == 0 && x.kind == y.kind && x.service == y.service && x.start == y.start
-	})
-	weights := make(map[[2]uint32]float64)
-	for i := range g.spans {
-		s := &g.spans[i]
-		if parent := g.parent(i); parent != nil && parent.service != s.service {
-			weights[[2]uint32{parent.service, s.service}] += s.weight
-		}
-	}
-	list := make([]edge, 0, len(weights))
-	for pair, w := range weights {
-		list = append(list, edge{g.names[pair[0]], g.names[pair[1]], int64(math.Round(w))})
-	}
-	slices.SortFunc(list, func(x, y edge) int { return cmp.Or(cmp.Compare(x.parent, y.parent), cmp.Compare(x.child, y.child)) })
-	return list
-}
-
-// parent finds the caller of a span: the client half of its own id, else the span its parent id names, of two halves
-// the serving one. nil if there is none here.
-func (g *callGraph) parent(i int) *caller {
-	s := &g.spans[i]
-	if s.serves() {
-		if first := g.find(s.trace, s.id); first < len(g.spans) && first < i && !g.spans[first].serves() {
-			return &g.spans[first]
-		}
-	}
-	if s.parent == 0 || s.parent == s.id {
-		return nil
-	}
-	at := g.find(s.trace, s.parent+1) - 1
-	if s.parent == math.MaxUint64 {
-		at = g.find(s.trace+1, 0) - 1
-	}
-	if at < 0 || g.spans[at].trace != s.trace || g.spans[at].id != s.parent {
-		return nil
-	}
-	return &g.spans[at]
-}
-
-// find is the first span that does not stand before a trace and id.
-func (g *callGraph) find(trace, id uint64) int {
-	i, _ := slices.BinarySearchFunc(g.spans, caller{trace: trace, id: id}, func(s, o caller) int {
-		return cmp.Or(cmp.Compare(s.trace, o.trace), cmp.Compare(s.id, o.id))
-	})
-	return i
 }

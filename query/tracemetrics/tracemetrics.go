@@ -129,9 +129,10 @@ func (c *Collector) count(ctx context.Context) {
 			c.addSeries(&k, cells)
 		}
 	}
+	names := query.NewNames(table)
 	for k, cells := range table.Edges() {
 		if len(cells) > 0 && k.Class != rollup.ClassTelemetry {
-			c.addEdge(&k, cells)
+			c.addEdge(names, &k, cells)
 		}
 	}
 }
@@ -165,8 +166,8 @@ func (c *Collector) addSeries(k *rollup.SeriesKey, cells []rollup.Cell) {
 	}
 }
 
-func (c *Collector) addEdge(k *rollup.EdgeKey, cells []rollup.Cell) {
-	key := edgeKey{text(nodeName(k.From)), text(nodeName(k.To)), connection(k)}
+func (c *Collector) addEdge(names *query.Names, k *rollup.EdgeKey, cells []rollup.Cell) {
+	key := edgeKey{text(nodeName(names, k.From)), text(nodeName(names, k.To)), connection(k)}
 	x := c.edges[key]
 	if x == nil && len(c.edges) >= MaxSeries/2 {
 		key.server = rollup.Other
@@ -199,8 +200,8 @@ func (c *Collector) addEdge(k *rollup.EdgeKey, cells []rollup.Cell) {
 }
 
 // nodeName is a service as dialects list it. Callers outside are Grafana's "user".
-func nodeName(n rollup.Node) string {
-	switch name, _ := query.NodeName(n); {
+func nodeName(names *query.Names, n rollup.Node) string {
+	switch name, _ := names.Of(n); {
 	case n.Kind == rollup.KindClient:
 		return "user"
 	case name == "":

@@ -76,7 +76,7 @@ func appendCells(dst []byte, cells []Cell, step int64) []byte {
 
 // plain: all weights are 1 and the sum is exact.
 func (c *Counts) plain() bool {
-	return c.Weight == float64(c.N) && c.Squares == c.Weight && c.ErrorWeight == float64(c.Errors) &&
+	return c.Weight == float64(c.N) && c.Variance == 0 && c.ErrorWeight == float64(c.Errors) &&
 		c.Sum >= 0 && c.Sum < 1<<53 && c.Sum == math.Trunc(c.Sum)
 }
 
@@ -90,7 +90,7 @@ func (c *Counts) append(dst []byte) []byte {
 	if form == 1 {
 		dst = binary.AppendUvarint(dst, uint64(c.Sum))
 	} else {
-		dst = appendFloat(appendFloat(appendFloat(appendFloat(dst, c.Weight), c.ErrorWeight), c.Squares), c.Sum)
+		dst = appendFloat(appendFloat(appendFloat(appendFloat(dst, c.Weight), c.ErrorWeight), c.Variance), c.Sum)
 	}
 	dst = append(dst, c.Slowest[:]...)
 	if c.Errors > 0 {
@@ -145,6 +145,12 @@ func (h *half) append(dst []byte) []byte {
 type reader struct {
 	p   []byte
 	err error
+
+	// Of histograms.
+	at         []uint16
+	counts     []float64
+	bucketSlab slab[uint16]
+	countSlab  slab[float64]
 }
 
 var (
@@ -398,7 +404,7 @@ func (c *Counts) decode(r *reader) {
 	}
 	plain := head&1 == 1
 	if plain {
-		c.Weight, c.Squares, c.ErrorWeight = float64(c.N), float64(c.N), float64(c.Errors)
+		c.Weight, c.ErrorWeight = float64(c.N), float64(c.Errors)
 		sum := r.uvarint()
 		if sum >= 1<<53 {
 			r.fail(errRange)
@@ -406,7 +412,7 @@ func (c *Counts) decode(r *reader) {
 		}
 		c.Sum = float64(sum)
 	} else {
-		c.Weight, c.ErrorWeight, c.Squares, c.Sum = r.weight(), r.weight(), r.weight(), r.weight()
+		c.Weight, c.ErrorWeight, c.Variance, c.Sum = r.weight(), r.weight(), r.weight(), r.weight()
 	}
 	c.Slowest = r.trace()
 	if c.Errors > 0 {

@@ -19,6 +19,7 @@ type Histogram struct {
 	first    int
 	total    float64
 	min, max int64
+	shared   bool // at and counts are another one's too: they are copied before they change
 }
 
 const (
@@ -67,6 +68,7 @@ func (h *Histogram) Add(v int64, weight float64) {
 
 // bucket is the count of a bucket, made if it is not there.
 func (h *Histogram) bucket(i int) *float64 {
+	h.own()
 	if h.at == nil && len(h.counts) > 0 {
 		return h.dense(i)
 	}
@@ -81,7 +83,7 @@ func (h *Histogram) bucket(i int) *float64 {
 	if lo < len(h.at) && int(h.at[lo]) == i {
 		return &h.counts[lo]
 	}
-	if len(h.at) == sparseMost {
+	if len(h.at) >= sparseMost {
 		h.spread()
 		return h.dense(i)
 	}
@@ -110,7 +112,7 @@ func (h *Histogram) dense(i int) *float64 {
 		copy(grown[h.first-room:], h.counts)
 		h.first, h.counts = room, grown
 	case i >= h.first+len(h.counts):
-		h.counts = append(h.counts, make([]float64, i-h.first-len(h.counts)+1)...)
+		h.counts = append(h.counts, make([]float64, i+subBuckets-h.first-len(h.counts))...) // room above too
 	}
 	return &h.counts[i-h.first]
 }
@@ -128,27 +130,50 @@ func (h *Histogram) each(f func(bucket int, n float64) bool) {
 	}
 }
 
-// Merge adds all of another histogram.
+// Merge adds all of another histogram. An empty one shares the other's memory until it changes itself: the other one must not
+// change after it. Cost: about a nanosecond a bucket of the other one, nothing for the first.
 func (h *Histogram) Merge(o *Histogram) {
 	if len(o.counts) == 0 {
 		return
 	}
 	if len(h.counts) == 0 {
-		h.min, h.max = o.min, o.max
+		*h = *o
+		h.shared = true
+		return
 	}
+	h.own()
 	h.min, h.max = min(h.min, o.min), max(h.max, o.max)
-	o.each(func(b int, n float64) bool {
-		*h.bucket(b) += n
-		return true
-	})
 	h.total += o.total
+	if h.at != nil && o.at != nil && len(h.at)+len(o.at) <= sparseMost {
+		for i, n := range o.counts {
+			*h.bucket(int(o.at[i])) += n
+		}
+		return
+	}
+	if h.at != nil {
+		h.spread()
+	}
+	if o.at == nil {
+		h.dense(o.first)
+		h.dense(o.first + len(o.counts) - 1)
+		into := h.counts[o.first-h.first:][:len(o.counts)]
+		for i, n := range o.counts {
+			into[i] += n
+		}
+		return
+	}
+	h.dense(int(o.at[0]))
+	h.dense(int(o.at[len(o.at)-1]))
+	for i, n := range o.counts {
+		h.counts[int(o.at[i])-h.first] += n
+	}
 }
 
-// clone shares nothing.
-func (h *Histogram) clone() Histogram {
-	c := *h
-	c.at, c.counts = slices.Clone(h.at), slices.Clone(h.counts)
-	return c
+// own copies what is shared.
+func (h *Histogram) own() {
+	if h.shared {
+		h.at, h.counts, h.shared = slices.Clone(h.at), slices.Clone(h.counts), false
+	}
 }
 
 // Total is the sum of the weights.
@@ -253,7 +278,7 @@ func (h *Histogram) decode(r *reader) {
 		return
 	}
 	h.min, h.max = int64(low), int64(low+span)
-	at, counts := make([]uint16, n), make([]float64, n)
+	at, counts := resize(&r.at, n), resize(&r.counts, n)
 	last := uint64(0)
 	for i := range n {
 		step := r.uvarint()
@@ -274,8 +299,35 @@ func (h *Histogram) decode(r *reader) {
 		}
 		h.total += counts[i]
 	}
-	h.at, h.counts = at, counts
-	if n > sparseMost {
-		h.spread()
+	first, width := int(at[0]), int(at[n-1]-at[0])+1
+	if n <= sparseMost || width > 8*n { // a few bytes must not claim much memory
+		h.at, h.counts = r.bucketSlab.take(n), r.countSlab.take(n)
+		copy(h.at, at)
+		copy(h.counts, counts)
+		return
 	}
+	h.first, h.counts = first, r.countSlab.take(width)
+	for i, c := range counts {
+		h.counts[int(at[i])-first] = c
+	}
+}
+
+// resize is a scratch slice of n entries.
+func resize[T any](s *[]T, n int) []T {
+	*s = slices.Grow((*s)[:0], n)[:n]
+	return *s
+}
+
+// slab cuts small slices out of large ones.
+type slab[T any] struct{ free []T }
+
+const slabSize = 4096
+
+func (s *slab[T]) take(n int) []T {
+	if len(s.free) < n {
+		s.free = make([]T, max(n, slabSize))
+	}
+	p := s.free[:n:n]
+	s.free = s.free[n:]
+	return p
 }

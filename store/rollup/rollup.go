@@ -166,21 +166,33 @@ type EdgeKey struct {
 type Counts struct {
 	N, Errors           int64   // spans
 	Weight, ErrorWeight float64 // Σ weight
-	Squares             float64 // Σ weight², for the error of an estimate
+	Variance            float64 // of Weight as an estimate, from what was kept: see Add
 	Sum                 float64 // Σ weight × duration, ns
 	Durations           Histogram
 	Slowest             span.TraceID // of the longest one
 	Failed              span.TraceID // of one that failed; zero if none did
+
+	trace   uint64  // the trace that was counted last
+	inTrace float64 // Σ weight of it
 }
 
-// Add counts one span.
+// Add counts one span. Sampling keeps traces whole or not at all: a trace that was kept with the probability 1/w and counts c spans
+// here stands for w·c, with the variance (1 - 1/w)(w·c)². The spans of a trace are to be added one after the other; where they
+// are not, the variance comes out too small.
 func (c *Counts) Add(trace span.TraceID, duration int64, weight float64, failed bool) {
 	if c.N == 0 || duration > c.Durations.Max() {
 		c.Slowest = trace
 	}
 	c.N++
 	c.Weight += weight
-	c.Squares += weight * weight
+	if weight > 1 {
+		low, before := trace.Low(), 0.0
+		if low == c.trace {
+			before = c.inTrace
+		}
+		c.trace, c.inTrace = low, before+weight
+		c.Variance += (1 - 1/weight) * (c.inTrace*c.inTrace - before*before)
+	}
 	c.Sum += weight * float64(duration)
 	if failed {
 		c.Errors++
@@ -190,7 +202,7 @@ func (c *Counts) Add(trace span.TraceID, duration int64, weight float64, failed 
 	c.Durations.Add(duration, weight)
 }
 
-// Merge adds all of another one.
+// Merge adds all of another one, which must not change afterwards: Histogram.Merge.
 func (c *Counts) Merge(o *Counts) {
 	if o.N > 0 && (c.N == 0 || o.Durations.Max() > c.Durations.Max()) {
 		c.Slowest = o.Slowest
@@ -202,7 +214,7 @@ func (c *Counts) Merge(o *Counts) {
 	c.Errors += o.Errors
 	c.Weight += o.Weight
 	c.ErrorWeight += o.ErrorWeight
-	c.Squares += o.Squares
+	c.Variance += o.Variance
 	c.Sum += o.Sum
 	c.Durations.Merge(&o.Durations)
 }

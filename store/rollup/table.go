@@ -275,12 +275,12 @@ func (t *Table) alias(app, workload uint32) {
 	}
 }
 
-// Merge adds all of another table, which stays as it is.
+// Merge adds all of another table, which stays as it is and must not change afterwards: the two share memory.
 func (t *Table) Merge(o *Table) { t.MergeRange(o, store.TimeRange{}) }
 
 // MergeRange adds what another table has in the whole minutes that lie in a range; halves outside of it are kept to be the
 // other side of those inside. The zero TimeRange is all. Where the table would outgrow MaxCells, its cells become wider:
-// Step. o stays as it is.
+// Step. As for Merge, o stays as it is and must not change afterwards.
 func (t *Table) MergeRange(o *Table, r store.TimeRange) {
 	m := merging{t: t, o: o, r: r, strings: make([]uint32, len(o.strings)), nodes: make([]uint32, len(o.nodes))}
 	for i, s := range o.strings {
@@ -301,7 +301,7 @@ func (t *Table) MergeRange(o *Table, r store.TimeRange) {
 			continue
 		}
 		key := t.seriesOf(seriesKey{m.strings[k.service], m.strings[k.group], m.strings[k.namespace], m.strings[k.version], m.strings[k.operation], k.kind, k.flags})
-		addCells(t, &t.series, key, cells)
+		addCells(t, &t.series, key, cells, o.step)
 	}
 	for i, k := range o.edges.keys {
 		cells := m.inside(o.edges.cells[i])
@@ -309,7 +309,7 @@ func (t *Table) MergeRange(o *Table, r store.TimeRange) {
 			continue
 		}
 		key := t.edgeOf(edgeKey{m.nodes[k.from], m.nodes[k.to], m.strings[k.protocol], m.strings[k.flag], k.class, k.view})
-		addCells(t, &t.edges, key, cells)
+		addCells(t, &t.edges, key, cells, o.step)
 	}
 	for i := range o.halves {
 		h := o.halves[i]
@@ -356,7 +356,17 @@ func (m *merging) inside(cells []Cell) []Cell {
 	return cells[from:to]
 }
 
-func addCells[K comparable](t *Table, k *keyed[K], key uint32, cells []Cell) {
+func addCells[K comparable](t *Table, k *keyed[K], key uint32, cells []Cell, step int64) {
+	own := k.cells[key]
+	if n := len(own); step == t.step && n+len(cells) <= maxPerKey && t.cells+len(cells) <= MaxCells && (n == 0 || own[n-1].Start < cells[0].Start) {
+		own = append(own, cells...) // segments follow each other in time
+		for i := n; i < len(own); i++ {
+			own[i].Durations.shared = true
+		}
+		k.cells[key] = own
+		t.cells += len(cells)
+		return
+	}
 	for i := range cells {
 		c := k.cell(t, key, cells[i].Start)
 		for tries := 0; c == nil && tries < 40; tries++ {

@@ -54,9 +54,9 @@ func (b *Builder) infer(f *fact, namespace uint32) {
 	}
 	address := v.text(slotServerAddress)
 	url := v.text(slotURL)
-	host := hostOf(url)
-	if f.flags&Gateway != 0 { // the host that the gateway itself was called by
-		host = nil
+	var host []byte
+	if f.flags&Gateway == 0 && (cluster.name == "" || cluster.kind == KindPassthrough || cluster.kind == KindBlackHole) {
+		host = hostOf(url) // of a gateway it is the host that the gateway itself was called by
 	}
 	if f.class == ClassTelemetry && f.flags&Proxy != 0 && !exportPath(url) && url != nil {
 		f.class = ClassCall // some other server on a port of that number
@@ -266,18 +266,26 @@ func (v *batchView) number(s slot) int {
 	return n
 }
 
-// Target is what a client's row says of the other side of its call, by the rules by which edges are counted; a short name has
-// no namespace. Kind is KindUnknown if it says nothing.
-func Target(batch *span.Batch, row int) Node {
-	if row < 0 || row >= batch.Len() {
+// Targets says of clients' rows of one batch who is at the other side.
+type Targets struct{ b *Builder }
+
+// NewTargets reads rows of a batch that nobody changes.
+func NewTargets(batch *span.Batch) *Targets {
+	t := &Targets{NewBuilder()}
+	t.b.batch.begin(batch, t.b.t)
+	return t
+}
+
+// Of is what a row says of the other side of its call, by the rules by which edges are counted. Kind is KindUnknown if it says
+// nothing.
+func (t *Targets) Of(row int) Node {
+	if row < 0 || row >= t.b.batch.b.Len() {
 		return Node{Kind: KindUnknown}
 	}
-	b := NewBuilder()
-	b.batch.begin(batch, b.t)
 	var f fact
-	b.read(&f, row)
+	t.b.read(&f, row)
 	if f.target == noNode {
 		return Node{Kind: KindUnknown}
 	}
-	return b.t.nodeAt(f.target)
+	return t.b.t.nodeAt(f.target)
 }

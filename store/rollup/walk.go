@@ -4,13 +4,14 @@ import "github.com/spanloom/spanloom/span"
 
 // walk is what is found out about the rows of one trace.
 type walk struct {
-	ids    []uint64
-	parent []int32 // row of the caller or parent; noParent or lostParent
-	callee []int32 // of a client's row: the first row that serves its call, -1
-	below  []int32 // of an application's client row: its sidecar's client row, -1
-	inner  []bool  // a sidecar's client row below one, or an application's server row behind one: no call of its own
-	first  map[uint64]int32
-	next   []int32
+	ids     []uint64
+	parent  []int32 // row of the caller or parent; noParent or lostParent
+	callee  []int32 // of a client's row: the first row that serves its call, -1
+	below   []int32 // of an application's client row: its sidecar's client row, -1
+	inner   []bool  // a sidecar's client row below one, or an application's server row behind one: no call of its own
+	foreign []bool  // neither a client's nor a server's row, below one of another service
+	first   map[uint64]int32
+	next    []int32
 }
 
 const (
@@ -41,7 +42,7 @@ func (b *Builder) trace(facts []fact) {
 		case w.inner[i]:
 		case f.calls():
 			b.client(facts, i)
-		case f.serves():
+		case f.serves() || w.foreign[i]:
 			b.server(facts, i)
 		}
 	}
@@ -62,11 +63,12 @@ func (b *Builder) unmute(facts []fact, i int) {
 
 func (w *walk) begin(facts []fact) {
 	n := len(facts)
-	w.ids, w.parent, w.callee, w.below, w.inner, w.next = w.ids[:0], w.parent[:0], w.callee[:0], w.below[:0], w.inner[:0], w.next[:0]
+	w.ids, w.parent, w.callee, w.below, w.next = w.ids[:0], w.parent[:0], w.callee[:0], w.below[:0], w.next[:0]
+	w.inner, w.foreign = w.inner[:0], w.foreign[:0]
 	for i := range facts {
 		w.ids = append(w.ids, facts[i].id)
 		w.parent, w.callee, w.below = append(w.parent, noParent), append(w.callee, -1), append(w.below, -1)
-		w.inner = append(w.inner, false)
+		w.inner, w.foreign = append(w.inner, false), append(w.foreign, false)
 	}
 	if n < fewRows {
 		return
@@ -156,15 +158,18 @@ func (b *Builder) join(facts []fact, i int) {
 		return
 	}
 	f, o := &facts[i], &facts[p]
+	// Spans without a kind that go on in another service were called by it all the same.
+	w.foreign[i] = !f.calls() && !f.serves() && f.service != o.service
+	serves := f.serves() || w.foreign[i]
 	switch {
 	case f.calls() && o.calls() && f.sidecar() && o.flags&Proxy == 0 && b.beside(o, f):
 		w.inner[i] = true
 		if w.below[p] < 0 {
 			w.below[p] = int32(i)
 		}
-	case f.serves() && o.serves() && o.sidecar() && f.flags&Proxy == 0 && b.beside(f, o):
+	case serves && o.serves() && o.sidecar() && f.flags&Proxy == 0 && b.beside(f, o):
 		w.inner[i] = true
-	case f.serves() && (o.calls() || f.shared) && w.callee[p] < 0:
+	case serves && (o.calls() || f.shared) && w.callee[p] < 0:
 		w.callee[p] = int32(i)
 	}
 }
