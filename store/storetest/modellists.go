@@ -58,6 +58,9 @@ func (m *model) members(id span.TraceID) map[span.TraceID]bool {
 	return in
 }
 
+// copies reports whether a span was stored more than once.
+func (m *modelRun) copies() bool { return len(m.model.winners().rows) < len(m.model.rows) }
+
 // between checks a counted list: what must be there is, nothing else is but what may, and each count lies between both.
 // entries are told apart by key; alike compares what stands beside the count of an entry that has no copies.
 func between[T any](t *testing.T, what string, got, low, high []T, key func(T) string, n func(T) int64, alike func(got, want T) bool) {
@@ -142,7 +145,7 @@ func (m *modelRun) keys(t *testing.T) string {
 	}) {
 		t.Errorf("keys %+v are not sorted:\n%s", q, describe(got))
 	}
-	if q.Limit = 1 + m.r.IntN(4); len(got) > q.Limit {
+	if q.Limit = 1 + m.r.IntN(4); len(got) > q.Limit && !m.copies() { // else a compaction in between may change counts
 		if few, _, err := m.engine.Keys(t.Context(), scope, q); err != nil || !slices.Equal(few, got[:q.Limit]) {
 			t.Errorf("keys %+v:\n%sof:\n%s%v", q, describe(few), describe(got), err)
 		}
@@ -177,7 +180,7 @@ func (m *modelRun) values(t *testing.T) string {
 	}) {
 		t.Errorf("values %+v are not sorted:\n%s", q, describe(got))
 	}
-	if q.Limit = 1 + m.r.IntN(4); len(got) > q.Limit {
+	if q.Limit = 1 + m.r.IntN(4); len(got) > q.Limit && !m.copies() { // else a compaction in between may change counts
 		if few, _, err := m.engine.Values(t.Context(), scope, q); err != nil || !slices.Equal(few, got[:q.Limit]) {
 			t.Errorf("values %+v:\n%sof:\n%s%v", q, describe(few), describe(got), err)
 		}

@@ -301,9 +301,27 @@ func (m *modelRun) nextPage(t *testing.T) string {
 }
 
 func (m *modelRun) scan(t *testing.T) string {
-	q := store.Scan{Match: RandomExpr(m.r, m.r.IntN(3)), Mode: store.TimeMode(m.r.IntN(2)), Range: m.timeRange()}
-	m.checkScan(t, q)
-	return ""
+	q := store.Scan{Match: RandomExpr(m.r, m.r.IntN(3)), Mode: store.TimeMode(m.r.IntN(2)), Range: m.timeRange(), Need: store.Everything()}
+	rows := func(m *model) map[string]int {
+		n := make(map[string]int)
+		for _, r := range m.rows {
+			if r.inside(q.Range, q.Mode) && Holds(r.b, r.row, q.Match) {
+				n[printRow(r.b, r.row)]++
+			}
+		}
+		return n
+	}
+	var got []string
+	for r, err := range m.engine.Scan(t.Context(), scope, &q) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range r.Rows {
+			got = append(got, printRow(r.Batch, int(row)))
+		}
+	}
+	checkRows(t, fmt.Sprintf("scan %#v", q), got, rows(m.model.winners()), rows(&m.model))
+	return fmt.Sprintf("%d rows", len(got))
 }
 
 func (m *modelRun) knownID() span.TraceID {
