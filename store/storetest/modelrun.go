@@ -18,7 +18,7 @@ import (
 
 // ModelOptions are what an engine adds to a random run of Model.
 type ModelOptions struct {
-	// Steps is how many operations a seed makes; 0: 120, five times as many with SPANLOOM_LONG=1.
+	// Steps is how many operations a seed makes; 0: 120, three times as many with SPANLOOM_LONG=1.
 	Steps int
 
 	// Reopen closes an engine and opens it again on what it left; nil: an engine that forgets is never closed.
@@ -39,7 +39,7 @@ func Model(t *testing.T, open Open, o ModelOptions) {
 	if o.Steps <= 0 {
 		o.Steps = 120
 		if os.Getenv("SPANLOOM_LONG") == "1" {
-			o.Steps = 600
+			o.Steps = 360
 		}
 	}
 	for _, seed := range seeds(t) {
