@@ -61,6 +61,8 @@ func TestExport(t *testing.T) {
 		"start":       {[]string{"--start", second}, 2},
 		"end":         {[]string{"--end", second}, 1},
 		"nanoseconds": {[]string{"--start", "1767225601000000001"}, 1},
+		"query":       {[]string{"--query", `{ resource.service.name = "cart" }`}, 1},
+		"every span":  {[]string{"--query", "{}"}, 3},
 		"an hour ago": {[]string{"--start", "-1h", "--end", "0s"}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -84,6 +86,8 @@ func TestExportRefuses(t *testing.T) {
 		"out is folder": {[]string{"--out", dir}, "not a regular file"},
 		"bad start":     {[]string{"--out", "-", "--start", "soon"}, "--start"},
 		"ahead":         {[]string{"--out", "-", "--start", "24h"}, "-24h"},
+		"bad query":     {[]string{"--out", "-", "--query", "{ status = "}, "--query"},
+		"a pipeline":    {[]string{"--out", "-", "--query", "{ } | count() > 1"}, "cannot be decided on one span"},
 		"backwards":     {[]string{"--out", "-", "--start", "2026-01-02T00:00:00Z", "--end", "2026-01-01T00:00:00Z"}, "after the start"},
 	} {
 		t.Run(name, func(t *testing.T) {
