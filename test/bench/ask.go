@@ -61,6 +61,7 @@ func asked(spans int64) []figure {
 			return store.Cond{Field: store.Field{In: store.Intrinsic, Key: store.FieldDuration}, Op: store.Ge, Value: store.Int(s.longest(10_000))}
 		}, func(n int) bool { return n > 0 })),
 		ms("RED over all", "<= 5 ms (rollups), <= 40 ms per 2M (scan)", rates),
+		ms("service graph", "<= 2 ms (rollups), <= 20 ms per 2M (scan)", graph),
 		ms("services and operations", "reported", lists),
 	}
 }
@@ -270,6 +271,27 @@ func rates(ctx context.Context, e *bench) (float64, error) {
 				return fmt.Errorf("rates are not complete: %s", a.Reason)
 			}
 			return expect("services", len(a.Items), load.Services)
+		}
+	})
+}
+
+// graph is who called whom over all the time there is.
+func graph(ctx context.Context, e *bench) (float64, error) {
+	s, err := e.open(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return times(ctx, 5, 0.5, func(*rand.Rand) func() error {
+		q := query.New(query.Options{Reader: s.engine})
+		return func() error {
+			a, err := q.Map(ctx, everyone, query.MapQuery{Range: s.all()})
+			if err != nil {
+				return err
+			}
+			if !a.Complete || len(a.Nodes) < load.Services || len(a.Edges) < load.Services {
+				return fmt.Errorf("%d nodes and %d edges: %s", len(a.Nodes), len(a.Edges), a.Reason)
+			}
+			return nil
 		}
 	})
 }
