@@ -165,8 +165,10 @@ func (s *stored) longest(one int) int64 {
 	return durations[len(durations)-1-len(durations)/one]
 }
 
+// all is the time of all spans in whole minutes, of which rollups are: where a window ends within one, its edges are scanned.
 func (s *stored) all() store.TimeRange {
-	return store.TimeRange{From: s.data.Base, To: s.last + 1}
+	const minute = int64(time.Minute)
+	return store.TimeRange{From: s.data.Base / minute * minute, To: (s.last/minute + 1) * minute}
 }
 
 func is(field, value string) store.Cond {
