@@ -16,13 +16,14 @@ import (
 
 	"github.com/spanloom/spanloom/export"
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/query/traceql"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/local"
 )
 
 // exportCommand writes a data folder's spans into a Parquet file.
 func exportCommand() *cobra.Command {
-	var dir, start, end, out string
+	var dir, start, end, filter, out string
 	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "export",
@@ -46,7 +47,11 @@ func exportCommand() *cobra.Command {
 			if to != 0 && to <= from {
 				return &problem.Problem{Kind: problem.Invalid, Field: "--end", Message: fmt.Sprintf("%s is not after --start %s", end, start), Hint: "give an end after the start"}
 			}
-			o := export.Options{Scope: store.Scope{Tenant: store.DefaultTenant}, Range: store.TimeRange{From: from, To: to}, Version: version}
+			match, err := spanFilter(filter)
+			if err != nil {
+				return err
+			}
+			o := export.Options{Match: match, Scope: store.Scope{Tenant: store.DefaultTenant}, Range: store.TimeRange{From: from, To: to}, Version: version}
 			stderr := cmd.ErrOrStderr()
 			if !quiet {
 				o.Progress = progressTo(stderr)
@@ -68,6 +73,7 @@ func exportCommand() *cobra.Command {
 	f.StringVar(&dir, "data-dir", "./spanloom-data", "folder of the embedded engine")
 	f.StringVar(&start, "start", "", "first start of spans: 2026-01-31T12:00:00Z, nanoseconds since 1970, or -24h for a day ago (default: everything)")
 	f.StringVar(&end, "end", "", "spans start before this `time`, in the same forms (default: everything)")
+	f.StringVar(&filter, "query", "", "only spans that meet this TraceQL `filter`, such as '{ status = error }' (default: every span)")
 	f.StringVar(&out, "out", "", "`file` to write, - for standard output (required)")
 	f.BoolVarP(&quiet, "quiet", "q", false, "no progress on standard error")
 	_ = cmd.MarkFlagRequired("out")
@@ -91,6 +97,26 @@ func instantFlag(flag, text string, now time.Time) (int64, error) {
 			Hint: "write 2026-01-31T12:00:00Z, nanoseconds since 1970, or -24h for a day ago"}
 	}
 	return t.UnixNano(), nil
+}
+
+// spanFilter reads --query: one filter that each span meets or not by itself.
+func spanFilter(text string) (store.Expr, error) {
+	if text == "" {
+		return nil, nil
+	}
+	q, err := traceql.Parse(text)
+	if bad, ok := errors.AsType[*traceql.ParseError](err); ok {
+		return nil, fmt.Errorf("--query: %w\n%s", err, bad.Caret())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--query: %w", err)
+	}
+	match, ok := traceql.SpanCondition(q)
+	if !ok {
+		return nil, &problem.Problem{Kind: problem.Invalid, Field: "--query", Message: fmt.Sprintf("%q cannot be decided on one span", text),
+			Hint: "use one filter over attributes and fields of spans compared with values, such as '{ resource.service.name = \"cart\" && status = error }'"}
+	}
+	return match, nil
 }
 
 // exportFolder opens a data folder and writes its spans; it answers what of the folder cannot be read. Nothing of the folder goes:

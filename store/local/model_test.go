@@ -16,6 +16,7 @@ func TestModel(t *testing.T) {
 		"usual":         {Sync: time.Second},
 		"tiny files":    {FileSize: 4 << 10},
 		"tiny blocks":   {Sync: time.Second, BlockRows: 3},
+		"small blocks":  {Sync: time.Second, SegmentRows: 150, BlockRows: 7},
 		"tiny segments": {Sync: time.Second, SegmentRows: 5, BlockRows: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -39,6 +40,7 @@ func TestModel(t *testing.T) {
 							t.Error(err)
 						}
 					},
+					"freeze": func(t *testing.T, e store.Engine) { e.(*Engine).freeze(func() bool { return true }) },
 					"clean": func(t *testing.T, e store.Engine) {
 						if err := e.(*Engine).clean(t.Context()); err != nil {
 							t.Error(err)

@@ -154,7 +154,7 @@ func (p *pages) parse(text string, plan uint64) (t token, snap *snapshot, err er
 	p.expire()
 	if t.instance == p.instance {
 		for _, pin := range p.pins {
-			if pin.number != t.pin {
+			if pin.number != t.pin || p.now().Sub(pin.issued) > pageLife { // where the clock went back, an older one may still hold
 				continue
 			}
 			if t.plan != plan {

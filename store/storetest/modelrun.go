@@ -18,7 +18,7 @@ import (
 
 // ModelOptions are what an engine adds to a random run of Model.
 type ModelOptions struct {
-	// Steps is how many operations a seed makes; 0: 120, five times as many with SPANLOOM_LONG=1.
+	// Steps is how many operations a seed makes; 0: 120, three times as many with SPANLOOM_LONG=1.
 	Steps int
 
 	// Reopen closes an engine and opens it again on what it left; nil: an engine that forgets is never closed.
@@ -39,7 +39,7 @@ func Model(t *testing.T, open Open, o ModelOptions) {
 	if o.Steps <= 0 {
 		o.Steps = 120
 		if os.Getenv("SPANLOOM_LONG") == "1" {
-			o.Steps = 600
+			o.Steps = 360
 		}
 	}
 	for _, seed := range seeds(t) {
@@ -301,9 +301,27 @@ func (m *modelRun) nextPage(t *testing.T) string {
 }
 
 func (m *modelRun) scan(t *testing.T) string {
-	q := store.Scan{Match: RandomExpr(m.r, m.r.IntN(3)), Mode: store.TimeMode(m.r.IntN(2)), Range: m.timeRange()}
-	m.checkScan(t, q)
-	return ""
+	q := store.Scan{Match: RandomExpr(m.r, m.r.IntN(3)), Mode: store.TimeMode(m.r.IntN(2)), Range: m.timeRange(), Need: store.Everything()}
+	rows := func(m *model) map[string]int {
+		n := make(map[string]int)
+		for _, r := range m.rows {
+			if r.inside(q.Range, q.Mode) && Holds(r.b, r.row, q.Match) {
+				n[printRow(r.b, r.row)]++
+			}
+		}
+		return n
+	}
+	var got []string
+	for r, err := range m.engine.Scan(t.Context(), scope, &q) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range r.Rows {
+			got = append(got, printRow(r.Batch, int(row)))
+		}
+	}
+	checkRows(t, fmt.Sprintf("scan %#v", q), got, rows(m.model.winners()), rows(&m.model))
+	return fmt.Sprintf("%d rows", len(got))
 }
 
 func (m *modelRun) knownID() span.TraceID {

@@ -16,7 +16,7 @@ func TestQuestionsAreAnswered(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	for _, f := range asked(minSpans) {
+	for _, f := range asked(minSpans, false) {
 		if strings.HasPrefix(f.name, "start to ready") {
 			continue // needs a server; TestServerThatEndsIsReported knows what happens without
 		}

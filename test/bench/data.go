@@ -106,8 +106,10 @@ func fill(ctx context.Context, dir string, n int64, progress io.Writer) (*stored
 		}
 		return accept(ctx, engine, b)
 	})
-	err = errors.Join(err, engine.Close())
-	if err != nil {
+	if err == nil {
+		err = engine.Flush(ctx) // all of it in segments, joined as far as their age asks for it
+	}
+	if err = errors.Join(err, engine.Close()); err != nil {
 		return nil, err
 	}
 	s.accept, s.tookWall = cpuTime()-cpu-making, time.Since(began)

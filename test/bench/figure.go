@@ -59,5 +59,6 @@ type bench struct {
 	quick              bool
 	tests              map[string]string // package -> compiled test binary
 	spans              int64             // that data is to hold
+	cpu                bool              // questions are timed by CPU time
 	data               *stored           // nil until a figure needs it
 }

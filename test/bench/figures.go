@@ -11,8 +11,9 @@ import (
 	"github.com/spanloom/spanloom/load"
 )
 
-// figures is the table: a new figure is one more entry. quick makes runs shorter; stored is how many spans questions are asked of.
-func figures(quick bool, stored int64) []figure {
+// figures is the table: a new figure is one more entry. quick makes runs shorter; stored is how many spans questions are
+// asked of, cpu how they are timed.
+func figures(quick bool, stored int64, cpu bool) []figure {
 	spans, paced, brief := int64(400_000), 30*time.Second, 10*time.Second
 	if quick {
 		spans, paced, brief = 60_000, 5*time.Second, 2*time.Second
@@ -50,7 +51,7 @@ func figures(quick bool, stored int64) []figure {
 		{name: "replay", target: ">= 500000 spans/s", unit: "spans/s", timed: true, moreBetter: true, command: only("replay"), run: replay(spans)},
 		{name: "log on disk", target: "reported", unit: "B/span", command: only("log on disk"), run: logOnDisk(spans / 2)},
 		{name: "binary with the UI", target: "<= 80 MiB", unit: "MiB", once: true, command: "make build && stat -c %s bin/spanloom", run: binarySize},
-	}, asked(stored)...)
+	}, asked(stored, cpu)...)
 }
 
 func only(name string) string { return fmt.Sprintf("go run ./test/bench -only '%s'", name) }

@@ -69,7 +69,7 @@ func TestMedian(t *testing.T) {
 func TestTableOfFigures(t *testing.T) {
 	seen := map[string]bool{}
 	for _, quick := range []bool{false, true} {
-		for _, f := range figures(quick, 2_000_000) {
+		for _, f := range figures(quick, 2_000_000, quick) {
 			key := fmt.Sprint(quick, f.name)
 			if seen[key] {
 				t.Errorf("figure %q twice", f.name)
@@ -87,7 +87,7 @@ func TestListNamesEveryFigure(t *testing.T) {
 	if err := run(t.Context(), []string{"-list"}, &out); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := strings.Count(out.String(), "\n"), len(figures(false, 2_000_000)); got != want {
+	if got, want := strings.Count(out.String(), "\n"), len(figures(false, 2_000_000, false)); got != want {
 		t.Errorf("%d lines, %d figures", got, want)
 	}
 	for _, args := range [][]string{{"-n", "0"}, {"-only", "("}, {"-unknown"}, {"-spans", "99999"}, {"-spans", "-1"}} {

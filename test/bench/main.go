@@ -46,6 +46,7 @@ type options struct {
 	quick, list bool
 	runs        int
 	spans       int64
+	cpu         bool
 	only        *regexp.Regexp
 	binary, out string
 	fill        string
@@ -57,6 +58,7 @@ func parse(args []string) (o options, err error) {
 	f.BoolVar(&o.list, "list", false, "list the figures")
 	f.IntVar(&o.runs, "n", 5, "runs each, of which the median counts")
 	f.Int64Var(&o.spans, "spans", 0, "stored spans that questions are asked of (default 2000000; -quick: 200000)")
+	f.BoolVar(&o.cpu, "cpu", false, "time questions about stored spans by CPU time: for machines that others use too")
 	f.StringVar(&o.fill, "fill", "", "measure nothing: store -spans spans in this new `folder`")
 	only := f.String("only", "", "regular expression over the names")
 	f.StringVar(&o.binary, "binary", "bin/spanloom", "the server to measure (`make build`)")
@@ -92,7 +94,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if o.fill != "" {
 		return fillCommand(ctx, o.fill, o.spans, stdout)
 	}
-	all := figures(o.quick, o.spans)
+	all := figures(o.quick, o.spans, o.cpu)
 	if o.list {
 		for _, f := range all {
 			fmt.Fprintf(stdout, "%-60s %s\n", f.name, f.target)
@@ -117,7 +119,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(temp)
-	e := &bench{root: root, temp: temp, binary: inside(root, o.binary), quick: o.quick, spans: o.spans, tests: map[string]string{}}
+	e := &bench{root: root, temp: temp, binary: inside(root, o.binary), quick: o.quick, spans: o.spans, cpu: o.cpu, tests: map[string]string{}}
 	defer func() { _ = e.data.close() }()
 	fmt.Fprintf(out, "# %s  %s  %s  %d CPUs  %s  load %s  runs %d\n", time.Now().UTC().Format(time.RFC3339), id, runtime.Version(),
 		runtime.NumCPU(), cpuModel(), loadAverage(), o.runs)

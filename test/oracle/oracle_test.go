@@ -22,28 +22,45 @@ import (
 
 func long() bool { return os.Getenv("SPANLOOM_LONG") == "1" }
 
-// engines are asked one after another. local is closed and opened again, as `spanloom export` finds it.
+// engines are asked one after another. Those in a folder are closed and opened again, as `spanloom export` finds it: from the log
+// alone, and from segments of two sizes.
 var engines = map[string]func(t *testing.T, b *span.Batch) store.Engine{
 	"mem": func(t *testing.T, b *span.Batch) store.Engine {
 		e := mem.New(mem.Options{MaxBytes: 1 << 30})
 		accept(t, e, b)
 		return e
 	},
-	"local": func(t *testing.T, b *span.Batch) store.Engine {
-		o := local.Options{Dir: t.TempDir(), MaxMemory: 1 << 30, LockWait: -1, Sync: time.Second}
-		e, err := local.Open(t.Context(), o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		accept(t, e, b)
-		if err := e.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if e, err = local.Open(t.Context(), o); err != nil {
-			t.Fatal(err)
-		}
-		return e
+	"local, log": func(t *testing.T, b *span.Batch) store.Engine {
+		return reopened(t, b, local.Options{}, false)
 	},
+	"local, segment": func(t *testing.T, b *span.Batch) store.Engine {
+		return reopened(t, b, local.Options{}, true)
+	},
+	"local, small segments": func(t *testing.T, b *span.Batch) store.Engine {
+		return reopened(t, b, local.Options{SegmentRows: 700, BlockRows: 100}, true)
+	},
+}
+
+func reopened(t *testing.T, b *span.Batch, o local.Options, flush bool) store.Engine {
+	t.Helper()
+	o.Dir, o.MaxMemory, o.LockWait, o.Sync = t.TempDir(), 1<<30, -1, time.Second
+	e, err := local.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept(t, e, b)
+	if flush {
+		if err := e.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if e, err = local.Open(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 // accept stores a batch in requests of 500 rows.
@@ -110,7 +127,7 @@ func mixed(t *testing.T, r *rand.Rand, spans int) *span.Batch {
 	return storetest.Batch(t, w.String())
 }
 
-// TestOracle asks 2 x 25 random questions of each engine and of DuckDB, 2 x 200 with SPANLOOM_LONG=1. SPANLOOM_SEED replays.
+// TestOracle asks 2 x 25 random questions of each engine and of DuckDB, 2 x 200 with SPANLOOM_LONG=1, each about spans of its own file. SPANLOOM_SEED replays.
 func TestOracle(t *testing.T) {
 	binary := duckdb(t)
 	questions, spans := 25, 4000
