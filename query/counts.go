@@ -88,14 +88,12 @@ func ceilMinute(t int64) int64 {
 	return t
 }
 
-// collect counts the rows of a range by a scan.
+// collect counts the rows of a range by a scan from its end: where there are too many, the newest.
 func (q *Query) collect(ctx context.Context, s store.Scope, r store.TimeRange) (*rollup.Table, store.Done, error) {
 	b := rollup.NewBuilder()
-	limits := q.limits
-	limits.ScanRows = min(limits.ScanRows, collectMost)
-	done, err := q.scanWithin(ctx, s, limits, &store.Scan{
+	done, err := q.ScanBack(ctx, s, store.Scan{
 		Range: store.TimeRange{From: r.From - callMargin, To: r.To + callMargin}, Mode: store.Start, Need: rollup.Need(),
-	}, b.Collect)
+	}, int(min(q.limits.ScanRows, collectMost)), b.Collect)
 	if err != nil {
 		return nil, done, err
 	}

@@ -78,16 +78,15 @@ const (
 	maxPairing          = 64                          // spans that are weighed against one
 )
 
-// Propagation analyses, from received spans alone, where services lose the context of their traces.
+// Propagation analyses, from received spans alone, where services lose the context of their traces. Of a window with more than
+// half a million spans the newest are looked at.
 func (q *Query) Propagation(ctx context.Context, s store.Scope, r store.TimeRange) (*PropagationAnswer, error) {
 	if r.To <= r.From {
 		return nil, &problem.Problem{Kind: problem.Invalid, Field: "start", Message: "the window ends before it starts", Hint: "give a start before the end"}
 	}
 	p := propagation{names: make(map[string]uint32), below: make(map[spanRef]bool)}
 	p.name(nil)
-	limits := q.limits
-	limits.ScanRows = min(limits.ScanRows, propagationRows)
-	done, err := q.scanWithin(ctx, s, limits, &store.Scan{Range: r, Mode: store.Start, Match: pathSpans, Need: propagationNeed()}, p.rows)
+	done, err := q.ScanBack(ctx, s, store.Scan{Range: r, Mode: store.Start, Match: pathSpans, Need: propagationNeed()}, propagationRows, p.rows)
 	if err != nil {
 		return nil, err
 	}

@@ -9,11 +9,6 @@ import (
 	"github.com/spanloom/spanloom/store"
 )
 
-// scan runs a plan inside of the limits. It answers an error only where nothing can be said; a limit or a cut answer is Done.
-func (q *Query) scan(ctx context.Context, s store.Scope, plan *store.Scan, each func(store.Rows)) (store.Done, error) {
-	return q.scanWithin(ctx, s, q.limits, plan, each)
-}
-
 // shortWindow is how much time a scan may look at as if it were a page: the ends of a window that rollups leave over, so that an
 // overview does not wait behind somebody's metrics.
 const shortWindow = 5 * time.Minute
@@ -25,20 +20,21 @@ func effortOf(r store.TimeRange) Effort {
 	return Sweep
 }
 
-func (q *Query) scanWithin(ctx context.Context, s store.Scope, limits Limits, plan *store.Scan, each func(store.Rows)) (store.Done, error) {
+// scan runs a plan inside of the limits. It answers an error only where nothing can be said; a limit or a cut answer is Done.
+func (q *Query) scan(ctx context.Context, s store.Scope, plan *store.Scan, each func(store.Rows)) (store.Done, error) {
 	leave, err := q.Admit(ctx, effortOf(plan.Range))
 	if err != nil {
 		return store.Done{}, err
 	}
 	defer leave()
-	limited, cancel := context.WithTimeout(ctx, limits.ScanTime)
+	limited, cancel := context.WithTimeout(ctx, q.limits.ScanTime)
 	defer cancel()
 	done := store.Done{Complete: true}
 	rows := int64(0)
 	for r, err := range q.store.Scan(limited, s, plan) {
 		if err != nil {
 			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-				done.Complete, done.Reason = false, fmt.Sprintf("stopped after %s", limits.ScanTime)
+				done.Complete, done.Reason = false, fmt.Sprintf("stopped after %s", q.limits.ScanTime)
 				return done, nil
 			}
 			return done, fmt.Errorf("scan: %w", err)
@@ -47,12 +43,12 @@ func (q *Query) scanWithin(ctx context.Context, s store.Scope, limits Limits, pl
 		done.Read.Of = max(done.Read.Of, r.Read.Of)
 		done.Read.Bytes += r.Read.Bytes
 		each(r)
-		if rows += int64(len(r.Rows)); rows >= limits.ScanRows {
+		if rows += int64(len(r.Rows)); rows >= q.limits.ScanRows {
 			done.Complete, done.Reason = false, fmt.Sprintf("stopped after %d spans", rows)
 			return done, nil
 		}
 		if limited.Err() != nil && ctx.Err() == nil {
-			done.Complete, done.Reason = false, fmt.Sprintf("stopped after %s", limits.ScanTime)
+			done.Complete, done.Reason = false, fmt.Sprintf("stopped after %s", q.limits.ScanTime)
 			return done, nil
 		}
 	}
