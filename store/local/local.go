@@ -64,6 +64,7 @@ const (
 	maxFileSize  = 1 << 30 // of a log file: there is one a memtable
 	rowsAtFirst  = 8192    // room of the first memtable
 	roomForRows  = 9       // eighths of the memtable before that the next one gets room for
+	rollupShare  = 8       // of MaxMemory, that decoded rollups may take
 	pagesShare   = 4       // of MaxMemory, that snapshots of page tokens may hold
 	documentsMax = 8       // of MaxMemory, that documents may take
 )
@@ -83,6 +84,7 @@ type Engine struct {
 	kept  *keptTraces
 	pages *pages
 	sides *sideCache
+	rolls rollupCache // decoded rollups
 
 	maxMem   int64 // of one memtable
 	damaged  []string
@@ -150,6 +152,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if e.o.MaxMemory <= 0 {
 		e.o.MaxMemory = mem.DefaultMaxBytes
 	}
+	e.rolls.limit = e.o.MaxMemory / rollupShare
 	if e.o.SegmentRows <= 0 {
 		e.o.SegmentRows = segmentRows
 	}

@@ -58,6 +58,7 @@ func (e *Engine) take(gone func(manifest.Entry) bool) (taken []*segmentFile) {
 	})
 	for _, f := range taken {
 		e.sides.drop(f)
+		e.rolls.drop(f)
 		f.release()
 	}
 	return taken

@@ -65,7 +65,7 @@ func (e *Engine) Rollups(ctx context.Context, s store.Scope, r store.TimeRange) 
 		}
 		var t *rollup.Table
 		err := segment.Guard(func() (err error) {
-			t, err = f.rollups()
+			t, err = f.rollups(&e.rolls)
 			return err
 		})
 		if err != nil {
@@ -85,8 +85,11 @@ func (e *Engine) Rollups(ctx context.Context, s store.Scope, r store.TimeRange) 
 	return total, done, nil
 }
 
-// rollups decodes the segment's table.
-func (s *segmentFile) rollups() (*rollup.Table, error) {
+// rollups is the segment's table. It is shared: it must not be changed.
+func (s *segmentFile) rollups(cache *rollupCache) (*rollup.Table, error) {
+	if t := s.rolled.Load(); t != nil {
+		return t, nil
+	}
 	p, err := s.r.Rollups()
 	if err != nil {
 		return nil, err
@@ -95,5 +98,6 @@ func (s *segmentFile) rollups() (*rollup.Table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: rollups: %w", segment.ErrDamaged, err)
 	}
+	cache.add(s, t, len(p))
 	return t, nil
 }

@@ -3,6 +3,7 @@ package local
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/spanloom/spanloom/store/local/internal/manifest"
 	"github.com/spanloom/spanloom/store/local/internal/segment"
 	"github.com/spanloom/spanloom/store/local/internal/table"
+	"github.com/spanloom/spanloom/store/rollup"
 )
 
 // segmentFile is an open segment. Whoever reads it holds a reference; the mapping goes with the last one.
@@ -22,9 +24,10 @@ type segmentFile struct {
 	// report is told once what is wrong when reading met damage.
 	report func(*segmentFile, error)
 
-	side  atomic.Pointer[table.View]
-	stats atomic.Pointer[segment.Stats]
-	bad   atomic.Pointer[error]
+	rolled atomic.Pointer[rollup.Table]
+	side   atomic.Pointer[table.View]
+	stats  atomic.Pointer[segment.Stats]
+	bad    atomic.Pointer[error]
 }
 
 // openSegment maps a file and reads its footer. The caller has the first reference.
@@ -141,4 +144,48 @@ func (c *sideCache) drop(s *segmentFile) {
 			return
 		}
 	}
+}
+
+// rollupCache bounds the decoded rollups that segments keep. A table takes about four times its bytes.
+type rollupCache struct {
+	mu    sync.Mutex
+	limit int64
+	bytes int64
+	ring  []cachedRollup // oldest first
+}
+
+type cachedRollup struct {
+	f     *segmentFile
+	bytes int64
+}
+
+// perEncoded is how much more a table takes decoded.
+const perEncoded = 4
+
+// add keeps a table and lets go of the oldest ones beyond the limit.
+func (c *rollupCache) add(f *segmentFile, t *rollup.Table, encoded int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := int64(encoded) * perEncoded
+	if n > c.limit || !f.rolled.CompareAndSwap(nil, t) {
+		return
+	}
+	c.ring, c.bytes = append(c.ring, cachedRollup{f, n}), c.bytes+n
+	for c.bytes > c.limit {
+		c.ring[0].f.rolled.Store(nil)
+		c.bytes -= c.ring[0].bytes
+		c.ring = append(c.ring[:0], c.ring[1:]...)
+	}
+}
+
+// drop forgets a segment that is gone.
+func (c *rollupCache) drop(f *segmentFile) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ring = slices.DeleteFunc(c.ring, func(x cachedRollup) bool {
+		if x.f == f {
+			c.bytes -= x.bytes
+		}
+		return x.f == f
+	})
 }

@@ -220,7 +220,15 @@ func (r *Reader) BlockOf(part int) int {
 }
 
 // Rollups is the encoded rollups of the segment's rows.
-func (r *Reader) Rollups() ([]byte, error) { return r.section(sectionRollups) }
+func (r *Reader) Rollups() ([]byte, error) {
+	p, err := r.section(sectionRollups)
+	if err != nil {
+		return nil, err
+	}
+	u := &unpacker{p: p}
+	p = u.bytes(nil)
+	return p, u.err
+}
 
 // Side is what the blocks of a segment refer to: a View without rows. Cost: some microseconds for each hundred resources; who reads
 // many blocks keeps it.

@@ -147,7 +147,7 @@ func (w *Writer) Finish(rollups []byte) (Info, error) {
 		sectionTraceFilter: appendFilter(nil, w.traces, bitsPerTrace),
 		sectionFilters:     w.filters,
 		sectionStats:       w.appendStats(nil),
-		sectionRollups:     rollups,
+		sectionRollups:     w.coder.p.bytes(nil, rollups),
 	}
 	var foot []byte
 	for _, s := range sections {
