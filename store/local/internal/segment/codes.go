@@ -183,6 +183,8 @@ type decoded struct {
 	fine  []uint32 // by fine context: code, or noCode; nil: codes says all
 	// mayLack says that some of codes may be noCode: they were made of contexts that may have none.
 	mayLack bool
+	// first is the place of each value's first code; only of codesBack.
+	first []uint32
 }
 
 // uncode reads a column of rows codes of at most n values. at and ctx are as in coder.codes. The result is m's memory.
@@ -258,6 +260,7 @@ func unback(u *unpacker, rows, n int, m *memory) decoded {
 	far := m.uint32s(u.count(uint64(rows)))
 	u.codes(far, uint64(n), &m.other) // scratch may hold syms
 	next, f := uint32(0), 0
+	first := m.uint32s(n)
 	for i, s := range syms {
 		switch {
 		case s == 0:
@@ -266,7 +269,7 @@ func unback(u *unpacker, rows, n int, m *memory) decoded {
 				clear(out)
 				return decoded{codes: out}
 			}
-			out[i] = next
+			out[i], first[next] = next, uint32(i)
 			next++
 		case s == farBack:
 			if f >= len(far) {
@@ -284,5 +287,5 @@ func unback(u *unpacker, rows, n int, m *memory) decoded {
 			out[i] = out[i-int(s)]
 		}
 	}
-	return decoded{codes: out}
+	return decoded{codes: out, first: first[:next]}
 }

@@ -10,7 +10,7 @@ import (
 // words. A question touches one cache line, so thousands of segments are asked in a fraction of a millisecond.
 const (
 	bucketBytes   = 32
-	bitsPerText   = 8  // one block in forty is read for nothing
+	bitsPerText   = 10 // one block in a hundred is read for nothing
 	bitsPerTrace  = 16 // one segment in a thousand
 	minFilterKeys = 8
 )

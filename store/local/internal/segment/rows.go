@@ -21,6 +21,7 @@ type Rows struct {
 
 	ctx       contexts
 	inContext uint64
+	coarse    bool // ctx has the coarse contexts too
 	side      [numSideColumns]*small
 	names     *Column
 	columns   map[uint32]*Column
@@ -131,12 +132,17 @@ func (b *Rows) readContexts() {
 	b.ctx = contexts{fine: b.mem.uint32s(b.Len()), n: n}
 	u.codes(b.ctx.fine, uint64(n), &b.mem.scratch)
 	b.done(u, "contexts")
-	if b.err != nil {
+	b.ctx.self()
+}
+
+// coarsen makes the coarse contexts. It must come before any column is read but resource, name and kind, of which they are made: those
+// are functions of the fine contexts, or not derived.
+func (b *Rows) coarsen() {
+	if b.coarse {
 		return
 	}
-	// The coarse contexts come from columns that are read without them: they are functions of the fine ones, or not derived.
-	sample := b.samples()
-	b.ctx.self()
+	b.coarse = true
+	n, sample := b.ctx.n, b.samples()
 	resource, name, kind := b.sideColumn(colResource), b.Names(), b.sideColumn(colKind)
 	if b.err != nil {
 		return
@@ -174,6 +180,9 @@ var sideChunks = [numSideColumns]int{
 func (b *Rows) sideColumn(column int) *small {
 	if b.side[column] != nil {
 		return b.side[column]
+	}
+	if column != colResource && column != colKind {
+		b.coarsen()
 	}
 	limit := uint64(0)
 	switch column {
@@ -351,6 +360,7 @@ func (b *Rows) rareTexts(chunk int) *Column {
 	if len(b.low[chunk]) == 0 {
 		return nil
 	}
+	b.coarsen()
 	key := ^uint32(chunk)
 	if c := b.columns[key]; c != nil {
 		return c
@@ -375,14 +385,10 @@ func (b *Rows) texts(u *unpacker, rows int, at []uint32) *Column {
 	if !back {
 		c.Dict = readTexts(u, n, nil, nil, &b.mem)
 	} else {
-		first := b.mem.uint32s(n)[:0]
-		for i, code := range c.codes {
-			if int(code) == len(first) {
-				row := uint32(i)
-				if at != nil {
-					row = at[i]
-				}
-				first = append(first, row)
+		first := c.first
+		if at != nil {
+			for i, row := range first {
+				first[i] = at[row]
 			}
 		}
 		if len(first) != n {
@@ -416,6 +422,7 @@ func (b *Rows) Field(field uint32) *Column {
 	if c := b.columns[field]; c != nil {
 		return c
 	}
+	b.coarsen()
 	at := b.rowsWith(field)
 	c := b.field(field, body, at, b.Len())
 	b.columns[field] = c
@@ -707,6 +714,7 @@ const linkIDBytes = 24
 
 // childRows expands how many events or links each row has: ends of each row's, and the row of each child.
 func (b *Rows) childRows(chunk int) (ends, rowOf []uint32) {
+	b.coarsen()
 	n := b.Len()
 	ends = make([]uint32, n)
 	u := &unpacker{p: b.low[chunk]}

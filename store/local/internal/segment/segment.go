@@ -1,7 +1,7 @@
 // Package segment writes and reads the immutable files in which the embedded engine keeps spans: docs/format/segment.md draws
 // them.
 //
-// A segment holds rows in blocks of about 8K, traces in the order of their first start, rows of one trace together. Every
+// A segment holds rows in blocks of about 4K, traces in the order of their first start, rows of one trace together. Every
 // column of a block is a chunk of its own, so that a question reads the columns it is about. Most columns of a mesh's spans
 // follow from others (the pod says the node, the operation says the method): such a column is written as a function of the
 // row's context and takes no space per row. What does differ from row to row is written as the distance to the last row with
@@ -27,7 +27,7 @@ const (
 )
 
 // BlockRows is how many rows a block has, but for the last one of a segment and those before a trace that would not fit.
-const BlockRows = 8192
+const BlockRows = 4096
 
 // The limits of what a reader takes as sound.
 const (
