@@ -1,6 +1,8 @@
 package app
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/spanloom/spanloom/process"
@@ -23,6 +25,9 @@ var protocols = []span.Protocol{span.ProtocolZipkin, span.ProtocolOTLPGRPC, span
 var collectorLabels = map[span.Protocol][2]string{
 	span.ProtocolZipkin: {"zipkin", "http"}, span.ProtocolOTLPGRPC: {"otlp", "grpc"}, span.ProtocolOTLPHTTP: {"otlp", "http"},
 }
+
+// hoursShown bounds the series by hour; the Status document has all hours.
+const hoursShown = 24
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
@@ -54,6 +59,11 @@ var (
 	oldestDesc      = desc("spanloom_store_oldest_timestamp_seconds", "Receipt of the oldest span held.")
 	fullDesc        = desc("spanloom_store_full_seconds", "Until the oldest spans go because of the disk limit, at the present rate; absent if never.")
 	holdsDesc       = desc("spanloom_store_holds_seconds", "How long spans will be held at the present rate; absent if for ever.")
+	questionsDesc   = desc("spanloom_store_questions_total", "Searches, scans and lists that looked into files of spans or memory.")
+	blocksDesc      = desc("spanloom_store_blocks_total", "Blocks that questions looked into, or passed over without reading.", "outcome")
+	cachedDesc      = desc("spanloom_store_cached_bytes", "Memory of decoded rollups, estimated.")
+	hourSpansDesc   = desc("spanloom_store_hour_spans", "Spans in files, by tenant and hour of receipt (UTC), of the last 24 hours that have some.", "tenant", "hour")
+	hourBytesDesc   = desc("spanloom_store_hour_bytes", "Bytes of files, by tenant and hour of receipt (UTC), of the last 24 hours that have some.", "tenant", "hour")
 	syncsDesc       = desc("spanloom_log_syncs_total", "fsyncs of the log.")
 	logBytesDesc    = desc("spanloom_log_written_bytes_total", "Bytes written to the log.")
 	inFlightDesc    = desc("spanloom_inflight_bytes", "Bytes of request bodies being read and decoded.")
@@ -128,6 +138,15 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	if g := stats.Segments; g != nil {
 		gauge(segmentsDesc, float64(g.Files))
 		counter(joinedDesc, float64(g.Joined))
+		counter(questionsDesc, float64(g.Questions))
+		counter(blocksDesc, float64(g.Blocks), "read")
+		counter(blocksDesc, float64(g.Passed), "passed")
+		gauge(cachedDesc, float64(g.Rollups))
+		for _, h := range g.Hours[max(0, len(g.Hours)-hoursShown):] {
+			hour := time.Unix(h.Hour*3600, 0).UTC().Format("2006-01-02T15")
+			gauge(hourSpansDesc, float64(h.Spans), store.DefaultTenant, hour)
+			gauge(hourBytesDesc, float64(h.Bytes), store.DefaultTenant, hour)
+		}
 		counter(duplicatesDesc, float64(g.Duplicates))
 		gauge(dueDesc, float64(g.DueBytes))
 		gauge(hourlyDesc, float64(g.BytesPerHour))

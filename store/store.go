@@ -161,4 +161,18 @@ type Segments struct {
 	// FullIn is when the oldest spans will go by size if spans go on coming as they did, Holds how long spans will be held then.
 	// Negative: never, for ever.
 	FullIn, Holds time.Duration
+
+	Hours     []HourStats // by hour of receipt, oldest first
+	Questions int64       // asked since the start
+	Blocks    int64       // looked into for them
+	Passed    int64       // passed over by what is known of them without reading
+	Sides     int         // files whose side tables are kept in memory
+	Rollups   int64       // bytes of decoded rollups kept in memory, estimated
+}
+
+// HourStats is what was received in an hour and is still there.
+type HourStats struct {
+	Hour  int64 // since the epoch
+	Spans int64
+	Bytes int64
 }

@@ -50,7 +50,8 @@ func (r receipts) Rejects() []Reject {
 func status(context.Context) Status {
 	return Status{Version: "1", Commit: "abc", Uptime: time.Second, Now: At(clock()),
 		Receivers: []Receiver{{Protocol: "zipkin", Address: "127.0.0.1:9411", SpansPerSecond: 0.5, Spans: 10, LastTime: At(clock()), Misuses: map[string]int64{"wrong_path": 2}}},
-		Store:     StoreStatusOf(store.Stats{Kind: "memory", Spans: 7, Oldest: 1, Refusing: "full", Damaged: []string{"frame 7"}}),
+		Store: StoreStatusOf(store.Stats{Kind: "memory", Spans: 7, Oldest: 1, Refusing: "full", Damaged: []string{"frame 7"},
+			Segments: &store.Segments{Files: 2, Hours: []store.HourStats{{Hour: 1, Spans: 7, Bytes: 70}}}}),
 		Listeners: []Listener{{Name: "http", Address: "127.0.0.1:16686"}}}
 }
 

@@ -73,22 +73,57 @@ type Receiver struct {
 
 // StoreStatus is the engine's state.
 type StoreStatus struct {
-	Kind          string   `json:"kind"`
-	Spans         int64    `json:"spans"`
-	Traces        int64    `json:"traces"`
-	Bytes         int64    `json:"bytes"`
-	LimitBytes    int64    `json:"limitBytes"`
-	DiskBytes     int64    `json:"diskBytes"`
-	EvictedTraces int64    `json:"evictedTraces"`
-	Oldest        Instant  `json:"oldest,omitempty"`
-	Refusing      string   `json:"refusing,omitempty"`
-	Damaged       []string `json:"damaged,omitempty"`
+	Kind          string         `json:"kind"`
+	Spans         int64          `json:"spans"`
+	Traces        int64          `json:"traces"`
+	Bytes         int64          `json:"bytes"`
+	LimitBytes    int64          `json:"limitBytes"`
+	DiskBytes     int64          `json:"diskBytes"`
+	Segments      *SegmentStatus `json:"segments,omitempty"`
+	EvictedTraces int64          `json:"evictedTraces"`
+	Oldest        Instant        `json:"oldest,omitempty"`
+	Refusing      string         `json:"refusing,omitempty"`
+	Damaged       []string       `json:"damaged,omitempty"`
+}
+
+// SegmentStatus is the files of an engine that has some.
+type SegmentStatus struct {
+	Files        int          `json:"files"`
+	Bytes        int64        `json:"bytes"`
+	BytesPerHour int64        `json:"bytesPerHour"`
+	DueBytes     int64        `json:"dueBytes"`
+	FullInNs     int64        `json:"fullInNs"` // negative: never
+	HoldsNs      int64        `json:"holdsNs"`  // negative: for ever
+	Questions    int64        `json:"questions"`
+	BlocksRead   int64        `json:"blocksRead"`
+	BlocksPassed int64        `json:"blocksPassed"`
+	Hours        []HourStatus `json:"hours"`
+}
+
+// HourStatus is what was received in an hour and is still there.
+type HourStatus struct {
+	Hour  Instant `json:"hour"` // its beginning
+	Spans int64   `json:"spans"`
+	Bytes int64   `json:"bytes"`
+}
+
+func segmentStatusOf(s *store.Segments) *SegmentStatus {
+	if s == nil {
+		return nil
+	}
+	out := &SegmentStatus{Files: s.Files, Bytes: s.Bytes, BytesPerHour: s.BytesPerHour, DueBytes: s.DueBytes, FullInNs: int64(s.FullIn),
+		HoldsNs: int64(s.Holds), Questions: s.Questions, BlocksRead: s.Blocks, BlocksPassed: s.Passed, Hours: []HourStatus{}}
+	for _, h := range s.Hours {
+		out.Hours = append(out.Hours, HourStatus{Instant(h.Hour * int64(time.Hour)), h.Spans, h.Bytes})
+	}
+	return out
 }
 
 // StoreStatusOf is an engine's figures in the API's form.
 func StoreStatusOf(s store.Stats) StoreStatus {
 	return StoreStatus{
-		Kind: s.Kind, Spans: s.Spans, Traces: s.Traces, Bytes: s.Bytes, LimitBytes: s.LimitBytes, DiskBytes: s.DiskBytes,
+		Segments: segmentStatusOf(s.Segments),
+		Kind:     s.Kind, Spans: s.Spans, Traces: s.Traces, Bytes: s.Bytes, LimitBytes: s.LimitBytes, DiskBytes: s.DiskBytes,
 		EvictedTraces: s.EvictedTraces, Oldest: Instant(s.Oldest), Refusing: s.Refusing, Damaged: s.Damaged,
 	}
 }

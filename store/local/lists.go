@@ -79,7 +79,7 @@ func (e *Engine) counted(ctx context.Context, s store.Scope, expr store.Expr, r 
 		return store.Done{}, err
 	}
 	defer snap.release()
-	q := newQuestion(ctx, prog, match.Window{TimeRange: r, Mode: store.Start})
+	q := newQuestion(ctx, &e.reads, prog, match.Window{TimeRange: r, Mode: store.Start})
 	done := store.Done{Complete: true, Read: store.Read{Of: snap.blocks()}}
 	if whole != nil && prog.Always() {
 		left := make([]*segmentFile, 0, len(snap.segments))

@@ -85,6 +85,7 @@ type Engine struct {
 	pages *pages
 	sides *sideCache
 	rolls rollupCache // decoded rollups
+	reads reads
 
 	maxMem   int64 // of one memtable
 	damaged  []string

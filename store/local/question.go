@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -20,6 +21,7 @@ import (
 // code that judges rows everywhere: package match.
 type question struct {
 	ctx      context.Context
+	reads    *reads
 	prog     *match.Program
 	need     store.Need
 	window   match.Window
@@ -46,13 +48,27 @@ type askKey struct {
 	owner store.FieldScope
 }
 
-func newQuestion(ctx context.Context, prog *match.Program, w match.Window) *question {
-	return &question{ctx: ctx, prog: prog, need: prog.Need(), window: w, shortest: prog.MinDuration(),
+// reads counts what questions cost, for Stats.
+type reads struct{ questions, blocks, passed atomic.Int64 }
+
+func newQuestion(ctx context.Context, counts *reads, prog *match.Program, w match.Window) *question {
+	counts.questions.Add(1)
+	return &question{ctx: ctx, reads: counts, prog: prog, need: prog.Need(), window: w, shortest: prog.MinDuration(),
 		hashes: make(map[string]uint64), asks: make(map[askKey]*ask)}
 }
 
-// possible reports whether a unit may have an answer, by what is known of it without its rows.
+// possible reports whether a unit may have an answer, by what is known of it without its rows, and counts it.
 func (q *question) possible(u *unit) (bool, error) {
+	ok, err := q.mayHave(u)
+	if ok {
+		q.reads.blocks.Add(1)
+	} else {
+		q.reads.passed.Add(1)
+	}
+	return ok, err
+}
+
+func (q *question) mayHave(u *unit) (bool, error) {
 	if !q.window.Block(u.minStart, u.maxStart, u.maxEnd) || u.maxDuration < q.shortest {
 		return false, nil
 	}

@@ -29,12 +29,65 @@ func (e *Engine) Trace(ctx context.Context, s store.Scope, id span.TraceID, _ st
 			return
 		}
 		defer snap.release()
-		traces, err := snap.gatherOnce(ctx, []span.TraceID{id}, true, store.Everything())
+		// Which twins belong to the trace is told by their times, before anything is yielded.
+		var open opener
+		defer open.close()
+		traces, err := snap.gather(ctx, &open, []span.TraceID{id}, true, store.Need{Columns: store.ColTime})
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		yieldRows(ctx, joinTwins(traces, id), must, yield)
+		ids := joinTwins(traces, id)
+		if sum := countRows(traces); sum <= gatheredRows {
+			traces, err = snap.gather(ctx, &open, ids, false, store.Everything())
+			for _, tr := range traces {
+				if !yieldRows(ctx, tr.rows, must, yield) {
+					return
+				}
+			}
+			if err != nil {
+				yield(nil, err)
+			}
+			return
+		}
+		snap.stream(ctx, ids, must, yield)
+	}
+}
+
+// gatheredRows is how many rows of a trace are read at once; a larger one is read part by part.
+const gatheredRows = 64 << 10
+
+func countRows(traces []gathered) (n int) {
+	for _, tr := range traces {
+		n += len(tr.rows)
+	}
+	return n
+}
+
+// stream yields the rows of traces part by part: what it holds is the rows of one part.
+func (s *snapshot) stream(ctx context.Context, ids []span.TraceID, must *match.Program, yield func(*span.Batch, error) bool) {
+	each := func(part *snapshot) bool {
+		traces, err := part.gatherOnce(ctx, ids, false, store.Everything())
+		if err != nil {
+			yield(nil, err)
+			return false
+		}
+		for _, tr := range traces {
+			if !yieldRows(ctx, tr.rows, must, yield) {
+				return false
+			}
+		}
+		return true
+	}
+	for _, f := range s.segments {
+		if !each(&snapshot{segments: []*segmentFile{f}}) {
+			return
+		}
+	}
+	for _, m := range s.mems {
+		if !each(&snapshot{mems: []*memView{m}}) {
+			return
+		}
 	}
 }
 
@@ -56,7 +109,7 @@ func (e *Engine) Traces(ctx context.Context, s store.Scope, ids []span.TraceID, 
 		for _, tr := range traces {
 			rows = append(rows, tr.rows...)
 		}
-		yieldRows(ctx, rows, must, yield)
+		_ = yieldRows(ctx, rows, must, yield)
 	}
 }
 
@@ -84,12 +137,12 @@ func (e *Engine) begin(ctx context.Context, s store.Scope) (*match.Program, *sna
 
 // joinTwins takes of all traces with one lower half the asked one and those that start within an hour of it; where the asked one
 // is not here, those around the newest.
-func joinTwins(traces []gathered, id span.TraceID) (rows []answer.Row) {
+func joinTwins(traces []gathered, id span.TraceID) (ids []span.TraceID) {
 	found, start := false, int64(0)
 	for _, tr := range traces {
 		if tr.id == id && len(tr.rows) > 0 {
 			found, start = true, firstStart(tr.rows)
-			rows = tr.rows
+			ids = append(ids, id)
 		}
 	}
 	if !found {
@@ -102,10 +155,10 @@ func joinTwins(traces []gathered, id span.TraceID) (rows []answer.Row) {
 	}
 	for _, tr := range traces {
 		if d := firstStart(tr.rows) - start; tr.id != id && tr.id.IsTwin(id) && d <= twinDistance && d >= -twinDistance {
-			rows = append(rows, tr.rows...)
+			ids = append(ids, tr.id)
 		}
 	}
-	return rows
+	return ids
 }
 
 // firstStart is the earliest start of rows; 0 if there are none.
@@ -118,13 +171,14 @@ func firstStart(rows []answer.Row) (first int64) {
 	return first
 }
 
-// yieldRows yields rows that a predicate lets pass. A batch of which all rows are wanted in their order is yielded as it is.
-func yieldRows(ctx context.Context, rows []answer.Row, must *match.Program, yield func(*span.Batch, error) bool) {
+// yieldRows yields rows that a predicate lets pass, and reports whether more are wanted. A batch of which all rows are wanted in their
+// order is yielded as it is.
+func yieldRows(ctx context.Context, rows []answer.Row, must *match.Program, yield func(*span.Batch, error) bool) bool {
 	var bound *match.Bound
 	for len(rows) > 0 {
 		if err := ctx.Err(); err != nil {
 			yield(nil, err)
-			return
+			return false
 		}
 		src := rows[0].Batch
 		n, inOrder := 0, true
@@ -136,7 +190,7 @@ func yieldRows(ctx context.Context, rows []answer.Row, must *match.Program, yiel
 		rows = rows[n:]
 		if must.Always() && inOrder && n == src.Len() && n <= batchRows {
 			if !yield(src, nil) {
-				return
+				return false
 			}
 			continue
 		}
@@ -151,13 +205,14 @@ func yieldRows(ctx context.Context, rows []answer.Row, must *match.Program, yiel
 		for piece := range slices.Chunk(some, batchRows) {
 			if err := ctx.Err(); err != nil {
 				yield(nil, err)
-				return
+				return false
 			}
 			if !yield(copyRows(src, piece), nil) {
-				return
+				return false
 			}
 		}
 	}
+	return true
 }
 
 func copyRows(src *span.Batch, rows []answer.Row) *span.Batch {
@@ -192,7 +247,7 @@ func (e *Engine) Scan(ctx context.Context, s store.Scope, q *store.Scan) iter.Se
 		read := store.Read{Of: snap.blocks()}
 		stopped := false
 		filler := table.NewFiller(q.Need)
-		err = e.scan(ctx, snap, newQuestion(ctx, prog, match.Window{TimeRange: q.Range, Mode: q.Mode}), func(o *opened, rows []uint32) (bool, error) {
+		err = e.scan(ctx, snap, newQuestion(ctx, &e.reads, prog, match.Window{TimeRange: q.Range, Mode: q.Mode}), func(o *opened, rows []uint32) (bool, error) {
 			read.Blocks++
 			read.Bytes += o.bytes()
 			if len(rows) == 0 {

@@ -60,7 +60,7 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	defer sr.open.close()
 	sr.snap = snap
 	sr.need = summaryNeed.And(both.Need())
-	done, err := sr.run(ctx, newQuestion(ctx, both, match.Window{TimeRange: q.Range, Mode: q.Mode}))
+	done, err := sr.run(ctx, newQuestion(ctx, &e.reads, both, match.Window{TimeRange: q.Range, Mode: q.Mode}))
 	if err != nil {
 		return nil, err
 	}

@@ -189,3 +189,17 @@ func (c *rollupCache) drop(f *segmentFile) {
 		return x.f == f
 	})
 }
+
+// held is about the memory of the tables that are kept.
+func (c *rollupCache) held() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bytes
+}
+
+// len is how many segments keep their side tables.
+func (c *sideCache) len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.ring)
+}

@@ -1,11 +1,13 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/local/internal/compact"
@@ -227,7 +229,9 @@ func (e *Engine) Stats() store.Stats {
 	due := policy.DebtOf(entries, e.now())
 	ahead := policy.ForecastOf(entries, e.limits(), e.use(e.roomNext()), e.now())
 	s.Segments = &store.Segments{Files: len(entries), Bytes: policy.Bytes(entries), DueJobs: due.Jobs, DueBytes: due.Bytes,
-		BytesPerHour: ahead.PerHour, FullIn: ahead.Full, Holds: ahead.Holds}
+		BytesPerHour: ahead.PerHour, FullIn: ahead.Full, Holds: ahead.Holds, Hours: hoursOf(entries),
+		Questions: e.reads.questions.Load(), Blocks: e.reads.blocks.Load(), Passed: e.reads.passed.Load(),
+		Sides: e.sides.len(), Rollups: e.rolls.held()}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, x := range entries {
@@ -255,4 +259,22 @@ func (e *Engine) Stats() store.Stats {
 		s.Damaged = append(s.Damaged, d.String())
 	}
 	return s
+}
+
+// hoursOf sums segments up by hour of receipt.
+func hoursOf(entries []manifest.Entry) []store.HourStats {
+	index := make(map[int64]int)
+	var list []store.HourStats
+	for _, x := range entries {
+		i, ok := index[x.Hour]
+		if !ok {
+			i = len(list)
+			index[x.Hour] = i
+			list = append(list, store.HourStats{Hour: x.Hour})
+		}
+		list[i].Spans += x.Rows
+		list[i].Bytes += x.Bytes
+	}
+	slices.SortFunc(list, func(a, b store.HourStats) int { return cmp.Compare(a.Hour, b.Hour) })
+	return list
 }
