@@ -7,7 +7,7 @@ DATE := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
 UI_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) web/index.html web/package.json web/package-lock.json web/vite.config.ts
 
-.PHONY: build run demo test test-go test-web test-e2e test-long bench lint fuzz web clean
+.PHONY: build run demo test test-go test-web test-e2e test-long test-reporters soak bench lint fuzz web clean
 build: web/dist/index.html
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/spanloom ./cmd/spanloom
 
@@ -34,6 +34,11 @@ test-e2e: build
 # Race detector, 200 kills, every fixture payload, SDKs.
 test-long: build
 	SPANLOOM_LONG=1 $(GO) test -race -timeout 40m ./...
+
+# The reference server of Zipkin's API, and reporters in Go, Python, Node and Java: they need java, mvn, npm and python3.
+test-reporters:
+	tools/get zipkin >/dev/null
+	SPANLOOM_LONG=1 $(GO) test -count 1 -timeout 20m ./test/reference/... ./test/sdks/...
 
 bench: build
 	$(GO) run ./test/bench
