@@ -51,7 +51,7 @@ func figures(quick bool, stored int64, cpu bool) []figure {
 		{name: "replay", target: ">= 500000 spans/s", unit: "spans/s", timed: true, moreBetter: true, command: only("replay"), run: replay(spans)},
 		{name: "log on disk", target: "reported", unit: "B/span", command: only("log on disk"), run: logOnDisk(spans / 2)},
 		{name: "binary with the UI", target: "<= 80 MiB", unit: "MiB", once: true, command: "make build && stat -c %s bin/spanloom", run: binarySize},
-	}, asked(stored, cpu)...)
+	}, append(asked(stored, cpu), served(stored)...)...)
 }
 
 func only(name string) string { return fmt.Sprintf("go run ./test/bench -only '%s'", name) }
