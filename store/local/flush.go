@@ -90,7 +90,10 @@ func (e *Engine) flushes() {
 			return
 		case <-e.flushNow:
 		case <-tick.C:
-			e.freeze(func() bool { return e.now().Sub(e.began) >= segmentAge })
+			e.freeze(func() bool {
+				age := e.now().Sub(e.began)
+				return age >= segmentAge || age <= -segmentAge // a clock that was set back must not keep rows in memory for hours
+			})
 		}
 		last = e.logNew("a segment could not be written", e.flush(e.ctx), last)
 	}
