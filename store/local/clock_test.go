@@ -123,7 +123,7 @@ func TestHoursWithOneSpan(t *testing.T) {
 	fsys, c := faultfs.NewMem(1), newClock()
 	o := Options{FS: fsys, Now: c.Now}
 	e := open(t, o)
-	const hours = 300
+	const hours = 100
 	for n := range hours {
 		b := numbered(n, c.Now())
 		b.Keep(func(row int) bool { return row == 0 })
