@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/spanloom/spanloom/config"
+	"github.com/spanloom/spanloom/internal/faultfs"
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/process"
 	"github.com/spanloom/spanloom/query"
@@ -50,6 +51,7 @@ type Options struct {
 	Build Build
 	Log   *slog.Logger
 	Now   func() time.Time // the clock of every room; nil: time.Now
+	FS    faultfs.FS       // under the embedded engine; nil: the operating system's
 	Ready func(Endpoints)  // called once all listeners accept; may be nil
 }
 
@@ -75,7 +77,7 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 		debug.SetGCPercent(gcPercent)
 	}
 
-	engine, err := openEngine(ctx, c, log, memory, now)
+	engine, err := openEngine(ctx, c, o, memory, now)
 	if err != nil {
 		return fmt.Errorf("open --store %s: %w", c.Store, err)
 	}
@@ -149,7 +151,7 @@ func queryBytes(memory int64) int64 {
 }
 
 // openEngine is a switch over the engines; half of the planned memory holds spans.
-func openEngine(ctx context.Context, c *config.Config, log *slog.Logger, memory int64, now func() time.Time) (store.Engine, error) {
+func openEngine(ctx context.Context, c *config.Config, o Options, memory int64, now func() time.Time) (store.Engine, error) {
 	if c.Store == "memory" {
 		return mem.New(mem.Options{MaxBytes: memory / 2, Now: now}), nil
 	}
@@ -163,7 +165,7 @@ func openEngine(ctx context.Context, c *config.Config, log *slog.Logger, memory 
 		maxDisk = math.MaxInt64
 	}
 	return local.Open(ctx, local.Options{
-		Dir: c.DataDir, MaxMemory: memory / 2, MaxDisk: maxDisk, Retention: c.Retention, Sync: sync, Now: now, Log: log,
+		Dir: c.DataDir, FS: o.FS, MaxMemory: memory / 2, MaxDisk: maxDisk, Retention: c.Retention, Sync: sync, Now: now, Log: o.Log,
 	})
 }
 

@@ -28,6 +28,7 @@ const (
 	victimDir   = "SPANLOOM_TEST_VICTIM_DIR"
 	victimSync  = "SPANLOOM_TEST_VICTIM_SYNC"
 	victimFirst = "SPANLOOM_TEST_VICTIM_FIRST"
+	victimWait  = "SPANLOOM_TEST_VICTIM_WAIT" // for the folder; may be missing
 )
 
 func TestMain(m *testing.M) {
@@ -49,7 +50,8 @@ func victim(dir string) error {
 	if err != nil {
 		return err
 	}
-	e, err := Open(context.Background(), Options{Dir: dir, Sync: sync, SegmentRows: 1500})
+	lock, _ := time.ParseDuration(os.Getenv(victimWait))
+	e, err := Open(context.Background(), Options{Dir: dir, Sync: sync, SegmentRows: 1500, LockWait: lock})
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,10 @@ func (e *Engine) flushes() {
 			return
 		case <-e.flushNow:
 		case <-tick.C:
-			e.freeze(func() bool { return e.now().Sub(e.began) >= segmentAge })
+			e.freeze(func() bool {
+				age := e.now().Sub(e.began)
+				return age >= segmentAge || age <= -segmentAge // a clock that was set back must not keep rows in memory for hours
+			})
 		}
 		last = e.logNew("a segment could not be written", e.flush(e.ctx), last)
 	}
@@ -130,15 +133,18 @@ func (e *Engine) flush(ctx context.Context) error {
 // write makes a segment of a frozen memtable and puts it into its place.
 func (e *Engine) write(ctx context.Context, f *frozenTable) error {
 	if f.entry.Number == 0 {
-		entry, err := e.create(ctx, f)
-		if err != nil {
-			return err
+		if f.made.Number == 0 {
+			entry, err := e.create(ctx, f)
+			if err != nil {
+				return err
+			}
+			f.made = entry
 		}
-		// After an unknown end of Apply the file must stay: the next start tells whether it counts.
-		if err := e.man.Apply(manifest.Change{Add: []manifest.Entry{entry}, Through: f.through}); err != nil {
-			return fmt.Errorf("enter segment %d: %w", entry.Number, err)
+		// After an unknown end of Apply the file must stay: the next start tells whether it counts. The next try enters the same one.
+		if err := e.man.Apply(manifest.Change{Add: []manifest.Entry{f.made}, Through: f.through}); err != nil {
+			return fmt.Errorf("enter segment %d: %w", f.made.Number, err)
 		}
-		f.entry = entry
+		f.entry = f.made
 	}
 	file, err := openSegment(e.fs, e.segDir(), f.entry, e.sides, e.setAside)
 	if err != nil {

@@ -36,7 +36,7 @@ type CheckedFile struct {
 	Bytes  int64  `json:"bytes"`
 	Frames int    `json:"frames,omitempty"`
 	Spans  int    `json:"spans,omitempty"`
-	// Torn is where the newest log file or the manifest ends within a frame or record, 0 if it doesn't: what was being written when the process or the power
+	// Torn is where a log file or the manifest ends within a frame or record, 0 if it doesn't: what was being written when the process or the power
 	// went, or is being written now. It was never acknowledged; the next start cuts it off. It is no damage.
 	Torn int64 `json:"torn,omitempty"`
 	// Stray is a segment that the manifest doesn't name: a flush or compaction that was not finished, or one that is replaced. Its spans
@@ -117,6 +117,11 @@ func (r *Report) checkLog(ctx context.Context, fsys faultfs.FS) error {
 }
 
 func (r *Report) checkSegments(ctx context.Context, fsys faultfs.FS, o audit.Options) error {
+	first, err := wal.FirstIn(fsys, filepath.Join(tenantDir(r.Dir), logDir))
+	if err != nil {
+		return err
+	}
+	o.LogFirst = first
 	got, err := audit.Check(ctx, fsys, filepath.Join(tenantDir(r.Dir), segDir), o)
 	for _, d := range got.Damage {
 		d.File = r.relative(d.File)
@@ -149,6 +154,10 @@ func (r *Report) checkKept(ctx context.Context, fsys faultfs.FS) error {
 		c, err := wal.CheckFile(fsys, path, false)
 		if err != nil {
 			return err
+		}
+		if c.Torn != 0 || c.Frames == 0 && len(c.Damage) == 0 { // it took its place as a whole: this is no write under way
+			c.Damage = append(c.Damage, wal.Damage{File: path, Offset: c.Torn, Bytes: c.Bytes - c.Torn, Reason: "the file ends within a frame"})
+			c.Torn = 0
 		}
 		return r.add(fsys, "kept", c)
 	})
@@ -217,7 +226,11 @@ func (r *Report) add(fsys faultfs.FS, kind string, c wal.Check) error {
 		newer = newer || d.Newer
 	}
 	if len(c.Damage) > 0 && r.Repaired && !newer {
-		aside, err := wal.Repair(fsys, c.File)
+		set := wal.Repair
+		if kind == "kept" && c.Frames == 0 { // nothing is left that a file could hold
+			set = setAside
+		}
+		aside, err := set(fsys, c.File)
 		if err != nil {
 			return fmt.Errorf("repair: %w", err)
 		}

@@ -107,9 +107,10 @@ type Engine struct {
 	closed   bool
 	counts   counts
 
-	tidying   sync.Mutex // one round of mending and compaction at a time
-	housework sync.Mutex // one change of the segments that hold at a time; taken after tidying
-	flushing  sync.Mutex // one segment at a time
+	tidying   sync.Mutex     // one round of mending and compaction at a time
+	unentered []*segmentFile // results of compactions that the manifest could not take. tidying is held
+	housework sync.Mutex     // one change of the segments that hold at a time; taken after tidying
+	flushing  sync.Mutex     // one segment at a time
 	wake      chan struct{}
 	flushNow  chan struct{}
 	stop      context.CancelFunc
@@ -129,7 +130,8 @@ type counts struct {
 type frozenTable struct {
 	m       *memtable
 	through uint64
-	entry   manifest.Entry // of its segment, once the manifest has it
+	made    manifest.Entry // of its segment's file, once that is there
+	entry   manifest.Entry // the same, once the manifest has it
 	done    chan struct{}
 }
 
@@ -229,15 +231,37 @@ func (e *Engine) replay(ctx context.Context, b *span.Batch, sequence uint64) err
 		return nil
 	}
 	if rows, used := e.cur.size(); rows >= e.o.SegmentRows || used >= e.maxMem || !e.cur.fits(b) {
-		e.frozen = &frozenTable{m: e.cur, through: e.cur.last, done: make(chan struct{})}
-		e.cur = newMemtable(rows)
-		if err := e.flush(ctx); err != nil {
+		if err := e.replayRoom(ctx, b); err != nil {
 			return err
 		}
 	}
 	e.replayed += int64(b.Len())
 	e.cur.add(b, sequence)
 	e.began = e.now()
+	return nil
+}
+
+// replayRoom writes the memtable as a segment. Where that fails, on a full disk for one, what was in memory before the restart still is in
+// the log and fits again: it stays frozen, questions are answered, and it is written when the disk lets it.
+func (e *Engine) replayRoom(ctx context.Context, b *span.Batch) error {
+	if e.frozen != nil {
+		if err := e.flush(ctx); err != nil {
+			// Other borders than before the restart may make the second one a little larger.
+			if rows, used := e.cur.size(); ctx.Err() == nil && rows < 2*e.o.SegmentRows && used < 2*e.maxMem && e.cur.fits(b) {
+				return nil
+			}
+			return err
+		}
+	}
+	rows, _ := e.cur.size()
+	e.frozen = &frozenTable{m: e.cur, through: e.cur.last, done: make(chan struct{})}
+	e.cur = newMemtable(rows)
+	if err := e.flush(ctx); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		e.log.Warn("a segment of replayed spans could not be written; it stays in memory", "err", err)
+	}
 	return nil
 }
 

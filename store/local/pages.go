@@ -84,10 +84,11 @@ func (p *pages) bytes() (n int64) {
 	return n
 }
 
-// expire lets go of old snapshots. They need not be in the order of their time: clocks are set back. mu is held.
+// expire lets go of old snapshots, and of those of a clock that was set back since: they would be held for as long as it was. They need
+// not be in the order of their time. mu is held.
 func (p *pages) expire() {
 	p.pins = slices.DeleteFunc(p.pins, func(pin pinned) bool {
-		old := p.now().Sub(pin.issued) > pageLife
+		old := p.now().Sub(pin.issued).Abs() > pageLife
 		if old {
 			pin.snap.release()
 		}

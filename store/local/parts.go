@@ -94,7 +94,11 @@ func (e *Engine) openSegments() error {
 	for _, f := range files {
 		man.Seen(f.Number)
 	}
-	if !man.Whole() && (len(files) > 0 || len(man.Damage()) > 0) {
+	behind, err := e.manifestBehind(files, entries)
+	if err != nil {
+		return err
+	}
+	if behind || !man.Whole() && (len(files) > 0 || len(man.Damage()) > 0) {
 		if entries, err = e.rebuild(files, entries); err != nil {
 			return err
 		}
@@ -123,6 +127,28 @@ func (e *Engine) openSegments() error {
 		}
 	}
 	return e.removeOrphans(files, known)
+}
+
+// manifestBehind reports whether the end of the manifest is lost, as a file system may do that went back in time: a file is not named
+// although nothing else has its rows any more. Removing it as left over would lose them.
+func (e *Engine) manifestBehind(files, named []manifest.Entry) (bool, error) {
+	first, err := wal.FirstIn(e.fs, filepath.Join(tenantDir(e.o.Dir), logDir))
+	if err != nil {
+		return false, err
+	}
+	var strays []manifest.Entry
+	for _, f := range files {
+		if slices.ContainsFunc(named, func(n manifest.Entry) bool { return n.Number == f.Number }) {
+			continue
+		}
+		if entry, err := readEntry(e.fs, e.segDir(), f); err == nil {
+			strays = append(strays, entry)
+		}
+	}
+	missing := slices.DeleteFunc(slices.Clone(named), func(n manifest.Entry) bool {
+		return slices.ContainsFunc(files, func(f manifest.Entry) bool { return n.Number == f.Number })
+	})
+	return manifest.Behind(strays, missing, e.man.Through(), first), nil
 }
 
 // rebuild makes a manifest of what the files' own footers say, where there is none or it is damaged.

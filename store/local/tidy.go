@@ -138,6 +138,9 @@ func (e *Engine) free(ctx context.Context) error {
 
 // compact does the most useful compaction that is due, one after the other until none is left.
 func (e *Engine) compact() error {
+	if err := e.removeUnentered(); err != nil {
+		return err
+	}
 	for e.ctx.Err() == nil {
 		left, log := e.left()
 		room := left - log - e.segmentOf(log)
@@ -153,6 +156,20 @@ func (e *Engine) compact() error {
 		}
 	}
 	return nil
+}
+
+// removeUnentered removes results of compactions that were not entered, as soon as the manifest can tell that they never will be. Until
+// then there is no further compaction, which would leave one more.
+func (e *Engine) removeUnentered() error {
+	if len(e.unentered) == 0 {
+		return nil
+	}
+	if err := e.man.Mend(); err != nil {
+		return err
+	}
+	files := e.unentered
+	e.unentered = nil
+	return e.removeFiles(files)
 }
 
 // The budget of compaction: the share of a core that it takes while it is not behind by more than some jobs.
@@ -187,6 +204,7 @@ func (e *Engine) join(job policy.Job) error {
 		return e.removeFiles([]*segmentFile{{entry: entry}})
 	}
 	if err != nil {
+		e.unentered = append(e.unentered, &segmentFile{entry: entry})
 		return err
 	}
 	file, err := openSegment(e.fs, e.segDir(), entry, e.sides, e.setAside)

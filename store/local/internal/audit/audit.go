@@ -46,7 +46,10 @@ type Options struct {
 	// Rollups, with Repair, counts the rollups of every segment anew, also those that can be read: they may have been counted by an
 	// older version's rules.
 	Rollups bool
-	Now     func() time.Time // for what the manifest remembers of a repair
+	// LogFirst is the lowest sequence that the log may hold: a segment of later ones that the manifest does not name is left over, one of earlier
+	// ones is not. 0 is not known.
+	LogFirst uint64
+	Now      func() time.Time // for what the manifest remembers of a repair
 }
 
 // Check reads the segments below a manifest's folder. A folder that is not there is empty. Without Repair it writes nothing, and a
@@ -97,6 +100,7 @@ type auditor struct {
 	r   Report
 
 	whole    bool // the manifest
+	through  uint64
 	newer    bool // a newer version wrote it
 	entries  map[uint64]manifest.Entry
 	segments []checked
@@ -124,6 +128,7 @@ func (a *auditor) manifest(c manifest.Check, s manifest.State) {
 		a.damage(d)
 		a.newer = a.newer || d.Newer
 	}
+	a.through = s.Through
 	for _, e := range s.Entries {
 		a.entries[e.Number] = e
 	}
@@ -255,6 +260,7 @@ func (a *auditor) compare() error {
 		if err != nil {
 			return err
 		}
+		a.through = state.Through
 		now := make(map[uint64]manifest.Entry)
 		for _, e := range state.Entries {
 			if _, ok := a.entries[e.Number]; ok || a.onList(e) {
@@ -270,7 +276,25 @@ func (a *auditor) compare() error {
 	for i := range a.segments {
 		a.compareEntry(&a.segments[i])
 	}
+	a.behind()
 	return nil
+}
+
+// behind looks whether the manifest's end is lost. Repair writes it again then, of all files.
+func (a *auditor) behind() {
+	var strays []manifest.Entry
+	for _, s := range a.segments {
+		if s.Stray && s.open && !s.gone {
+			strays = append(strays, s.entry)
+		}
+	}
+	if a.whole && manifest.Behind(strays, a.missing, a.through, a.o.LogFirst) {
+		a.whole = false
+		a.damage(wal.Damage{File: a.r.Files[0].Name, Reason: "its end is lost: there are segments that it does not name, and nothing else has their spans"})
+		for i := range a.segments {
+			a.segments[i].Stray = false
+		}
+	}
 }
 
 // onList reports whether a segment's file was listed: one that came later is none of this check's.

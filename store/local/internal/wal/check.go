@@ -23,7 +23,8 @@ type Check struct {
 	Frames int
 	Spans  int
 	Damage []Damage
-	// Torn is where the newest file ends within a frame, as it does after a crash and while it is written; 0 if it doesn't.
+	// Torn is where a file ends within a frame, as the newest does after a crash and while it is written, and an older one after a write that
+	// failed and could not be cut off; 0 if it doesn't.
 	Torn int64
 }
 
@@ -72,7 +73,7 @@ func CheckFile(fsys faultfs.FS, name string, newest bool) (Check, error) {
 		c.Damage = append(c.Damage, Damage{File: name, Bytes: got.size, Reason: err.Error(), Newer: true})
 		err = nil
 	}
-	if got.rest >= 0 && newest {
+	if got.rest >= 0 && (newest || got.cut) {
 		c.Torn = got.rest
 		if !got.cut {
 			c.Damage = c.Damage[:len(c.Damage)-1]

@@ -102,13 +102,28 @@ func (l *Log) replay(ctx context.Context, files []*file, accept func(*span.Batch
 	return p.wait()
 }
 
+// FirstIn is the lowest sequence that the files of a log may hold, by their headers; math.MaxUint64 if there is none.
+func FirstIn(fsys faultfs.FS, dir string) (uint64, error) {
+	files, err := list(fsys, dir)
+	if err != nil {
+		return 0, err
+	}
+	first := uint64(math.MaxUint64)
+	for _, f := range files {
+		if head, err := readHead(fsys, f.name); err == nil {
+			first = min(first, head.first)
+		}
+	}
+	return first, nil
+}
+
 // floors says for each file from which sequence on later files may repeat its frames; they do after a failed sync.
 func (l *Log) floors(files []*file) ([]uint64, error) {
 	floors := make([]uint64, len(files))
 	floor := uint64(math.MaxUint64)
 	for i, f := range slices.Backward(files) {
 		floors[i] = floor
-		head, err := l.readHead(f.name)
+		head, err := readHead(l.o.FS, f.name)
 		if errors.Is(err, ErrNewer) {
 			return nil, fmt.Errorf("%s: %w", f.name, err)
 		}
@@ -122,8 +137,8 @@ func (l *Log) floors(files []*file) ([]uint64, error) {
 }
 
 // readHead reads a file's header only. Its errors but ErrNewer are left to the scan, which names them.
-func (l *Log) readHead(name string) (fileHeader, error) {
-	h, err := l.o.FS.Open(name)
+func readHead(fsys faultfs.FS, name string) (fileHeader, error) {
+	h, err := fsys.Open(name)
 	if err != nil {
 		return fileHeader{}, err
 	}
