@@ -230,7 +230,8 @@ func (e *Engine) replay(ctx context.Context, b *span.Batch, sequence uint64) err
 	if e.o.Retention > 0 && b.Received < e.now().Add(-e.o.Retention).UnixNano() {
 		return nil
 	}
-	if rows, used := e.cur.size(); rows >= e.o.SegmentRows || used >= e.maxMem || !e.cur.fits(b) {
+	// The log holds what two memtables did. They are joined, and written when the engine runs: a start is not to wait for it.
+	if rows, used := e.cur.size(); rows >= 2*e.o.SegmentRows || used >= 2*e.maxMem || !e.cur.fits(b) {
 		if err := e.replayRoom(ctx, b); err != nil {
 			return err
 		}
@@ -247,7 +248,7 @@ func (e *Engine) replayRoom(ctx context.Context, b *span.Batch) error {
 	if e.frozen != nil {
 		if err := e.flush(ctx); err != nil {
 			// Other borders than before the restart may make the second one a little larger.
-			if rows, used := e.cur.size(); ctx.Err() == nil && rows < 2*e.o.SegmentRows && used < 2*e.maxMem && e.cur.fits(b) {
+			if rows, used := e.cur.size(); ctx.Err() == nil && rows < 3*e.o.SegmentRows && used < 3*e.maxMem && e.cur.fits(b) {
 				return nil
 			}
 			return err
