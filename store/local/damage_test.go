@@ -72,9 +72,9 @@ func cut(t *testing.T, fsys faultfs.FS, name string, size int64) {
 // TestDamageOfEveryFile flips bits of and cuts each kind of file at many places. The engine starts, answers with what is left and nothing
 // else, takes spans, and what is lost was named by fsck before; after its repair nothing more is gone and nothing is damaged.
 func TestDamageOfEveryFile(t *testing.T) {
-	tries := 2
+	tries := 1
 	if long() {
-		tries = 200
+		tries = 40
 	}
 	files := everyFile(t)
 	logs := files.Files(".log")

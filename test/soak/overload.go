@@ -66,8 +66,8 @@ func serve(ctx context.Context, dir string, memory int64, delay time.Duration) e
 }
 
 const (
-	logDelay    = 2 * time.Second // of a write, which takes all that waits
-	connections = 256
+	logDelay    = 4 * time.Second // of a write, which takes all that waits
+	connections = 320
 )
 
 // server is a child that serves.
