@@ -42,6 +42,11 @@ test-reporters:
 	tools/get zipkin >/dev/null
 	SPANLOOM_LONG=1 $(GO) test -count 1 -timeout 20m ./test/reference/... ./test/sdks/...
 
+# Ingest, questions, housework, restarts and kills together, then overload. SOAK=5m for longer.
+SOAK ?= 2m
+soak:
+	$(GO) run ./test/soak -for $(SOAK) && $(GO) run ./test/soak -overload
+
 bench: build
 	$(GO) run ./test/bench
 
