@@ -114,7 +114,7 @@ func random(t testing.TB, r *rand.Rand, batches int) (list []*span.Batch) {
 func TestMergedIsAsWrittenAtOnce(t *testing.T) {
 	seeds := uint64(12)
 	if os.Getenv("SPANLOOM_LONG") == "1" {
-		seeds = 500
+		seeds = 150
 	}
 	duplicates, blocks := int64(0), 0
 	for seed := range seeds {
