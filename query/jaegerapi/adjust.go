@@ -14,7 +14,7 @@ func rowsForOTLP(t *query.Trace, raw bool) []int32 {
 	}
 	b := t.Batch
 	rows := make([]int32, 0, t.Spans)
-	ids := uniqueIDs(t.Rows)
+	ids := query.UniqueIDs(t.Rows)
 	idOf := func(i int32) span.SpanID {
 		if ids != nil {
 			return ids[i]

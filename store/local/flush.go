@@ -153,7 +153,6 @@ func (e *Engine) write(ctx context.Context, f *frozenTable) error {
 	e.mu.Lock()
 	e.insert(file)
 	e.frozen = nil
-	e.counts.flushes++
 	e.counts.duplicates += int64(f.m.t.Rows()) - f.entry.Rows
 	e.mu.Unlock()
 	return nil

@@ -56,17 +56,16 @@ const (
 	minReserve      = 16 << 20
 	maxReserve      = 512 << 20
 
-	segmentRows  = 500_000
-	segmentAge   = 5 * time.Minute
-	maxMemtable  = 64 << 20
-	minMemtable  = 4 << 20
-	keepShare    = 4       // of MaxMemory, that kept traces may take
-	maxFileSize  = 1 << 30 // of a log file: there is one a memtable
-	rowsAtFirst  = 8192    // room of the first memtable
-	roomForRows  = 9       // eighths of the memtable before that the next one gets room for
-	rollupShare  = 8       // of MaxMemory, that decoded rollups may take
-	pagesShare   = 4       // of MaxMemory, that snapshots of page tokens may hold
-	documentsMax = 8       // of MaxMemory, that documents may take
+	segmentRows = 500_000
+	segmentAge  = 5 * time.Minute
+	maxMemtable = 64 << 20
+	minMemtable = 4 << 20
+	keepShare   = 4       // of MaxMemory, that kept traces may take
+	maxFileSize = 1 << 30 // of a log file: there is one a memtable
+	rowsAtFirst = 8192    // room of the first memtable
+	roomForRows = 9       // eighths of the memtable before that the next one gets room for
+	rollupShare = 8       // of MaxMemory, that decoded rollups may take
+	pagesShare  = 4       // of MaxMemory, that snapshots of page tokens may hold
 )
 
 // Engine implements store.Engine. Use Open.
@@ -121,9 +120,8 @@ type Engine struct {
 
 // counts are for Stats.
 type counts struct {
-	flushes, compactions     int64
+	compactions              int64
 	duplicates, expiredSpans int64
-	expiredSegments          int64
 }
 
 // frozenTable is a memtable on its way to the disk. done is closed when its segment counts.

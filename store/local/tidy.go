@@ -108,7 +108,6 @@ func (e *Engine) drop(ctx context.Context, gone []manifest.Removal) error {
 	}
 	e.mu.Lock()
 	for _, f := range e.take(is) {
-		e.counts.expiredSegments++
 		e.counts.expiredSpans += f.entry.Rows
 	}
 	e.mu.Unlock()

@@ -309,9 +309,6 @@ func (b *Rows) CodeAt(c *Column, row int) uint32 {
 // ByContext is the codes of a column that follow from the rows' contexts; ok only where every row has the column.
 func (c *Column) ByContext() (codes []uint32, ok bool) { return c.fine, c.codes == nil && c.at == nil }
 
-// Contexts is the context of each row, and how many there are.
-func (b *Rows) Contexts() ([]uint32, int) { return b.ctx.fine, b.ctx.n }
-
 // Codes is the codes of all rows of the block, NoCode where a row does not have the column.
 func (b *Rows) Codes(c *Column) []uint32 {
 	if c.byRow != nil {
