@@ -56,16 +56,17 @@ const (
 	minReserve      = 16 << 20
 	maxReserve      = 512 << 20
 
-	segmentRows = 500_000
-	segmentAge  = 5 * time.Minute
-	maxMemtable = 64 << 20
-	minMemtable = 4 << 20
-	keepShare   = 4       // of MaxMemory, that kept traces may take
-	maxFileSize = 1 << 30 // of a log file: there is one a memtable
-	rowsAtFirst = 8192    // room of the first memtable
-	roomForRows = 9       // eighths of the memtable before that the next one gets room for
-	rollupShare = 8       // of MaxMemory, that decoded rollups may take
-	pagesShare  = 4       // of MaxMemory, that snapshots of page tokens may hold
+	segmentRows   = 500_000
+	segmentAge    = 5 * time.Minute
+	maxMemtable   = 64 << 20
+	minMemtable   = 4 << 20
+	keepShare     = 4       // of MaxMemory, that kept traces may take
+	maxFileSize   = 1 << 30 // of a log file: there is one a memtable
+	rowsAtFirst   = 8192    // room of the first memtable
+	roomForRows   = 9       // eighths of the memtable before that the next one gets room for
+	rollupShare   = 8       // of MaxMemory, that decoded rollups may take
+	documentShare = 8       // of MaxMemory, that documents may take: the rest must go on receiving
+	pagesShare    = 4       // of MaxMemory, that snapshots of page tokens may hold
 )
 
 // Engine implements store.Engine. Use Open.
@@ -184,7 +185,7 @@ func (e *Engine) recover(ctx context.Context) error {
 	dir := tenantDir(e.o.Dir)
 	e.pages = newPages(e.now, e.o.MaxMemory/pagesShare)
 	e.cur = newMemtable(rowsAtFirst)
-	inMemory := mem.NewDocuments()
+	inMemory := mem.NewDocuments(e.o.MaxMemory / documentShare)
 	var err error
 	if e.docs, err = openDocuments(e.fs, filepath.Join(dir, metaDir), inMemory); err != nil {
 		return folderProblem(e.o.Dir, err)

@@ -256,3 +256,15 @@ func TestLastCopyOfAKeptSpanWins(t *testing.T) {
 		e = open(t, Options{FS: fsys})
 	}
 }
+
+// TestDocumentsAreBounded: documents take an eighth of the memory budget at most.
+func TestDocumentsAreBounded(t *testing.T) {
+	e := open(t, Options{FS: faultfs.NewMem(1), MaxMemory: 1 << 20})
+	data := make([]byte, store.MaxDocument)
+	if _, err := e.Save(t.Context(), defaultScope(), "a", data, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Save(t.Context(), defaultScope(), "b", data, 0); problem.Of(err).Kind != problem.TooLarge {
+		t.Errorf("128 KiB of documents in a budget of 1 MiB: %v", err)
+	}
+}

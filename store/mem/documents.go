@@ -25,8 +25,10 @@ type Documents struct {
 
 var _ store.Meta = (*Documents)(nil)
 
-// NewDocuments makes an empty set.
-func NewDocuments() *Documents { return &Documents{docs: make(map[string]store.Document)} }
+// NewDocuments makes an empty set that may take max bytes; 0 for no bound.
+func NewDocuments(max int64) *Documents {
+	return &Documents{docs: make(map[string]store.Document), max: max}
+}
 
 // docOverhead is what a document takes beside its name and data.
 const docOverhead = 128
@@ -138,6 +140,7 @@ func (d *Documents) bytes() int64 {
 	return d.size
 }
 
+// Close makes every later call fail.
 func (d *Documents) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -91,7 +91,7 @@ func New(o Options) *Engine {
 	var instance [8]byte
 	rand.Read(instance[:])
 	e := &Engine{
-		Documents:  NewDocuments(),
+		Documents:  NewDocuments(o.MaxBytes / documentShare),
 		maxBytes:   o.MaxBytes,
 		chunkBytes: int(min(max(o.MaxBytes/32, minChunkBytes), maxChunkBytes)),
 		now:        o.Now,
@@ -100,7 +100,6 @@ func New(o Options) *Engine {
 		traces:     newTraceMap(),
 		kept:       make(map[span.TraceID]keep),
 	}
-	e.Documents.max = o.MaxBytes / documentShare
 	e.open = newBuilder(0, e.seed, nil)
 	return e
 }
