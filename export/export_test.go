@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,7 +104,7 @@ func rebuild(t *testing.T, b *span.Batch, r row) {
 	t.Helper()
 	if r.Raw != nil {
 		var one span.Batch
-		if err := one.DecodeBinary(r.Raw); err != nil {
+		if err := one.DecodeBinary(*r.Raw); err != nil {
 			t.Fatal(err)
 		}
 		c := span.NewCopier(b)
@@ -118,8 +119,8 @@ func rebuild(t *testing.T, b *span.Batch, r row) {
 	}
 	row := b.AddRow()
 	b.TraceID[row], b.SpanID[row] = trace, id
-	if r.ParentSpanID != "" {
-		b.Parent[row], _ = span.ParseSpanID(r.ParentSpanID)
+	if r.ParentSpanID != nil {
+		b.Parent[row], _ = span.ParseSpanID(*r.ParentSpanID)
 	}
 	b.Name[row], b.TraceState[row], b.StatusMessage[row] = b.AddText(r.Name), b.AddText(r.TraceState), b.AddText(r.StatusMessage)
 	b.Kind[row], b.Status[row], b.Mark[row], b.Flags[row] = span.Kind(r.KindCode), span.Status(r.StatusCode), span.Mark(r.Marks), r.Flags
@@ -139,11 +140,11 @@ func rebuild(t *testing.T, b *span.Batch, r row) {
 	b.SpanLinks[row] = span.Range{Off: uint32(len(b.Links)), Len: uint32(len(r.Links))}
 	for _, l := range r.Links {
 		out := span.Link{TraceState: b.AddText(l.TraceState), Attrs: rebuildAttrs(t, b, l.Attributes), Dropped: l.Dropped, Flags: l.Flags}
-		if l.TraceID != "" {
-			out.TraceID, _ = span.ParseTraceID(l.TraceID)
+		if l.TraceID != nil {
+			out.TraceID, _ = span.ParseTraceID(*l.TraceID)
 		}
-		if l.SpanID != "" {
-			out.SpanID, _ = span.ParseSpanID(l.SpanID)
+		if l.SpanID != nil {
+			out.SpanID, _ = span.ParseSpanID(*l.SpanID)
 		}
 		b.Links = append(b.Links, out)
 	}
@@ -170,8 +171,8 @@ func rebuildAttrs(t *testing.T, b *span.Batch, list []attribute) span.Range {
 			v = span.DoubleValue(*a.Double)
 		case typ == span.TypeBool && a.Bool != nil:
 			v = span.BoolValue(*a.Bool)
-		case typ >= span.TypeBytes && typ < span.NumTypes: // null is the empty value
-			v = span.StrValue(typ, b.AddString(a.Bytes))
+		case typ >= span.TypeBytes && typ < span.NumTypes && a.Bytes != nil:
+			v = span.StrValue(typ, b.AddString(*a.Bytes))
 		default:
 			t.Fatalf("%s is a %q without a value", a.Key, a.Type)
 		}
@@ -267,5 +268,33 @@ func TestFailures(t *testing.T) {
 	o.Match = store.Cond{Field: store.Field{In: store.Intrinsic, Key: "nam"}}
 	if _, err := Write(t.Context(), e, o, &full{n: 1 << 20}); err == nil || !strings.Contains(fmt.Sprint(err), "nam") {
 		t.Errorf("a plan that makes no sense: %v", err)
+	}
+}
+
+// TestRunsOfNulls has, at bit k of each word of 64 rows, a run of k rows with a parent and roots to the end of the word.
+func TestRunsOfNulls(t *testing.T) {
+	var text strings.Builder
+	n := 0
+	for k := 1; k < 64; k++ {
+		for bit := range 64 {
+			n++
+			parent := "-"
+			if bit >= k && bit < 2*k {
+				parent = "f"
+			}
+			fmt.Fprintf(&text, "1 %x %s front server get 0s 1ms\n", n, parent)
+		}
+	}
+	b := storetest.Batch(t, text.String())
+	file, _ := exported(t, engineOf(t, b), Options{})
+	for _, r := range readRows(t, file) {
+		id, err := span.ParseSpanID(r.SpanID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := slices.Index(b.SpanID, id)
+		if root := b.Parent[row].IsZero(); root != (r.ParentSpanID == nil) {
+			t.Errorf("row %d of its word has a parent: %v; its column is null: %v", row%64, !root, r.ParentSpanID == nil)
+		}
 	}
 }

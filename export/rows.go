@@ -24,6 +24,7 @@ type builder struct {
 	ints    []int64
 	doubles []float64
 	bools   []bool
+	bytes   [][]byte
 
 	resources map[uint32]made[resource] // of b
 	scopes    map[uint32]made[scope]
@@ -45,7 +46,7 @@ func (x *builder) begin(b *span.Batch) {
 func (x *builder) clear() {
 	clear(x.rows) // drops what they point to
 	x.rows, x.attrs, x.events, x.links = x.rows[:0], x.attrs[:0], x.events[:0], x.links[:0]
-	x.strings, x.ints, x.doubles, x.bools = x.strings[:0], x.ints[:0], x.doubles[:0], x.bools[:0]
+	x.strings, x.ints, x.doubles, x.bools, x.bytes = x.strings[:0], x.ints[:0], x.doubles[:0], x.bools[:0], x.bytes[:0]
 	clear(x.resources)
 	clear(x.scopes)
 }
@@ -97,12 +98,13 @@ func (x *builder) add(i int) {
 		Links:      x.linksOf(i),
 	}
 	if !b.Parent[i].IsZero() {
-		r.ParentSpanID = b.Parent[i].String()
+		r.ParentSpanID = slot(&x.strings, b.Parent[i].String())
 	}
 	res, sc := x.resource(b.Resource[i]), x.scope(b.Scope[i])
 	r.Resource, r.Scope = res.v, sc.v
 	if x.bad || res.bad || sc.bad {
-		r.Raw = raw(b, i)
+		whole := raw(b, i)
+		r.Raw = &whole
 	}
 	x.rows = append(x.rows, r)
 }
@@ -155,10 +157,10 @@ func (x *builder) linksOf(i int) []link {
 	for _, l := range x.b.LinksOf(i) {
 		out := link{TraceState: x.str(l.TraceState), Attributes: x.attributes(l.Attrs), Dropped: l.Dropped, Flags: l.Flags}
 		if !l.TraceID.IsZero() {
-			out.TraceID = l.TraceID.String()
+			out.TraceID = slot(&x.strings, l.TraceID.String())
 		}
 		if !l.SpanID.IsZero() {
-			out.SpanID = l.SpanID.String()
+			out.SpanID = slot(&x.strings, l.SpanID.String())
 		}
 		x.links = append(x.links, out)
 	}
@@ -190,7 +192,7 @@ func (x *builder) attribute(a span.Attr) attribute {
 	case span.TypeBool:
 		out.Bool = slot(&x.bools, v.Bool())
 	default:
-		out.Bytes = x.b.Bytes(v.Str())
+		out.Bytes = slot(&x.bytes, x.b.Bytes(v.Str()))
 		if a.Type >= span.TypeStrings && a.Type <= span.TypeBools {
 			out.String = slot(&x.strings, x.list(v))
 		}

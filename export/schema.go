@@ -1,20 +1,21 @@
 package export
 
-// The columns of the file; docs/format/parquet.md says what each means. Fields tagged optional are null where they are empty,
-// pointers where they are nil.
+// The columns of the file; docs/format/parquet.md says what each means. What can be null is a pointer: of fields tagged optional
+// parquet-go v0.32.0 writes some empty ones as values (writeRowsFuncOfOptional takes the end of a run of k values that begins at bit
+// k of a word for the end of the word).
 
 type row struct {
-	TraceID       string `parquet:"trace_id,dict"`
-	SpanID        string `parquet:"span_id"`
-	ParentSpanID  string `parquet:"parent_span_id,optional"`
-	TraceState    string `parquet:"trace_state,dict"`
-	Name          string `parquet:"name,dict"`
-	Kind          string `parquet:"kind,dict"`
-	KindCode      uint32 `parquet:"kind_code,dict"`
-	Status        string `parquet:"status,dict"`
-	StatusCode    uint32 `parquet:"status_code,dict"`
-	StatusMessage string `parquet:"status_message,dict"`
-	Failed        bool   `parquet:"failed"`
+	TraceID       string  `parquet:"trace_id,dict"`
+	SpanID        string  `parquet:"span_id"`
+	ParentSpanID  *string `parquet:"parent_span_id"`
+	TraceState    string  `parquet:"trace_state,dict"`
+	Name          string  `parquet:"name,dict"`
+	Kind          string  `parquet:"kind,dict"`
+	KindCode      uint32  `parquet:"kind_code,dict"`
+	Status        string  `parquet:"status,dict"`
+	StatusCode    uint32  `parquet:"status_code,dict"`
+	StatusMessage string  `parquet:"status_message,dict"`
+	Failed        bool    `parquet:"failed"`
 
 	Time      int64  `parquet:"time,timestamp(nanosecond),delta"`
 	EndTime   int64  `parquet:"end_time,timestamp(nanosecond),delta"`
@@ -40,7 +41,7 @@ type row struct {
 	Events     []event     `parquet:"events,list"`
 	Links      []link      `parquet:"links,list"`
 
-	Raw []byte `parquet:"raw,optional"`
+	Raw *[]byte `parquet:"raw"`
 }
 
 type attribute struct {
@@ -50,7 +51,7 @@ type attribute struct {
 	Int    *int64   `parquet:"int"`
 	Double *float64 `parquet:"double"`
 	Bool   *bool    `parquet:"bool"`
-	Bytes  []byte   `parquet:"bytes,optional"`
+	Bytes  *[]byte  `parquet:"bytes"`
 }
 
 type resource struct {
@@ -75,8 +76,8 @@ type event struct {
 }
 
 type link struct {
-	TraceID    string      `parquet:"trace_id,optional"`
-	SpanID     string      `parquet:"span_id,optional"`
+	TraceID    *string     `parquet:"trace_id"`
+	SpanID     *string     `parquet:"span_id"`
 	TraceState string      `parquet:"trace_state"`
 	Attributes []attribute `parquet:"attributes,list"`
 	Dropped    uint32      `parquet:"dropped_attributes"`
