@@ -73,25 +73,34 @@ func (q *question) mayHave(u *unit) (bool, error) {
 		return false, nil
 	}
 	if u.mem != nil {
-		return q.prog.Possible(u.mem.has), nil
+		return q.prog.Possible(match.Known{Text: u.mem.has}), nil
 	}
 	ok := false
 	err := segment.Guard(func() (err error) {
-		ok = q.prog.Possible(func(text string) bool {
-			hash, known := q.hashes[text]
-			if !known {
-				hash = segment.TextHash(text)
-				q.hashes[text] = hash
-			}
+		has := func(hash uint64) bool {
 			may, e := u.seg.r.MayHaveHash(u.block, hash)
 			if e != nil {
 				err = e
 			}
 			return may
+		}
+		ok = q.prog.Possible(match.Known{
+			Text:   func(text string) bool { return has(q.hash(text)) },
+			Failed: func(service string) bool { return has(segment.FailedHash(q.hash(service))) },
 		})
 		return err
 	})
 	return ok, err
+}
+
+// hash is the hash of a text that many blocks are asked for.
+func (q *question) hash(text string) uint64 {
+	h, known := q.hashes[text]
+	if !known {
+		h = segment.TextHash(text)
+		q.hashes[text] = h
+	}
+	return h
 }
 
 // whole reports whether every row of a unit is an answer.
@@ -245,6 +254,9 @@ func (q *question) owner(o *opened, cond int, owner store.FieldScope, rows []uin
 func (q *question) column(o *opened, a *ask, c *segment.Column, rows []uint32) ([]uint32, error) {
 	if err := o.rows.Err(); err != nil {
 		return nil, err
+	}
+	if text, ok := a.values.Text(); ok && c.Type == span.TypeString {
+		return o.rows.KeepText(c, rows, text), nil
 	}
 	arena, _ := c.Dict.All()
 	a.values.Arena(arena)

@@ -111,8 +111,9 @@ func (w *Writer) encode(rows []uint32, parts []Part, meta *Block) []byte {
 	w.sideFilter(colResource, w.resourceHashes)
 	w.sideFilter(colScope, w.scopeHashes)
 	w.sideFilter(colIdent, w.identHashes)
+	w.failedFilter()
 	slices.Sort(b.hashes)
-	w.filters = appendFilter(w.filters, slices.Compact(b.hashes), bitsPerText)
+	w.filters = appendFuse(w.filters, &w.fuse, slices.Compact(b.hashes))
 
 	head := binary.AppendUvarint(nil, uint64(b.chunks))
 	head = append(head, b.heads...)
@@ -554,17 +555,45 @@ func (w *Writer) attributes(rows []uint32, meta *Block) {
 }
 
 // repeats reports whether a shape of the side tables has a key twice.
-func (w *Writer) repeats(shape uint32) bool {
-	for len(w.repeated) <= int(shape) {
-		seen, twice := make(map[table.ID]bool), false
-		for _, f := range w.side.Shapes[len(w.repeated)] {
+func (w *Writer) repeats(shape uint32) bool { return w.shape(shape).repeats }
+
+// shapeFacts is what is known of a shape of the side tables.
+type shapeFacts struct {
+	repeats bool // it has a key twice
+	failed  bool // it has an attribute `error`
+}
+
+func (w *Writer) shape(i uint32) shapeFacts {
+	for len(w.shapes) <= int(i) {
+		w.side.Sync()
+		seen, facts := make(map[table.ID]bool), shapeFacts{}
+		for _, f := range w.side.Shapes[len(w.shapes)] {
 			key := w.side.Fields[f].Key
-			twice = twice || seen[key]
+			facts.repeats = facts.repeats || seen[key]
 			seen[key] = true
+			facts.failed = facts.failed || string(w.side.View.Texts.Bytes(key)) == "error"
 		}
-		w.repeated = append(w.repeated, twice)
+		w.shapes = append(w.shapes, facts)
 	}
-	return w.repeated[shape]
+	return w.shapes[i]
+}
+
+// failedFilter adds the services that have spans with the status error or an attribute `error`.
+func (w *Writer) failedFilter() {
+	b := &w.block
+	clear(b.small)
+	for i, status := range b.columns[colStatus] {
+		if span.Status(status) != span.StatusError && !w.shape(b.columns[colShape][i]).failed {
+			continue
+		}
+		ident := b.columns[colIdent][i]
+		if _, ok := b.small[ident]; ok {
+			continue
+		}
+		b.small[ident] = 0
+		service := w.side.View.Texts.Bytes(w.side.Idents[ident].Service)
+		b.hashes = append(b.hashes, FailedHash(hashText(service)))
+	}
 }
 
 // collect adds the attributes of one owner to the columns of their fields.

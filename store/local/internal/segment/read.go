@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"runtime/debug"
 	"sync"
 
@@ -172,14 +173,19 @@ func (r *Reader) MayHaveTrace(low uint64) (bool, error) {
 // TextHash is the hash that MayHaveHash takes: who asks many blocks makes it once.
 func TextHash(text string) uint64 { return hashText([]byte(text)) }
 
-// MayHaveHash reports whether a block may have a text as a value, an element, a name or any other text.
+// FailedHash is what MayHaveHash takes to tell whether a service, given by its TextHash, has spans in the block with the status error or
+// an attribute `error`.
+func FailedHash(service uint64) uint64 { return bits.RotateLeft64(service, 32) ^ 0x9E3779B97F4A7C15 }
+
+// MayHaveHash reports whether a block may have a text as a value, an element, a name or any other text. False is certain; true is wrong
+// for one of 256 texts.
 func (r *Reader) MayHaveHash(block int, hash uint64) (bool, error) {
 	f, err := r.section(sectionFilters)
 	if err != nil {
 		return false, err
 	}
 	b := &r.blocks[block]
-	return mayHave(f[b.filter:b.filter+int64(b.filterLength)], hash), nil
+	return mayHaveText(f[b.filter:b.filter+int64(b.filterLength)], hash), nil
 }
 
 // Parts appends the places in the list of traces at which ids with a lower half stand. Cost: one pass over 8 bytes a trace.
