@@ -368,6 +368,9 @@ func (q *question) intrinsic(o *opened, cond int, key string, rows []uint32) ([]
 		}), nil
 	case store.FieldDuration:
 		time, start, end := o.rows.Times()
+		if least := a.prog.MinDuration(); least > 0 { // most spans are shorter than what is asked for
+			rows = slices.DeleteFunc(rows, func(row uint32) bool { return span.DurationOf(start[row], end[row]) < least })
+		}
 		return q.onColumns(a, &span.Batch{Time: time, Start: start, End: end}, rows)
 	case store.FieldRoot, store.FieldParentID:
 		return q.onColumns(a, &span.Batch{Parent: o.rows.Parents()}, rows)

@@ -195,10 +195,17 @@ func (r *Reader) Parts(dst []int, low uint64) ([]int, error) {
 		return dst, err
 	}
 	lows := p[:8*r.info.Parts]
-	for i := 0; i+8 <= len(lows); i += 8 {
+	for i := 0; i < len(lows); {
+		if rest := lows[i:]; len(rest) >= 32 && // four at once: nearly none is the one
+			binary.LittleEndian.Uint64(rest) != low && binary.LittleEndian.Uint64(rest[8:]) != low &&
+			binary.LittleEndian.Uint64(rest[16:]) != low && binary.LittleEndian.Uint64(rest[24:]) != low {
+			i += 32
+			continue
+		}
 		if binary.LittleEndian.Uint64(lows[i:]) == low {
 			dst = append(dst, i/8)
 		}
+		i += 8
 	}
 	return dst, nil
 }
