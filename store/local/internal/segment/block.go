@@ -26,6 +26,7 @@ type blockWriter struct {
 	// Numbering of the values of one column: stamp says to which column the code belongs.
 	textStamp, textCode []uint32 // by ID of the source
 	numStamp, numCode   []uint32 // by index in Nums
+	valueStamp          []uint32 // by value of a side column
 	small               map[uint32]uint32
 	serial              uint32
 	codes               []uint32
@@ -60,6 +61,7 @@ func (b *blockWriter) begin(v *table.View) {
 	b.textStamp, b.textCode = zeroed(b.textStamp, v.Texts.Len()), zeroed(b.textCode, v.Texts.Len())
 	b.numStamp, b.numCode = zeroed(b.numStamp, len(v.Nums)), zeroed(b.numCode, len(v.Nums))
 	b.attrs = slices.Grow(b.attrs[:0], len(v.Fields))[:len(v.Fields)]
+	clear(b.valueStamp)
 	b.serial = 0
 	if b.small == nil {
 		b.small, b.pairs = make(map[uint32]uint32), make(map[uint64]uint32)
@@ -197,6 +199,25 @@ func (b *blockWriter) num(v *table.View, i uint32) uint32 {
 // row would make each row a context of its own.
 const maxPerContext = 1024
 
+// fewer reports whether a column has at most so many different values.
+func (b *blockWriter) fewer(col []uint32, most int) bool {
+	b.serial++
+	n := 0
+	for _, x := range col {
+		if int(x) >= len(b.valueStamp) {
+			b.valueStamp = append(b.valueStamp, make([]uint32, int(x)+1-len(b.valueStamp))...)
+		}
+		if b.valueStamp[x] == b.serial {
+			continue
+		}
+		b.valueStamp[x] = b.serial
+		if n++; n > most {
+			return false
+		}
+	}
+	return true
+}
+
 // contexts numbers the different combinations of the side columns, the most frequent first. coarse adds the coarse contexts.
 func (w *Writer) contexts() (coarse func()) {
 	b := &w.block
@@ -208,14 +229,7 @@ func (w *Writer) contexts() (coarse func()) {
 			}
 			continue
 		}
-		clear(b.small)
-		for _, x := range col {
-			b.small[x] = 0
-			if len(b.small) > maxPerContext {
-				break
-			}
-		}
-		if len(b.small) <= maxPerContext {
+		if b.fewer(col, maxPerContext) {
 			b.inContext |= 1 << i
 		}
 	}
