@@ -32,14 +32,15 @@ func (e *Engine) Trace(ctx context.Context, s store.Scope, id span.TraceID, _ st
 		// Which twins belong to the trace is told by their times, before anything is yielded.
 		var open opener
 		defer open.close()
-		traces, err := snap.gather(ctx, &open, []span.TraceID{id}, true, store.Need{Columns: store.ColTime})
+		g, err := snap.gatherer(ctx, &open, []span.TraceID{id}, true, store.Need{Columns: store.ColTime})
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		ids := joinTwins(traces, id)
-		if sum := countRows(traces); sum <= gatheredRows {
-			traces, err = snap.gather(ctx, &open, ids, false, store.Everything())
+		ids := joinTwins(g.list, id)
+		there := &snapshot{segments: g.found, mems: snap.mems}
+		if countRows(g.list) <= gatheredRows {
+			traces, err := there.gather(ctx, &open, ids, false, store.Everything())
 			for _, tr := range traces {
 				if !yieldRows(ctx, tr.rows, must, yield) {
 					return
@@ -50,7 +51,7 @@ func (e *Engine) Trace(ctx context.Context, s store.Scope, id span.TraceID, _ st
 			}
 			return
 		}
-		snap.stream(ctx, ids, must, yield)
+		there.stream(ctx, ids, must, yield)
 	}
 }
 

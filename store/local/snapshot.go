@@ -146,6 +146,11 @@ func (s *snapshot) gatherOnce(ctx context.Context, ids []span.TraceID, twins boo
 // gather finds the rows of traces in every part, each with what need says of it. Batches are shared by traces that lie in one block.
 // With twins it answers all traces with the lower halves of ids. Cost: a filter of each segment for each id, then the blocks.
 func (s *snapshot) gather(ctx context.Context, open *opener, ids []span.TraceID, twins bool, need store.Need) ([]gathered, error) {
+	g, err := s.gatherer(ctx, open, ids, twins, need)
+	return g.list, err
+}
+
+func (s *snapshot) gatherer(ctx context.Context, open *opener, ids []span.TraceID, twins bool, need store.Need) (gatherer, error) {
 	g := gatherer{open: open, twins: twins, need: need, index: make(map[span.TraceID]int, len(ids)), lows: make(map[uint64]bool, len(ids))}
 	for _, id := range ids {
 		if !twins {
@@ -154,19 +159,19 @@ func (s *snapshot) gather(ctx context.Context, open *opener, ids []span.TraceID,
 		}
 		g.lows[id.Low()] = true
 	}
-	for _, f := range s.segments {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+	for i, f := range s.segments {
+		if i&63 == 0 && ctx.Err() != nil {
+			return g, ctx.Err()
 		}
 		err := segment.Guard(func() error { return g.segment(ctx, f) })
 		if err != nil && !f.damage(err) {
-			return nil, err
+			return g, err
 		}
 	}
 	for _, m := range s.mems {
 		g.memory(m, ids)
 	}
-	return g.list, nil
+	return g, nil
 }
 
 // gatherer is one gathering on its way.
@@ -177,6 +182,7 @@ type gatherer struct {
 	index map[span.TraceID]int // in list
 	lows  map[uint64]bool
 	list  []gathered
+	found []*segmentFile // those that have rows of the traces
 	parts []int
 	wants []wantedPart
 }
@@ -214,6 +220,9 @@ func (g *gatherer) segment(ctx context.Context, f *segmentFile) error {
 		if i := g.at(id); i >= 0 {
 			g.wants = append(g.wants, wantedPart{part, i})
 		}
+	}
+	if len(g.wants) > 0 {
+		g.found = append(g.found, f)
 	}
 	slices.SortFunc(g.wants, func(a, b wantedPart) int { return a.part - b.part })
 	for from := 0; from < len(g.wants); {
