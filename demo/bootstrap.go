@@ -188,13 +188,16 @@ func (p Proxy) resourceAttributes() string {
 	return "k8s.namespace.name=" + p.Namespace + ",k8s.pod.name=" + p.Pod + ",deployment.environment.name=demo"
 }
 
-// tracing is the tracing block of a connection manager: everything is sampled, five tags name the workload.
+// tracing is the tracing block of a connection manager; five tags name the workload.
 func (p Proxy) tracing(provider obj) obj {
-	all := obj{"value": 100}
+	all, random := obj{"value": 100}, obj{"value": 100}
+	if p.Percent > 0 {
+		random = obj{"value": p.Percent}
+	}
 	tag := func(key, value string) obj { return obj{"tag": key, "literal": obj{"value": value}} }
 	return obj{
 		"client_sampling":  all,
-		"random_sampling":  all,
+		"random_sampling":  random,
 		"overall_sampling": all,
 		"custom_tags": list{
 			tag("istio.canonical_revision", p.Version),
@@ -307,6 +310,9 @@ func (p Proxy) gatewayListener(provider obj) obj {
 	manager["server_name"] = "istio-envoy"
 	manager["use_remote_address"] = true
 	manager["forward_client_cert_details"] = "SANITIZE_SET"
+	if p.KeepRequestIDs {
+		manager["preserve_external_request_id"] = true
+	}
 	// A server span and one client span for every try upstream (Istio 1.28 and later).
 	manager["tracing"].(obj)["spawn_upstream_span"] = true
 	return p.listener(outboundListener(gatewayPort), "OUTBOUND", p.Port, manager)
