@@ -53,6 +53,7 @@ var arrows = []struct {
 	{"web", nil, "the UI is files"},
 	{"config", nil, "settings are plain data"},
 	{"load", []string{"span", "receive/otlp", "receive/zipkin"}, "load is a client: it uses encoders, never the server"},
+	{"deploy/observe", nil, "files for Grafana and Prometheus: names of metrics are what it shares with their rooms"},
 	{"demo", nil, "the demo is a mesh beside Spanloom, reached by its ports"},
 }
 

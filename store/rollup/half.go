@@ -1,6 +1,8 @@
 package rollup
 
 import (
+	"iter"
+
 	"github.com/spanloom/spanloom/span"
 )
 
@@ -65,6 +67,40 @@ func (t *Table) alone(h *half) {
 		k.from, k.to, k.view = t.node(node{kind: uint32(KindClient)}), h.node, ViewLone
 	}
 	t.addHalfEdge(h, k)
+	if !h.context && sendsSpans(NodeKind(t.nodes[k.to].kind)) && !unreached(t.strings[h.flag]) {
+		if t.oneSided == nil {
+			t.oneSided = make(map[edgeKey]float64)
+		}
+		t.oneSided[edgeKey{from: k.from, to: k.to, class: k.class, view: k.view}] += h.weight
+	}
+}
+
+// sendsSpans: of hosts outside, databases and brokers none are expected.
+func sendsSpans(k NodeKind) bool {
+	return k == KindService || k == KindGateway || k == KindWaypoint
+}
+
+// unreached: by these flags no server saw the request, so that none can tell of it.
+func unreached(flag string) bool {
+	switch flag {
+	case "NC", "NR", "UF", "UH", "UO":
+		return true
+	}
+	return false
+}
+
+// OneSided yields the calls within the mesh of which the other side was looked for and not found, with their Σ weight: a
+// client's without the server's span, where the request reached one, and servers whose parent never came, whose From is of KindClient. Traces that begin at a
+// server are not among them. Halves are settled first: see Edges. Keys have no protocol and no flag.
+func (t *Table) OneSided() iter.Seq2[EdgeKey, float64] {
+	t.settle()
+	return func(yield func(EdgeKey, float64) bool) {
+		for k, weight := range t.oneSided {
+			if !yield(EdgeKey{From: t.nodeAt(k.from), To: t.nodeAt(k.to), Class: k.class, View: k.view}, weight) {
+				return
+			}
+		}
+	}
 }
 
 func (t *Table) addHalfEdge(h *half, k edgeKey) {
