@@ -248,7 +248,7 @@ func (x *exam) refusals(b *Book) {
 	}
 }
 
-// addressesOf tells which workloads stand behind an address: as receipts have it, as proxies say of themselves.
+// addressesOf tells which workloads stand behind an address: as receipts have it, as pods and proxies have it.
 func (x *exam) addressesOf(b *Book) map[string][]string {
 	out := make(map[string][]string)
 	add := func(address, name string) {
@@ -262,6 +262,9 @@ func (x *exam) addressesOf(b *Book) map[string][]string {
 		}
 	}
 	for _, s := range x.subjects {
+		for _, pod := range s.pods {
+			add(pod.IP, s.name)
+		}
 		if s.proxy == nil {
 			continue
 		}
