@@ -47,6 +47,8 @@ var arrows = []struct {
 	{"mesh/schema", []string{"mesh/yamldoc"}, "tables of fields know no objects"},
 	{"mesh/istio", []string{"mesh/yamldoc", "mesh/schema"}, "configuration knows nothing of running proxies"},
 	{"mesh/envoy", []string{"mesh/yamldoc", "mesh/istio"}, "Envoy's state is data; judging is the doctor's"},
+	{"mesh/render", []string{"mesh/schema", "mesh/istio", "deploy"}, "what is written is a function of the intent and of the objects that were read; the files that deploy ships are the ones it writes"},
+	{"deploy", nil, "files, embedded"},
 	{"doctor/headers", nil, "headers are text"},
 	{"doctor/collect", []string{"doctor", "mesh"}, "collecting makes facts"},
 	{"doctor", []string{"mesh"}, "judging is a pure function of facts: it collects nothing"},
