@@ -53,6 +53,7 @@ var arrows = []struct {
 	{"doctor/collect", []string{"doctor", "mesh"}, "collecting makes facts"},
 	{"doctor", []string{"mesh"}, "judging is a pure function of facts: it collects nothing"},
 	{"web", nil, "the UI is files"},
+	{"config/imports", []string{"config", "mesh/yamldoc"}, "files of others become settings; they are read by the bounded reader that the doctor has"},
 	{"config", nil, "settings are plain data"},
 	{"load", []string{"span", "receive/otlp", "receive/zipkin"}, "load is a client: it uses encoders, never the server"},
 	{"demo", nil, "the demo is a mesh beside Spanloom, reached by its ports"},
