@@ -1,0 +1,76 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestMeshRender(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"mesh", "render", "--istio-version", "1.28", "--sampling", "staging", "--for", "telemetry"}, 0, "randomSamplingPercentage: 10\n"},
+		{[]string{"mesh", "render", "--istio-version", "1.21"}, 0, "apiVersion: telemetry.istio.io/v1alpha1\n"},
+		{[]string{"mesh", "render", "-f", cases + "h01-otel-grpc--istio-1.31"}, 0, "# Mesh configuration for Istio 1.31,"}, // the proxies tell it
+		{[]string{"mesh", "render", "-f", cases + "h01-otel-grpc", "--for", "telemetry"}, 0, "# This Telemetry exists already."},
+		{[]string{"mesh", "render", "--for", "kiali,grafana,prometheus,opentelemetry-env,networkpolicy"}, 0, "kind: PrometheusRule"},
+		{[]string{"mesh", "render"}, 2, "--istio-version: configmap is written differently by version"},
+		{[]string{"mesh", "render", "--istio-version", "1.28", "--sampling", "0.5x"}, 2, `--sampling: "0.5x" is neither a preset nor a percentage`},
+		{[]string{"mesh", "render", "--istio-version", "1.28", "-o", "xml"}, 2, "none of [yaml]"},
+		{[]string{"mesh", "render", "-f", "no/such/folder"}, 2, `"no/such/folder" cannot be read`},
+		{[]string{"mesh", "render", "surplus"}, 2, "unknown command"},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			code, stdout, stderr := command(t, c.args...)
+			if code != c.code || !strings.Contains(stdout+stderr, c.says) {
+				t.Errorf("exit %d, want %d with %q\n%s%s", code, c.code, c.says, stdout, stderr)
+			}
+		})
+	}
+}
+
+func TestConfigImport(t *testing.T) {
+	folder := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(folder, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	collector := file("otel.yaml", "receivers: {zipkin: {endpoint: 0.0.0.0:9411}}\nprocessors: {batch: {timeout: 10s}}\nexporters: {clickhouse: {ttl: 72h, password: hunter2}}\n")
+	broken := file("broken.yaml", "receivers: [\n")
+	other := file("other.yaml", "kind: Deployment\n")
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"config", "import", collector}, 0, "retention: 72h # " + collector + ":3 exporters.clickhouse.ttl\n"},
+		{[]string{"config", "import", collector}, 0, "2 settings taken over, 2 values not"},
+		{[]string{"config", "import", collector, "-o", "json"}, 0, `"why": "Spanloom gathers what is waiting`},
+		{[]string{"config", "import", collector, "-o", "toml"}, 2, "none of [yaml json]"},
+		{[]string{"config", "import", broken}, 2, "mend the YAML first"},
+		{[]string{"config", "import", other}, 2, "nothing in it is known"},
+		{[]string{"config", "import", filepath.Join(folder, "absent")}, 2, "no such file"},
+		{[]string{"config", "import"}, 2, "requires at least 1 arg"},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			code, stdout, stderr := command(t, c.args...)
+			if code != c.code || !strings.Contains(stdout+stderr, c.says) || strings.Contains(stdout, "hunter2") {
+				t.Errorf("exit %d, want %d with %q\n%s%s", code, c.code, c.says, stdout, stderr)
+			}
+		})
+	}
+	code, stdout, _ := command(t, "config", "import", collector)
+	if code != 0 {
+		t.Fatal(code)
+	}
+	if code, out, _ := command(t, "config", "check", file("spanloom.yaml", stdout)); code != 0 {
+		t.Errorf("config check refuses it: %s", out)
+	}
+}
