@@ -173,7 +173,7 @@ func (s *service) queryHandler(listen string) http.Handler {
 	if s.config.ExternalURL != "" {
 		origins = append(origins, s.config.ExternalURL)
 	}
-	own := uiapi.New(uiapi.Options{Query: s.query, Receipts: receipts{s}, Status: s.status, Log: s.log, Origins: origins,
+	own := uiapi.New(uiapi.Options{Query: s.query, Receipts: receipts{s}, Status: s.status, Doctor: s.doctor, Log: s.log, Origins: origins,
 		RecentBytes: int(min(memoryPlan(s.config)/16, 64<<20))})
 	jaeger := jaegerapi.New(jaegerapi.Options{Query: s.query, Reader: s.engine, Log: s.log, Origins: origins})
 	mount := func(base string) http.Handler {
@@ -229,14 +229,15 @@ func (s *service) zipkinAPI(ui string) http.Handler {
 		}})
 }
 
-// needRole asks for read, and for admin where something changes.
+// needRole asks for read, and for admin where something changes. Facts that a reader posts to the doctor change nothing.
 func (s *service) needRole(h http.Handler) http.Handler {
 	if !s.tokens.on() {
 		return h
 	}
 	read, admin := s.tokens.httpGuard(roleRead, h, nil), s.tokens.httpGuard(roleAdmin, h, nil)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions ||
+			strings.HasSuffix(r.URL.Path, uiapi.Prefix+"/doctor") {
 			read.ServeHTTP(w, r)
 			return
 		}

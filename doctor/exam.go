@@ -29,6 +29,8 @@ type exam struct {
 	addresses map[string]bool  // of endpoints behind tracers' clusters
 	byPlace   map[string][]int // proxies by namespace
 	named     *bool            // some of what arrived can be told to be of a workload
+	byBook    bool             // what arrived is known from Spanloom's own book
+	silent    int              // workloads that are called and send nothing
 	dropped   map[string]bool  // clusters to which connects time out, as statistics show; false: they are refused
 }
 
@@ -41,6 +43,7 @@ type subject struct {
 	gateway   bool
 	proxy     *envoy.Proxy
 	written   *istio.Workload
+	booked    bool // known from receipts or spans only
 	assumed   bool // nothing of it was read; it stands for workloads like it
 	policy    istio.Policy
 	seen      seen
@@ -91,6 +94,7 @@ func Diagnose(f *Facts, o Options) *Report {
 		x.walk(s)
 	}
 	x.missingSidecars()
+	x.book()
 	x.joined()
 	x.general()
 	return x.report(o)
@@ -101,6 +105,9 @@ func newExam(facts *Facts) *exam {
 	own := *facts // the index below is this diagnosis's own: facts may be shared
 	f := &own
 	x := &exam{f: f, seenPorts: make(map[string]map[string]bool), dropped: make(map[string]bool), hosts: make(map[string]bool), addresses: make(map[string]bool), byPlace: make(map[string][]int)}
+	if x.byBook = f.Received == nil && f.Book != nil; x.byBook {
+		f.Received = f.Book.received()
+	}
 	f.Objects.Index()
 	x.chooseMesh()
 	for _, h := range x.collectors() {

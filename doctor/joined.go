@@ -101,6 +101,10 @@ func (x *exam) entered() int {
 // joined: do spans of one request form one trace? More traces than requests mean that somebody drops the context.
 func (x *exam) joined() {
 	r := x.f.Received
+	if x.byBook && r.Spans > 0 {
+		x.joinedByBook()
+		return
+	}
 	if r == nil || r.Spans == 0 {
 		for _, s := range x.subjects {
 			s.unknown("joined", "no traces were read")

@@ -38,6 +38,7 @@ type Options struct {
 	Query    *query.Query
 	Receipts Receipts
 	Status   func(context.Context) Status             // answers at once, from memory
+	Doctor   Doctor                                   // nil: /doctor is unsupported
 	Scope    func(*http.Request) (store.Scope, error) // whose data a request sees; nil: the default tenant, everything
 	Origins  []string                                 // that may change state besides the request's own host, such as --external-url
 	Log      *slog.Logger                             // internal errors; nil: silent
@@ -49,6 +50,8 @@ type api struct {
 	Options
 	seed   maphash.Seed // of ETags
 	traces *recentTraces
+
+	factsTurn chan struct{} // held while a facts file is judged
 }
 
 // New makes the handler.
@@ -62,7 +65,7 @@ func New(o Options) http.Handler {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &api{Options: o, seed: maphash.MakeSeed(), traces: &recentTraces{most: o.RecentBytes}}
+	return &api{Options: o, seed: maphash.MakeSeed(), traces: &recentTraces{most: o.RecentBytes}, factsTurn: make(chan struct{}, 1)}
 }
 
 // endpoint is one path of the document.
@@ -92,6 +95,8 @@ func endpoints() []endpoint {
 		{"/traces/{traceId}/keep", "POST", nil, (*api).keep},
 		{"/receipts", "GET", []string{"start", "end"}, (*api).receipts},
 		{"/status", "GET", nil, (*api).status},
+		{"/doctor", "GET", doctorParams, (*api).doctorReport},
+		{"/doctor", "POST", append([]string{"alone"}, doctorParams...), (*api).doctorFacts},
 	}
 }
 
@@ -117,12 +122,12 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (a *api) serve(w http.ResponseWriter, r *http.Request) error {
 	e, id, err := find(r)
+	var method *methodError
+	if errors.As(err, &method) {
+		w.Header().Set("Allow", method.want)
+	}
 	if err != nil {
 		return err
-	}
-	if r.Method != e.method && !(r.Method == http.MethodHead && e.method == http.MethodGet) {
-		w.Header().Set("Allow", e.method)
-		return &methodError{e.method}
 	}
 	c := &call{w: w, r: r, ctx: r.Context(), now: a.Query.Now()}
 	if c.params, err = url.ParseQuery(r.URL.RawQuery); err != nil {
@@ -147,16 +152,25 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) error {
 	return e.serve(a, c)
 }
 
-// find matches the path. Wildcards match the decoded segment.
+// find matches path and method. Wildcards match the decoded segment.
 func find(r *http.Request) (e endpoint, id string, err error) {
 	path, ok := strings.CutPrefix(r.URL.EscapedPath(), Prefix)
 	all := endpoints()
 	if ok {
 		got := strings.Split(path, "/")
+		var allowed []string
 		for _, e := range all {
-			if id, ok := matches(strings.Split(e.path, "/"), got); ok {
+			id, ok := matches(strings.Split(e.path, "/"), got)
+			if !ok {
+				continue
+			}
+			if r.Method == e.method || r.Method == http.MethodHead && e.method == http.MethodGet {
 				return e, id, nil
 			}
+			allowed = append(allowed, e.method)
+		}
+		if allowed != nil {
+			return endpoint{}, "", &methodError{strings.Join(allowed, ", ")}
 		}
 	}
 	var names []string

@@ -51,6 +51,8 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{"/propagation", "/propagation"},
 		{"/receipts", "/receipts"},
 		{"/status", "/status"},
+		{"/doctor", "/doctor"},
+		{"/doctor", "/doctor?namespace=shop&workload=front&lang=ko"},
 	} {
 		w := s.get(ask.request)
 		if w.Code != 200 {
@@ -59,6 +61,16 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		}
 		if err := d.validate(d.answerSchema(ask.path, "GET"), ask.path, decode(t, w.Body.Bytes())); err != nil {
 			t.Errorf("%s: %v\n%s", ask.request, err, w.Body)
+		}
+	}
+	for _, query := range []string{"", "?alone=true", "?alone=true&lang=ko"} {
+		w := s.ask("POST", "/doctor"+query, factsFile, "Content-Type: application/json")
+		if w.Code != 200 {
+			t.Errorf("POST /doctor%s: %d %s", query, w.Code, w.Body)
+			continue
+		}
+		if err := d.validate(d.answerSchema("/doctor", "POST"), "/doctor", decode(t, w.Body.Bytes())); err != nil {
+			t.Errorf("POST /doctor%s: %v\n%s", query, err, w.Body)
 		}
 	}
 	unusual := map[string]bool{ // only of answers that a limit cut
