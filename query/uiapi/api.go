@@ -82,6 +82,7 @@ func endpoints() []endpoint {
 		{"/services", "GET", []string{"start", "end", "red", "buckets"}, (*api).services},
 		{"/service", "GET", []string{"node", "start", "end", "buckets"}, (*api).serviceDetail},
 		{"/map", "GET", []string{"start", "end", "namespaces", "focus", "depth", "telemetry", "compare"}, (*api).serviceMap},
+		{"/edge", "GET", []string{"from", "to", "class", "start", "end", "buckets"}, (*api).edgeDetail},
 		{"/hops", "GET", []string{"traceId"}, (*api).hops},
 		{"/propagation", "GET", []string{"start", "end"}, (*api).propagation},
 		{"/operations", "GET", []string{"service", "start", "end"}, (*api).operations},

@@ -45,6 +45,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{"/map", "/map?start=2h&end=90m"},
 		{"/service", "/service?node=service/shop/web&buckets=3"},
 		{"/service", "/service?node=service/shop/gone"},
+		{"/edge", "/edge?from=gateway/is/gw&to=service/shop/web&buckets=3"},
 		{"/hops", "/hops?traceId=11"},
 		{"/hops", "/hops?traceId=1"},
 		{"/propagation", "/propagation"},
@@ -74,7 +75,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	}
 	unusual := map[string]bool{ // only of answers that a limit cut
 		"/services.reason": true, "/operations.reason": true, "/attributes/keys.reason": true, "/attributes/values.reason": true, "/search.reason": true,
-		"schemas/Skeleton.reason": true, "/map.reason": true, "/service.reason": true, "/hops.reason": true, "/propagation.reason": true,
+		"schemas/Skeleton.reason": true, "/map.reason": true, "/service.reason": true, "/edge.reason": true, "/hops.reason": true, "/propagation.reason": true,
 	}
 	for _, e := range endpoints() {
 		schema := d.answerSchema(e.path, e.method)
