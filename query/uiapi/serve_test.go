@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spanloom/spanloom/query"
+	"github.com/spanloom/spanloom/query/traceql"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/mem"
 	"github.com/spanloom/spanloom/store/storetest"
@@ -67,7 +68,7 @@ func serve(t testing.TB, change func(*Options)) *server {
 	if err := e.Accept(t.Context(), storetest.Batch(t, spans)); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Query: query.New(query.Options{Reader: e, Keeper: e, Meta: e, Now: clock}), Receipts: receipts{}, Status: status}
+	o := Options{Query: query.New(query.Options{Reader: e, Keeper: e, Meta: e, Now: clock}), TraceQL: traceql.New(e, traceql.Options{Now: clock}), Receipts: receipts{}, Status: status}
 	if change != nil {
 		change(&o)
 	}
