@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"math/bits"
 	"slices"
 	"time"
 
@@ -42,28 +41,32 @@ type HeatCell struct {
 	Example     span.TraceID // the trace of a failed one if there is one, else of the first that was read
 }
 
-// HeatmapRows is the number of rows there can be: two an octave, from 1 ns to the longest int64.
-const HeatmapRows = 126
+// HeatmapRows is the number of rows there can be: six a decade, from 1 ns to the longest int64. Their bounds are numbers that people
+// filter by: 10 ms, 15, 20, 30, 50, 70, 100.
+const HeatmapRows = 114
 
 // rowBounds are the lower ends of the rows; the last one is beyond any duration.
 var rowBounds = func() (b [HeatmapRows + 1]int64) {
-	for i := 1; i < HeatmapRows; i++ {
-		b[i] = int64(math.Ceil(math.Exp2(float64(i) / 2)))
+	decade := int64(1)
+	for i := 0; i < HeatmapRows; i += 6 {
+		copy(b[i:], []int64{decade, (3*decade + 1) / 2, 2 * decade, 3 * decade, 5 * decade, 7 * decade})
+		decade *= 10 // the last one overflows and is not used
 	}
+	b[0] = 0
 	b[HeatmapRows] = math.MaxInt64
 	return b
 }()
 
-// RowBound is the shortest duration of a row in ns: 0, 2, 2, 3, 4, 6, 8, 12, 16 ... (row 1 is empty).
+// RowBound is the shortest duration of a row in ns: 0, 2, 2, 3, 5, 7, 10, 15, 20 ... (row 1 is empty).
 func RowBound(row int) int64 { return rowBounds[row] }
 
 // heatmapRow is the row of a duration.
 func heatmapRow(d int64) int {
-	if d < 2 {
-		return 0
+	row, found := slices.BinarySearch(rowBounds[:HeatmapRows], d)
+	if !found {
+		return row - 1
 	}
-	row := 2 * (bits.Len64(uint64(d)) - 1)
-	if row+1 < HeatmapRows && d >= rowBounds[row+1] {
+	for row+1 < HeatmapRows && rowBounds[row+1] == d {
 		row++
 	}
 	return row
