@@ -104,7 +104,8 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 		query:     query.New(query.Options{Reader: engine, Keeper: engine, Meta: engine, Now: now, Log: log, Limits: traceLimits(memory)}),
 	}
 	s.doctor = s.newDoctor()
-	s.tempo = tempoapi.New(tempoapi.Options{Query: s.query, TraceQL: traceql.New(engine, traceql.Options{Now: now, MaxBytes: queryBytes(memory)}), Log: log, Build: tempoapi.Build(o.Build)})
+	s.traceql = traceql.New(engine, traceql.Options{Now: now, MaxBytes: queryBytes(memory)})
+	s.tempo = tempoapi.New(tempoapi.Options{Query: s.query, TraceQL: s.traceql, Log: log, Build: tempoapi.Build(o.Build)})
 	if s.tokens, err = loadTokens(c.AuthTokenFile); err != nil {
 		return err
 	}
@@ -195,6 +196,7 @@ type service struct {
 	query     *query.Query
 	doctor    *live.Doctor
 	tempo     *tempoapi.API
+	traceql   *traceql.Engine
 	tokens    *tokens
 	certs     []*certificate
 	ports     []*port
