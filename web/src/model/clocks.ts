@@ -1,17 +1,5 @@
+import type { Clock } from "../api/types";
 import { flag, type Trace } from "./trace";
-
-/** The clock of a place against the root's, as GET hops estimates it. */
-export interface Clock {
-  name: string;
-  /** Nanoseconds to add to fit the root's clock; 0 where raw times are possible. */
-  shift: number;
-  low: number;
-  high: number;
-  /** Calls that show it. */
-  pairs: number;
-  linked: boolean;
-  note?: string;
-}
 
 /** shiftedClocks are those that differ. */
 export function shiftedClocks(clocks: readonly Clock[]): Clock[] {

@@ -1,7 +1,8 @@
+import { joinText } from "../api/client";
 import { criticalPath } from "./criticalPath";
 import { layLanes, sumFlame } from "./flame";
 import { selfTimes } from "./selfTime";
-import { columnsOf, type Head, makeTrace, type Trace } from "./trace";
+import { columnsOf, makeTrace, type Trace, uncovered } from "./trace";
 
 /** What takes time for large traces, by name: each is a pure function of a trace. */
 export const tasks = {
@@ -9,16 +10,14 @@ export const tasks = {
   self: selfTimes,
   flame: (t: Trace) => sumFlame(t, selfTimes(t)),
   lanes: layLanes,
+  gaps: (t: Trace) => ({ time: uncovered(t) }),
 } satisfies Record<string, (t: Trace) => unknown>;
 export type Task = keyof typeof tasks;
 export type Result<T extends Task> = ReturnType<(typeof tasks)[T]>;
 
 /** Bytes of a skeleton, in the pieces they came in, to a trace. */
 export function parseSkeleton(pieces: readonly Uint8Array[]): Trace {
-  const decoder = new TextDecoder();
-  let text = "";
-  for (const p of pieces) text += decoder.decode(p, { stream: true });
-  const { head, columns } = columnsOf(JSON.parse(text + decoder.decode()));
+  const { head, columns } = columnsOf(JSON.parse(joinText(pieces)));
   return makeTrace(head, columns);
 }
 
@@ -32,4 +31,3 @@ export type ToWorker =
   | { id: number; do: "hold"; key: number; trace: Trace }
   | { id: number; do: Task; key: number };
 export type FromWorker = { id: number; value: unknown } | { id: number; error: string };
-export type { Head };
