@@ -48,6 +48,7 @@ var arrows = []struct {
 	{"mesh/istio", []string{"mesh/yamldoc", "mesh/schema"}, "configuration knows nothing of running proxies"},
 	{"mesh/envoy", []string{"mesh/yamldoc", "mesh/istio"}, "Envoy's state is data; judging is the doctor's"},
 	{"mesh/render", []string{"mesh/schema", "mesh/istio", "deploy"}, "what is written is a function of the intent and of the objects that were read; the files that deploy ships are the ones it writes"},
+	{"deploy/observe", nil, "files for Grafana and Prometheus: names of metrics are what it shares with their rooms"},
 	{"deploy", nil, "files, embedded"},
 	{"doctor/headers", nil, "headers are text"},
 	{"doctor/live", []string{"doctor", "query", "store", "span"}, "the doctor inside of serve reads through query, never an engine"},
@@ -57,7 +58,6 @@ var arrows = []struct {
 	{"config/imports", []string{"config", "mesh/yamldoc"}, "files of others become settings; they are read by the bounded reader that the doctor has"},
 	{"config", nil, "settings are plain data"},
 	{"load", []string{"span", "receive/otlp", "receive/zipkin"}, "load is a client: it uses encoders, never the server"},
-	{"deploy/observe", nil, "files for Grafana and Prometheus: names of metrics are what it shares with their rooms"},
 	{"demo", nil, "the demo is a mesh beside Spanloom, reached by its ports"},
 }
 
