@@ -20,7 +20,7 @@ type Dependency struct {
 // the sidecar's where both report. What callers say of callees without spans is left out unless inferred asks for it; a
 // message goes through its broker, which counts as a service. Exports of telemetry are left out, and calls to oneself.
 func (q *Query) Dependencies(ctx context.Context, s store.Scope, r store.TimeRange, inferred bool) ([]Dependency, store.Done, error) {
-	table, done, err := q.Counts(ctx, s, r)
+	table, done, err := q.sums(ctx, s, r)
 	if err != nil {
 		return nil, done, err
 	}
