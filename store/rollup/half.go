@@ -90,8 +90,9 @@ func unreached(flag string) bool {
 }
 
 // OneSided yields the calls within the mesh of which the other side was looked for and not found, with their Σ weight: a
-// client's without the server's span, where the request reached one, and servers whose parent never came, whose From is of KindClient. Traces that begin at a
-// server are not among them. Halves are settled first: see Edges. Keys have no protocol and no flag.
+// client's without the server's span, where the request reached one, and servers whose parent never came, whose From is of
+// KindClient. Traces that begin at a server are not among them. Halves are settled first: see Edges. Keys have no protocol and
+// no flag.
 func (t *Table) OneSided() iter.Seq2[EdgeKey, float64] {
 	t.settle()
 	return func(yield func(EdgeKey, float64) bool) {
