@@ -89,6 +89,7 @@ type Engine struct {
 	pages *pages
 	sides *sideCache
 	rolls rollupCache // decoded rollups
+	hours hourTables  // and those of hours, merged
 	reads reads
 
 	maxMem   int64 // of one memtable
