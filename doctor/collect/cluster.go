@@ -23,6 +23,7 @@ type ClusterOptions struct {
 	Workload  string // proxies of this one only: a name, or namespace/name
 	Level     int    // at most; 0: LevelAdmin. Less is used where less is granted
 	Proxies   int    // whose state is read at most, one for each workload; 0: DefaultProxies
+	StatsPort int    // of proxies, for level 2; 0: 15090
 	Istio     string // namespace of istiod; empty: where its Deployment is, else istio-system
 
 	Only     func(namespace, workload string) bool     // proxies that are worth asking; nil: all
@@ -49,6 +50,9 @@ func (c *Client) Cluster(ctx context.Context, o ClusterOptions) (*doctor.Facts, 
 	}
 	if o.Proxies == 0 {
 		o.Proxies = DefaultProxies
+	}
+	if o.StatsPort == 0 {
+		o.StatsPort = statsPort
 	}
 	if o.Now == nil {
 		o.Now = time.Now

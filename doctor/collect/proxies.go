@@ -161,7 +161,7 @@ func (r *reading) proxy(ctx context.Context, p *envoy.Proxy, pod *istio.Workload
 	ctx, cancel := context.WithTimeout(ctx, proxyPatience)
 	defer cancel()
 	if !forward {
-		body, err := r.open(ctx, http.MethodGet, fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:%d/proxy/stats/prometheus", pod.Namespace, pod.Name, statsPort), nil, nil)
+		body, err := r.open(ctx, http.MethodGet, fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:%d/proxy/stats/prometheus", pod.Namespace, pod.Name, r.o.StatsPort), nil, nil)
 		if err != nil {
 			return err
 		}
@@ -181,7 +181,10 @@ func (r *reading) proxy(ctx context.Context, p *envoy.Proxy, pod *istio.Workload
 		defer body.Close()
 		return read(body)
 	}
-	return errors.Join(get("/config_dump?include_eds", p.Dump), get("/clusters", p.ReadClusters), get(statsOfTracing, p.ReadStats), get("/server_info", p.ServerInfo))
+	if err := get("/server_info", p.ServerInfo); err != nil {
+		return err // the port is closed, or it is no Envoy
+	}
+	return errors.Join(get("/config_dump?include_eds", p.Dump), get("/clusters", p.ReadClusters), get(statsOfTracing, p.ReadStats))
 }
 
 // istiod reads the mesh configuration in force from the debug endpoint of one istiod.
