@@ -7,6 +7,7 @@ package live
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -127,6 +128,29 @@ func (d *Doctor) Book(ctx context.Context, s store.Scope, r store.TimeRange) (*d
 	return b, ctx.Err()
 }
 
+// neverArrived are response flags that say that no server saw the request.
+var neverArrived = []string{"UF", "UH", "NR", "NC", "FI", "UO", "RL", "DF", "UAEX"}
+
+// unreached are the nodes that no call reached: they owe no spans.
+func unreached(m *query.MapAnswer) map[string]bool {
+	out := make(map[string]bool)
+	for i := range m.Edges {
+		e := &m.Edges[i]
+		var lost int64
+		for _, f := range e.Flags {
+			if slices.ContainsFunc(strings.Split(f.Flag, ","), func(one string) bool { return slices.Contains(neverArrived, one) }) {
+				lost += f.N
+			}
+		}
+		all := lost > 0 && lost >= e.RED.N
+		if before, seen := out[e.To]; seen {
+			all = all && before
+		}
+		out[e.To] = all
+	}
+	return out
+}
+
 func (d *Doctor) readMap(b *doctor.Book, m *query.MapAnswer, known map[string][2]string) {
 	ends := make(map[string]*query.MapNode, len(m.Nodes))
 	for i := range m.Nodes {
@@ -136,8 +160,12 @@ func (d *Doctor) readMap(b *doctor.Book, m *query.MapAnswer, known map[string][2
 			known[n.Name+"."+n.Namespace] = [2]string{n.Name, n.Namespace}
 		}
 	}
+	lost := unreached(m)
 	for _, x := range m.Missing {
 		n := ends[x.Node]
+		if x.Kind == query.MissingCallee && lost[x.Node] {
+			continue
+		}
 		if n == nil || n.Kind != rollup.KindService && n.Kind != rollup.KindGateway || n.Name == rollup.Other {
 			continue
 		}
