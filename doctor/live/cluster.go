@@ -72,6 +72,7 @@ func (d *Doctor) RunCluster(ctx context.Context, s store.Scope) {
 	l := &lease{meta: d.Meta, scope: s, replica: d.Replica, now: d.Now, shared: d.CompareAndSet}
 	defer l.release(context.WithoutCancel(ctx))
 	d.watcher.seen = new(collect.Changes)
+	said := "" // the last failure: a line for each would fill the log
 	for ctx.Err() == nil {
 		holds, err := l.hold(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -82,7 +83,8 @@ func (d *Doctor) RunCluster(ctx context.Context, s store.Scope) {
 			pause(ctx, sharedEvery)
 			continue
 		}
-		if err := d.read(ctx, s); err != nil && ctx.Err() == nil {
+		if err := d.read(ctx, s); err != nil && ctx.Err() == nil && err.Error() != said {
+			said = err.Error()
 			d.Log.Warn("the doctor could not read the cluster, will try again", "error", err)
 		}
 		d.await(ctx, l)
@@ -117,6 +119,9 @@ func pause(ctx context.Context, d time.Duration) {
 func (d *Doctor) read(ctx context.Context, s store.Scope) error {
 	w := &d.watcher
 	f, err := d.Cluster.Cluster(ctx, collect.ClusterOptions{Level: collect.LevelObjects, Istio: d.Istio, Now: d.Now, Versions: w.seen.Seen})
+	if err == nil && len(f.Objects.Counts) == 0 && len(f.Unread) > 0 {
+		err = fmt.Errorf("nothing of it may be read: %s: %s", f.Unread[0].Name, f.Unread[0].Why)
+	}
 	if err != nil {
 		w.mu.Lock()
 		w.failure = err.Error()

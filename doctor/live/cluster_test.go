@@ -138,6 +138,25 @@ func TestSuspectsOnly(t *testing.T) {
 	}
 }
 
+// In a pod whose service account may read nothing, the server knows what it knows without a cluster, and says why.
+func TestNoRights(t *testing.T) {
+	all, _, _ := replicas(t, closed{})
+	if err := all[0].read(t.Context(), scope); err == nil || !strings.Contains(err.Error(), "nothing of it may be read: pods: no right") {
+		t.Error(err)
+	}
+	r, err := all[0].Report(t.Context(), scope, window(), nil, false, doctor.Options{})
+	if err != nil || r.Source != "server" || !strings.Contains(summary(r), "unread cluster: nothing of it may be read") || !strings.Contains(summary(r), "shop/web green green red") {
+		t.Errorf("%v\n%s", err, summary(r))
+	}
+}
+
+// closed is a cluster that grants nothing.
+type closed struct{ *meshOf }
+
+func (closed) Cluster(context.Context, collect.ClusterOptions) (*doctor.Facts, error) {
+	return &doctor.Facts{Version: 1, Source: "cluster", Unread: []doctor.Unread{{Name: "pods", Why: "no right to list them"}}}, nil
+}
+
 // One replica reads, others take its facts over, also those that fill many documents; when it goes, another reads.
 func TestOneReplicaReads(t *testing.T) {
 	m := &meshOf{extra: 4000}

@@ -112,8 +112,36 @@ func TestProgram(t *testing.T) {
 			t.Errorf("spanloom %s: exit %d, want %d with %q\n%s", strings.Join(c.args, " "), code, c.code, c.says, out)
 		}
 	}
+	watch := exec.Command(path, "doctor", "--watch", "--level", "1", "--kubeconfig", m.kubeconfig("level1"), "-o", "json")
+	lines, err := watch.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := watch.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = watch.Process.Kill() })
+	watched := json.NewDecoder(lines)
+	next := func() *doctor.Report {
+		t.Helper()
+		r := new(doctor.Report)
+		if err := watched.Decode(r); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	if !has(next(), "provider-port-missing") {
+		t.Error("the watch begins with a fine mesh")
+	}
 	m.do("PATCH", strings.Replace(paths["ServiceEntry"], "%s", "namespaces/monitoring", 1)+"/tempo", "application/json-patch+json", `[{"op":"add","path":"/spec/ports/-","value":{"name":"grpc-otlp","number":4317,"protocol":"GRPC"}}]`)
 	wait.For(t, time.Minute, "a report that knows the new port", func() bool { r := report(); return r.Collected > 0 && !hasObject(r, "ServiceEntry") })
+	if has(next(), "provider-port-missing") {
+		t.Error("the watch does not see the fix")
+	}
+	_ = watch.Process.Signal(os.Interrupt)
+	if err := watch.Wait(); watch.ProcessState.ExitCode() != 1 { // a warning is left
+		t.Errorf("the watch ended with %v", err)
+	}
 }
 
 func names(r *doctor.Report) (out []string) {
