@@ -51,7 +51,7 @@ var arrows = []struct {
 	{"deploy/observe", nil, "files for Grafana and Prometheus: names of metrics are what it shares with their rooms"},
 	{"deploy", nil, "files, embedded"},
 	{"doctor/headers", nil, "headers are text"},
-	{"doctor/live", []string{"doctor", "query", "store", "span"}, "the doctor inside of serve reads through query, never an engine"},
+	{"doctor/live", []string{"doctor", "mesh", "query", "store", "span"}, "the doctor inside of serve reads through query, never an engine"},
 	{"doctor/collect", []string{"doctor", "mesh"}, "collecting makes facts"},
 	{"doctor", []string{"mesh"}, "judging is a pure function of facts: it collects nothing"},
 	{"web", nil, "the UI is files"},
