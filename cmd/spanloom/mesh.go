@@ -2,20 +2,26 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/spanloom/spanloom/doctor"
 	"github.com/spanloom/spanloom/doctor/collect"
+	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/mesh/istio"
+	"github.com/spanloom/spanloom/mesh/plan"
 	"github.com/spanloom/spanloom/mesh/render"
 )
 
 // meshCommand writes what brings a mesh's spans here. Nothing below it reaches a cluster.
 func meshCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "mesh", Short: "Configure a mesh so that its spans arrive"}
-	cmd.AddCommand(meshRenderCommand())
+	cmd.AddCommand(meshRenderCommand(), meshPlanCommand())
 	return cmd
 }
 
@@ -118,3 +124,118 @@ func objectsOf(f *doctor.Facts) *istio.Objects {
 	}
 	return &f.Objects
 }
+
+func meshPlanCommand() *cobra.Command {
+	var flags intentFlags
+	var output string
+	cmd := &cobra.Command{
+		Use:   "plan -f DIR",
+		Short: "Say what an intent would change of the files in a folder, and what each change does",
+		Long: "Compares what `spanloom mesh render` writes with the files of a folder (a Git repository, or what `kubectl get -o yaml` gave): the lines that change, what\n" +
+			"is live and what needs a restart of which workloads, who keeps an object, and how each workload's tracing is decided before and after.\n" +
+			"Shared documents (the ConfigMap istio, Helm values, an IstioOperator, Kiali) are edited in place, comments kept. Nothing is written: -o patch gives\n" +
+			"a patch for `git apply`. Exit code 1 means that there is something to change.",
+		Example: "  spanloom mesh plan -f manifests/ --istio-version 1.28 --sampling staging\n" +
+			"  spanloom mesh plan -f manifests/ --istio-version 1.28 -o patch | git apply",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(flags.paths) == 0 {
+				return problem.New(problem.Invalid, "nothing to compare with", "give -f DIR with the mesh's manifests")
+			}
+			in, facts, files, err := flags.readFiles(cmd)
+			if err != nil {
+				return err
+			}
+			state := plan.State{Objects: &facts.Objects, Effective: facts.Effective, Proxies: facts.Proxies}
+			for _, w := range facts.Objects.Workloads {
+				if w.ControlsTrc != nil {
+					state.Sampling = w.ControlsTrc
+				}
+			}
+			p, err := plan.Make(in, files, state)
+			if err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			switch output {
+			case "text":
+				plan.Print(out, p)
+			case "json":
+				err = writeJSON(out, p)
+			case "patch":
+				_, err = io.WriteString(out, p.Patch())
+				for _, n := range p.Notes {
+					fmt.Fprintln(cmd.ErrOrStderr(), n)
+				}
+			default:
+				return badOutput(output, "text", "json", "patch")
+			}
+			if err != nil {
+				return err
+			}
+			if !p.Empty() {
+				return errFindings
+			}
+			return nil
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, json or patch")
+	return cmd
+}
+
+// readFiles reads the folder twice: as facts, and as the files that a plan edits. Without --for the forms are those in
+// which the folder keeps its mesh configuration.
+func (f *intentFlags) readFiles(cmd *cobra.Command) (render.Intent, *doctor.Facts, []plan.File, error) {
+	files, err := manifests(f.paths)
+	if err != nil {
+		return render.Intent{}, nil, nil, err
+	}
+	if len(f.words.For) == 0 {
+		facts, err := collect.Files(cmd.Context(), f.paths, collect.Options{Istio: f.words.Istio})
+		if err != nil {
+			return render.Intent{}, nil, nil, err
+		}
+		f.words.For = plan.Forms(&facts.Objects)
+	}
+	in, facts, err := f.read(cmd)
+	return in, facts, files, err
+}
+
+// manifests reads the YAML files that a plan can edit, in the order of their names.
+func manifests(paths []string) ([]plan.File, error) {
+	var out []plan.File
+	take := func(path string) error {
+		data, err := os.ReadFile(path)
+		if err == nil {
+			out = append(out, plan.File{Name: path, Text: string(data)})
+		}
+		return err
+	}
+	for _, root := range paths {
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case d.IsDir() && path != root && (strings.HasPrefix(d.Name(), ".") || d.Name() == "node_modules"):
+				return fs.SkipDir
+			case !d.Type().IsRegular():
+				return nil
+			}
+			switch info, err := d.Info(); {
+			case err != nil:
+				return err
+			case filepath.Ext(path) != ".yaml" && filepath.Ext(path) != ".yml" || info.Size() > maxManifest:
+				return nil
+			}
+			return take(path)
+		})
+		if err != nil {
+			return nil, &problem.Problem{Kind: problem.Invalid, Field: "-f", Message: fmt.Sprintf("%q cannot be read", root), Hint: "give a folder or a file", Err: err}
+		}
+	}
+	return out, nil
+}
+
+// maxManifest bounds a file that is edited: what people write has kilobytes.
+const maxManifest = 8 << 20

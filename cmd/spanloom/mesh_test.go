@@ -33,6 +33,31 @@ func TestMeshRender(t *testing.T) {
 	}
 }
 
+func TestMeshPlan(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider"}, 1, "~ Telemetry istio-system/mesh-default (" + cases + "h03-zipkin-provider/inputs/case.yaml:1)"},
+		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider"}, 1, "Workloads: istio-system/istio-ingressgateway, shop/api, shop/web\n"},
+		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "-o", "json"}, 1, `"after": "opentelemetry to spanloom.istio-system.svc.cluster.local:4317 (provider spanloom), 1 %"`},
+		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "-o", "patch", "--for", "telemetry"}, 1, "+++ b/" + cases + "h03-zipkin-provider/inputs/case.yaml\n"},
+		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "-o", "xml"}, 2, "none of [text json patch]"},
+		{[]string{"mesh", "plan"}, 2, "give -f DIR with the mesh's manifests"},
+		{[]string{"mesh", "plan", "-f", "no/such/folder"}, 2, `"no/such/folder" cannot be read`},
+		{[]string{"mesh", "plan", "-f", "../../doctor/testdata/set-ups/set-up-4"}, 2, "--istio-version: istiooperator is written differently by version"},
+		{[]string{"mesh", "plan", "-f", "../../doctor/testdata/set-ups/set-up-4", "--istio-version", "1.24"}, 1, "IstioOperator"},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			code, stdout, stderr := command(t, c.args...)
+			if code != c.code || !strings.Contains(stdout+stderr, c.says) {
+				t.Errorf("exit %d, want %d with %q\n%s%s", code, c.code, c.says, stdout, stderr)
+			}
+		})
+	}
+}
+
 func TestConfigImport(t *testing.T) {
 	folder := t.TempDir()
 	file := func(name, text string) string {

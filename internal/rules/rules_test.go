@@ -48,6 +48,7 @@ var arrows = []struct {
 	{"mesh/istio", []string{"mesh/yamldoc", "mesh/schema"}, "configuration knows nothing of running proxies"},
 	{"mesh/envoy", []string{"mesh/yamldoc", "mesh/istio"}, "Envoy's state is data; judging is the doctor's"},
 	{"mesh/render", []string{"mesh/schema", "mesh/istio", "deploy"}, "what is written is a function of the intent and of the objects that were read; the files that deploy ships are the ones it writes"},
+	{"mesh/plan", []string{"mesh/yamldoc", "mesh/istio", "mesh/envoy", "mesh/render"}, "a plan is a function of the intent and of files; it reaches no cluster"},
 	{"deploy", nil, "files, embedded"},
 	{"doctor/headers", nil, "headers are text"},
 	{"doctor/collect", []string{"doctor", "mesh"}, "collecting makes facts"},

@@ -85,6 +85,11 @@ func sortedKeys(m map[string]string) []string {
 	return keys
 }
 
+// Isolate lists the pods that need an egress rule for the intent's spans, for DNS or for istiod.
+func Isolate(in Intent, present *istio.Objects) []Isolated {
+	return view{Intent: in, present: present}.Isolated()
+}
+
 // Read tells whether anything of the mesh was read.
 func (v view) Read() bool { return v.present != nil }
 
