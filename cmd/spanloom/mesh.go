@@ -93,7 +93,8 @@ func meshRenderCommand() *cobra.Command {
 		Use:   "render",
 		Short: "Write the objects that bring a mesh's spans to Spanloom, for its version of Istio",
 		Long: "Writes commented YAML from a short intent. The same intent gives the same bytes. With -f, the version of Istio, the Telemetry in force and the\n" +
-			"NetworkPolicies of the mesh are taken into account. Nothing is changed anywhere: review it, commit it, `kubectl apply --server-side` it.",
+			"NetworkPolicies of the mesh are taken into account. Nothing is changed anywhere: review it, commit it. What can be applied as it is and what must be merged into something\n" +
+			"larger stands in its comments; `spanloom mesh plan -f DIR` does the merging.",
 		Example: "  spanloom mesh render --istio-version 1.28 --sampling staging\n" +
 			"  spanloom mesh render --istio-version 1.21 --protocol zipkin --for helm,telemetry --tags environment=production\n" +
 			"  spanloom mesh render --for networkpolicy -f manifests/",

@@ -443,7 +443,8 @@ func setBlock(doc string, path []string, value string) (string, error) {
 	var key *yaml.Node
 	for _, p := range path {
 		if n.Style&yaml.FlowStyle != 0 {
-			return "", byHand("it stands in braces", n)
+			return "", byHand("it stands in braces", &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{
+				{Kind: yaml.ScalarNode, Value: path[len(path)-1]}, {Kind: yaml.ScalarNode, Value: value, Style: yaml.LiteralStyle}}})
 		}
 		if key, n = find(n, p); key == nil {
 			return "", fmt.Errorf("no %s", p)

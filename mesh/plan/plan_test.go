@@ -148,18 +148,27 @@ func patch(t *testing.T, p *Plan, files []File) []File {
 
 // A plan that cannot be made in place says what to merge by hand, and where.
 func TestWhatCannotBeEdited(t *testing.T) {
-	files := []File{{Name: "istio.yaml", Text: "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |\n    x: &x {}\n    defaultConfig: *x\n"}}
-	r := istio.Reader{}
-	if err := r.File("istio.yaml", []byte(files[0].Text)); err != nil {
-		t.Fatal(err)
-	}
-	in, err := render.Parse(render.Words{Istio: "1.28", For: []string{"configmap"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = Make(in, files, State{Objects: &r.Objects})
-	if err == nil || !strings.Contains(err.Error(), "istio.yaml:1 data.mesh: this cannot be edited in place: an anchor or alias stands where defaultConfig is (merge by hand:\n") {
-		t.Error(err)
+	for text, says := range map[string]string{
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |\n    x: &x {}\n    defaultConfig: *x\n": "istio.yaml:1 data.mesh: this cannot be edited in place: an anchor or alias stands where defaultConfig is (merge by hand:\n",
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio}\ndata: {mesh: 'rootNamespace: istio-system'}\n":                                    "istio.yaml:1 data.mesh: this cannot be edited in place: it stands in braces (merge by hand:\nmesh: |-\n  rootNamespace: istio-system\n  enableTracing: true\n",
+		"{kind: IstioOperator, apiVersion: install.istio.io/v1alpha1}\n":                                                                             "istio.yaml:1: this cannot be edited in place: it stands in braces (merge by hand:\nspec:\n  meshConfig:\n",
+	} {
+		var r istio.Reader
+		if err := r.File("istio.yaml", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		target := "configmap"
+		if strings.Contains(text, "IstioOperator") {
+			target = "istiooperator"
+		}
+		in, err := render.Parse(render.Words{Istio: "1.28", For: []string{target}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Make(in, []File{{"istio.yaml", text}}, State{Objects: &r.Objects})
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("got %v, want %s", err, says)
+		}
 	}
 }
 
