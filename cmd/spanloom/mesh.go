@@ -1,12 +1,16 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -88,7 +92,9 @@ func rootOf(f *doctor.Facts) string {
 
 func meshRenderCommand() *cobra.Command {
 	var flags intentFlags
+	var server serverFlags
 	var output string
+	var fromTraffic bool
 	cmd := &cobra.Command{
 		Use:   "render",
 		Short: "Write the objects that bring a mesh's spans to Spanloom, for its version of Istio",
@@ -100,6 +106,13 @@ func meshRenderCommand() *cobra.Command {
 			"  spanloom mesh render --for networkpolicy -f manifests/",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if fromTraffic {
+				seen, err := server.outsideHosts(cmd)
+				if err != nil {
+					return err
+				}
+				flags.words.Hosts = append(flags.words.Hosts, seen...)
+			}
 			in, facts, err := flags.read(cmd)
 			if err != nil {
 				return err
@@ -115,8 +128,41 @@ func meshRenderCommand() *cobra.Command {
 		},
 	}
 	flags.add(cmd)
+	server.add(cmd)
+	cmd.Flags().BoolVar(&fromTraffic, "from-traffic", false, "take hosts for --for serviceentry from the spans of the last day that went to no service of the mesh, asked of a running Spanloom")
 	cmd.Flags().StringVarP(&output, "output", "o", "yaml", "yaml")
 	return cmd
+}
+
+// outsideHosts asks a running Spanloom for the URLs of requests that no service of the mesh matched.
+func (f *serverFlags) outsideHosts(cmd *cobra.Command) ([]string, error) {
+	s, err := f.find()
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	ask := url.Values{"limit": {"5000"}, "q": {`{ span.upstream_cluster = "PassthroughCluster" }`},
+		"start": {strconv.FormatInt(now.Add(-24*time.Hour).Unix(), 10)}, "end": {strconv.FormatInt(now.Unix()+1, 10)}}
+	body, _, err := s.get(cmd.Context(), "/tempo/api/v2/search/tag/span.http.url/values?"+ask.Encode())
+	if err != nil {
+		return nil, err
+	}
+	var answer struct{ TagValues []struct{ Value string } }
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", s.base, err)
+	}
+	urls := make([]string, len(answer.TagValues))
+	for i, v := range answer.TagValues {
+		urls[i] = v.Value
+	}
+	hosts, skipped := render.HostsOf(urls)
+	if len(hosts) == 0 {
+		return nil, problem.New(problem.NotFound, "no span of the last day went to a host outside of the mesh", "what applications encrypt themselves makes no span: name such hosts with --host")
+	}
+	if skipped > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%d URLs are left out: addresses, or names of the cluster\n", skipped)
+	}
+	return hosts, nil
 }
 
 func objectsOf(f *doctor.Facts) *istio.Objects {

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestMeshRender(t *testing.T) {
@@ -30,6 +32,29 @@ func TestMeshRender(t *testing.T) {
 				t.Errorf("exit %d, want %d with %q\n%s%s", code, c.code, c.says, stdout, stderr)
 			}
 		})
+	}
+}
+
+// The outside hosts of spans that a real server holds become ServiceEntries.
+func TestMeshRenderFromTraffic(t *testing.T) {
+	dir, ends := serving(t)
+	args := []string{"mesh", "render", "--data-dir", dir, "--istio-version", "1.28", "--for", "serviceentry", "--from-traffic"}
+	if code, _, stderr := command(t, args...); code != 2 || !strings.Contains(stderr, "no span of the last day went to a host outside") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	span := `{"traceId":"%s","id":"%s","kind":"CLIENT","name":"x","timestamp":%d,"duration":5,"localEndpoint":{"serviceName":"web.shop"},"tags":{"upstream_cluster":"%s","http.url":"%s"}}`
+	now := time.Now().UnixMicro()
+	report(t, ends.Zipkin, "["+strings.Join([]string{
+		fmt.Sprintf(span, "00000000000000a1", "00000000000000b1", now, "PassthroughCluster", "http://httpbin.org/get?token=x"),
+		fmt.Sprintf(span, "00000000000000a2", "00000000000000b2", now, "PassthroughCluster", "http://10.0.0.9:8080/"),
+		fmt.Sprintf(span, "00000000000000a3", "00000000000000b3", now, "outbound|80||api.shop.svc.cluster.local", "http://inside.example.com/"),
+	}, ",")+"]")
+	code, stdout, stderr := command(t, args...)
+	if code != 0 || !strings.Contains(stdout, "  - \"httpbin.org\"\n") || strings.Contains(stdout, "inside") || strings.Contains(stdout, "10.0.0.9") || !strings.Contains(stderr, "1 URLs are left out") {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	if code, _, stderr := command(t, "mesh", "render", "--server", "nowhere", "--istio-version", "1.28", "--for", "serviceentry", "--from-traffic"); code != 2 || !strings.Contains(stderr, "--server") {
+		t.Errorf("exit %d: %s", code, stderr)
 	}
 }
 
