@@ -64,6 +64,7 @@ func TestUsersPages(t *testing.T) {
 			write("otel-collector.yaml", "receivers: {zipkin: {endpoint: 0.0.0.0:9411}}\nprocessors: {batch: {}}\nexporters: {debug: {}}\n", 0o600)
 			write("manifests/istio.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |\n    # of the shop\n    accessLogFile: /dev/stdout\n", 0o600)
 			write("manifests/spanloom.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: spanloom, namespace: istio-system}\nspec: {ports: [{name: grpc-otlp, port: 4317, appProtocol: grpc}]}\n", 0o600)
+			write("manifests/web.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec:\n  template:\n    spec:\n      containers:\n      - name: web\n        image: web:1\n", 0o600)
 			if err := os.Symlink(filepath.Join(root, "deploy"), filepath.Join(folder, "deploy")); err != nil {
 				t.Fatal(err)
 			}
@@ -91,6 +92,9 @@ func TestUsersPages(t *testing.T) {
 				code := cmd.ProcessState.ExitCode()
 				if err != nil && code != exitFindings || len(out) == 0 && !strings.Contains(line, ">") && word != "git" {
 					t.Errorf("%s: exit %d\n%s", line, code, out)
+				}
+				if strings.Contains(line, "--workload shop/web") && !strings.Contains(string(out), "+        - name: OTEL_PROPAGATORS") {
+					t.Errorf("%s: %s", line, out)
 				}
 				if strings.Contains(line, "git apply") && code != 0 {
 					t.Errorf("%s: %s", line, out)

@@ -227,6 +227,7 @@ func meshPlanCommand() *cobra.Command {
 		},
 	}
 	flags.add(cmd)
+	cmd.Flags().StringSliceVar(&flags.words.Workloads, "workload", nil, "`workload` with an OpenTelemetry SDK for --for opentelemetry-env: NAMESPACE/NAME or NAMESPACE/NAME/CONTAINER; repeatable")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, json or patch")
 	return cmd
 }

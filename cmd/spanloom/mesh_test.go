@@ -69,6 +69,7 @@ func TestMeshPlan(t *testing.T) {
 		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "-o", "json"}, 1, `"after": "opentelemetry to spanloom.istio-system.svc.cluster.local:4317 (provider spanloom), 1 %"`},
 		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "-o", "patch", "--for", "telemetry"}, 1, "+++ b/" + cases + "h03-zipkin-provider/inputs/case.yaml\n"},
 		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "-o", "xml"}, 2, "none of [text json patch]"},
+		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "--for", "opentelemetry-env", "--workload", "shop"}, 2, `--workload: "shop" is no workload`},
 		{[]string{"mesh", "plan"}, 2, "give -f DIR with the mesh's manifests"},
 		{[]string{"mesh", "plan", "-f", "no/such/folder"}, 2, `"no/such/folder" cannot be read`},
 		{[]string{"mesh", "plan", "-f", "../../doctor/testdata/set-ups/set-up-4"}, 2, "--istio-version: istiooperator is written differently by version"},

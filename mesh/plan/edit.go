@@ -17,11 +17,21 @@ import (
 // list is replaced; what is equal already stays. The error says that the document is written in a way that cannot be edited
 // in place (aliases, maps in braces over several lines), and what to add by hand.
 func edit(text string, path []string, add *yaml.Node) (string, error) {
+	return editor{}.edit(text, path, add)
+}
+
+// editDeep is edit, and merges named entries that are there already instead of replacing them: containers have more than
+// what is added.
+func editDeep(text string, add *yaml.Node) (string, error) {
+	return editor{deep: true}.edit(text, nil, add)
+}
+
+func (e editor) edit(text string, path []string, add *yaml.Node) (string, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
 		return "", err
 	}
-	e := newEditor(text)
+	e.read(text)
 	for i := len(path) - 1; i >= 0; i-- {
 		add = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Content: []*yaml.Node{{Kind: yaml.ScalarNode, Tag: "!!str", Value: path[i]}, add}}
 	}
@@ -50,7 +60,7 @@ func edit(text string, path []string, add *yaml.Node) (string, error) {
 	// What YAML can look like has no end: the result is read again before anybody trusts it.
 	var before, after yaml.Node
 	if yaml.Unmarshal([]byte(text), &before) != nil || yaml.Unmarshal([]byte(out), &after) != nil || len(after.Content) == 0 ||
-		!holds(after.Content[0], add) || !keeps(after.Content[0], before.Content[0], add) {
+		!holds(after.Content[0], add) || !e.keeps(after.Content[0], before.Content[0], add) {
 		return "", byHand("it is written in an unusual way", add)
 	}
 	return out, nil
@@ -80,7 +90,7 @@ func holds(have, want *yaml.Node) bool {
 }
 
 // keeps tells whether a value still has all that it had before, but for what was to be added.
-func keeps(after, before, add *yaml.Node) bool {
+func (e *editor) keeps(after, before, add *yaml.Node) bool {
 	switch {
 	case before.Kind == yaml.MappingNode && after.Kind == yaml.MappingNode:
 		for i := 0; i+1 < len(before.Content); i += 2 {
@@ -95,14 +105,15 @@ func keeps(after, before, add *yaml.Node) bool {
 					_, added = find(add, yamldoc.Camel(name))
 				}
 			}
-			if added == nil && !same(v, before.Content[i+1]) || added != nil && !keeps(v, before.Content[i+1], added) {
+			if added == nil && !same(v, before.Content[i+1]) || added != nil && !e.keeps(v, before.Content[i+1], added) {
 				return false
 			}
 		}
 		return true
 	case before.Kind == yaml.SequenceNode && after.Kind == yaml.SequenceNode && add != nil && add.Kind == yaml.SequenceNode && allNamed(add):
 		for i, item := range before.Content {
-			if i >= len(after.Content) || named(add, item) < 0 && !same(after.Content[i], item) {
+			j := named(add, item)
+			if i >= len(after.Content) || j < 0 && !same(after.Content[i], item) || j >= 0 && e.deep && !e.keeps(after.Content[i], item, add.Content[j]) {
 				return false
 			}
 		}
@@ -124,15 +135,15 @@ type editor struct {
 	lines   []string
 	tail    string // the newline behind the last line, if it had one
 	compact bool   // lists stand at their key's own indent
+	deep    bool   // named entries are merged, not replaced
 	changes []change
 }
 
-func newEditor(text string) editor {
-	e := editor{lines: strings.Split(strings.TrimSuffix(text, "\n"), "\n")}
+func (e *editor) read(text string) {
+	e.lines = strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	if strings.HasSuffix(text, "\n") {
 		e.tail = "\n"
 	}
-	return e
 }
 
 // change replaces lines [from, to) by others; from == to inserts before from.
@@ -306,6 +317,12 @@ func (e *editor) list(have, want *yaml.Node) error {
 			continue
 		}
 		if same(have.Content[i], item) {
+			continue
+		}
+		if there := have.Content[i]; e.deep && there.Kind == yaml.MappingNode && there.Style&yaml.FlowStyle == 0 {
+			if err := e.merge(there, item); err != nil {
+				return err
+			}
 			continue
 		}
 		from := have.Content[i].Line - 1

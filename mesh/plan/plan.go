@@ -249,8 +249,7 @@ func (m *maker) find(kind string, match func(d *document) bool) []*document {
 // part plans what one target renders.
 func (m *maker) part(part render.Part) error {
 	if part.Target == render.SDKEnv {
-		m.note("opentelemetry-env is for a container of your own: see `spanloom mesh render --for opentelemetry-env`")
-		return nil
+		return m.environment(part)
 	}
 	for _, d := range parse(File{Name: string(part.Target), Text: part.YAML}).docs {
 		if d.root == nil || d.root.Kind != yaml.MappingNode {
@@ -450,7 +449,8 @@ func setBlock(doc string, path []string, value string) (string, error) {
 			return "", fmt.Errorf("no %s", p)
 		}
 	}
-	e := newEditor(doc)
+	var e editor
+	e.read(doc)
 	indent, from := key.Column-1, key.Line-1
 	to := from + 1
 	for i := from + 1; i < len(e.lines); i++ {
@@ -502,7 +502,10 @@ func (m *maker) change(target render.Target, d *document, after string) {
 	does, live, restart := effect(m.in, target)
 	c := Change{Action: "change", Object: d.ref, Target: target, Does: does, Live: live, Diff: hunks(compare(d.text, after), d.line, d.line)}
 	c.Object.Line = d.line
-	if restart != "" && strings.Contains(added(d.text, after), "min_flush_spans") {
+	switch {
+	case target == render.SDKEnv:
+		c.Restart, c.Of = restart, []string{d.ref.Namespace + "/" + d.ref.Name}
+	case restart != "" && strings.Contains(added(d.text, after), "min_flush_spans"):
 		c.Restart, c.Of = restart, m.proxied()
 	}
 	c.Owner = m.owner(d)
@@ -551,6 +554,8 @@ func effect(in render.Intent, t render.Target) (does, live, restart string) {
 		return "names an outside host in traces and on the map", "everything", ""
 	case render.Kiali:
 		return "lets Kiali show traces", "nothing: Kiali reads it when it starts; its operator restarts it", ""
+	case render.SDKEnv:
+		return "has the application's OpenTelemetry SDK follow the proxies' traces and send here", "", "the environment"
 	case render.Grafana:
 		return "adds data sources and a dashboard to Grafana", "what Grafana's sidecar loads", ""
 	case render.Prometheus:
@@ -594,6 +599,11 @@ func (m *maker) owner(d *document) istio.Owner {
 		}
 	}
 	for _, x := range o.Kialis {
+		if is(x.Ref) {
+			return x.Owner
+		}
+	}
+	for _, x := range o.Workloads {
 		if is(x.Ref) {
 			return x.Owner
 		}

@@ -28,6 +28,8 @@ func words(t testing.TB, text string) render.Words {
 			w.Namespace = value
 		case "host":
 			w.Hosts = strings.Split(value, ",")
+		case "workload":
+			w.Workloads = strings.Split(value, ",")
 		case "for":
 			w.For = strings.Split(value, ",")
 		case "":

@@ -41,6 +41,8 @@ func words(t testing.TB, text string) render.Words {
 			w.Hosts = strings.Split(value, ",")
 		case "external-url":
 			w.ExternalURL = value
+		case "workload":
+			w.Workloads = strings.Split(value, ",")
 		case "for":
 			w.For = strings.Split(value, ",")
 		case "":
@@ -301,6 +303,8 @@ func TestBadIntents(t *testing.T) {
 		{"for serviceentry\nhost x.example:99999\nistio-version 1.28", `has no port from 1 to 65535`},
 		{"for serviceentry\nhost under_score:443\nistio-version 1.28", `is no host`},
 		{"for serviceentry\nhost web.shop.svc.cluster.local:80\nistio-version 1.28", `is a Service of the cluster`},
+		{"for opentelemetry-env\nworkload web", `--workload: "web" is no workload (write NAMESPACE/NAME`},
+		{"for opentelemetry-env\nworkload a/b/c/d", `--workload: "a/b/c/d" is no workload`},
 		{"for kiali\nexternal-url traces", `--external-url: "traces" is no URL`},
 	} {
 		t.Run(c.intent, func(t *testing.T) {
