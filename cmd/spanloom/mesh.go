@@ -256,7 +256,7 @@ func manifests(paths []string) ([]plan.File, error) {
 	take := func(path string) error {
 		data, err := os.ReadFile(path)
 		if err == nil {
-			out = append(out, plan.File{Name: path, Text: string(data)})
+			out = append(out, plan.File{Name: fromHere(path), Text: string(data)})
 		}
 		return err
 	}
@@ -283,6 +283,18 @@ func manifests(paths []string) ([]plan.File, error) {
 		}
 	}
 	return out, nil
+}
+
+// fromHere is a path as a patch names it: from the present folder, where it is below that.
+func fromHere(path string) string {
+	here, err := os.Getwd()
+	if err != nil || !filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	if rel, err := filepath.Rel(here, path); err == nil && !strings.HasPrefix(rel, "..") {
+		return rel
+	}
+	return path
 }
 
 // maxManifest bounds a file that is edited: what people write has kilobytes.

@@ -154,11 +154,43 @@ func says(p istio.Policy) string {
 	return "no spans"
 }
 
+// cut says which present traffic the NetworkPolicies would end. Egress rules end none: they are written for pods only that
+// some policy isolates already. The ingress policy closes all ports of Spanloom's pods but those it names.
+func (m *maker) cut() {
+	o := m.state.Objects
+	labels := map[string]string{"app.kubernetes.io/name": "spanloom"}
+	for i := range o.Services {
+		s := &o.Services[i]
+		if s.Entry || s.Namespace != m.in.Namespace || s.Selector["app.kubernetes.io/name"] != labels["app.kubernetes.io/name"] {
+			continue
+		}
+		for _, p := range s.Ports {
+			target := p.Number
+			if n, err := strconv.Atoi(p.Target); err == nil {
+				target = n
+			} else if p.Target != "" {
+				continue // a port by its name is one of the chart's
+			}
+			if !slices.Contains(render.OpenPorts, target) {
+				m.note(fmt.Sprintf("%s: port %d leads to %d, which the NetworkPolicy closes: add it to the policy if somebody uses it", s.Ref, p.Number, target))
+			}
+		}
+	}
+	for _, p := range o.NetworkPolicies {
+		if p.Namespace == m.in.Namespace && p.Ingress && istio.Matches(p.Pods.Labels, labels) && len(p.Pods.Rules) == 0 && p.Name != m.in.Service {
+			m.note(fmt.Sprintf("%s selects Spanloom's pods too: what either policy lets in comes in", p.Ref))
+		}
+	}
+}
+
 // notes adds what is no change and must be known.
 func (m *maker) notes() {
 	o := m.state.Objects
 	if o == nil {
 		return
+	}
+	if slices.Contains(m.in.Targets, render.NetworkPolicy) {
+		m.cut()
 	}
 	if !m.configures() {
 		return

@@ -235,6 +235,23 @@ func (r reader) chosen(t *testing.T, protocol string) {
 	}
 }
 
+// The list of open ports is that of the policy.
+func TestOpenPortsAreThoseOfThePolicy(t *testing.T) {
+	var r istio.Reader
+	if err := r.File("x.yaml", []byte(rendered(t, render.Words{For: []string{"networkpolicy"}}, nil))); err != nil {
+		t.Fatal(err)
+	}
+	var open []int
+	for _, rule := range r.NetworkPolicies[0].In {
+		for _, p := range rule.Ports {
+			open = append(open, p.From)
+		}
+	}
+	if !slices.Equal(open, render.OpenPorts) {
+		t.Errorf("the policy opens %v, the list says %v", open, render.OpenPorts)
+	}
+}
+
 // Minors at the ends are the ones that the field tables know.
 func TestMinors(t *testing.T) {
 	if minors[0] != render.Oldest || minors[len(minors)-1] != render.Newest {
