@@ -35,7 +35,8 @@ type intentFlags struct {
 	paths []string
 }
 
-func (f *intentFlags) add(cmd *cobra.Command) {
+// add adds the flags; whatFor says which forms are written if none is named.
+func (f *intentFlags) add(cmd *cobra.Command, whatFor string) {
 	var presets []string
 	for _, p := range render.Presets {
 		presets = append(presets, fmt.Sprintf("%s (%g %%)", p.Name, p.Percent))
@@ -52,7 +53,7 @@ func (f *intentFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.words.Service, "service", "spanloom", "`name` of Spanloom's Service")
 	flags.StringVar(&f.words.RootNamespace, "root-namespace", "", "Istio's root `namespace` (default: that of the mesh configuration in -f, else istio-system)")
 	flags.StringVar(&f.words.Istio, "istio-version", "", "`version` of Istio, "+render.Oldest+" to "+render.Newest+" (default: that of the proxies in -f)")
-	flags.StringSliceVar(&f.words.For, "for", nil, "`form` to write: "+strings.Join(targets, ", ")+" (default: configmap, telemetry); repeatable")
+	flags.StringSliceVar(&f.words.For, "for", nil, "`form` to write: "+strings.Join(targets, ", ")+" (default: "+whatFor+"); repeatable")
 	flags.StringSliceVar(&f.words.Hosts, "host", nil, "outside `host` for --for serviceentry, such as api.example.com:443; repeatable")
 	flags.StringVar(&f.words.ExternalURL, "external-url", "", "`URL` under which browsers reach Spanloom, for links in Kiali")
 	flags.StringArrayVarP(&f.paths, "filename", "f", nil, "`folder` or file with the mesh's present objects (can be repeated)")
@@ -121,16 +122,19 @@ func meshRenderCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if output != "yaml" {
-				return badOutput(output, "yaml")
+			switch output {
+			case "yaml":
+				return render.Write(cmd.OutOrStdout(), parts)
+			case "json":
+				return writeJSON(cmd.OutOrStdout(), parts)
 			}
-			return render.Write(cmd.OutOrStdout(), parts)
+			return badOutput(output, "yaml", "json")
 		},
 	}
-	flags.add(cmd)
+	flags.add(cmd, "configmap, telemetry")
 	server.add(cmd)
 	cmd.Flags().BoolVar(&fromTraffic, "from-traffic", false, "take hosts for --for serviceentry from the spans of the last day that went to no service of the mesh, asked of a running Spanloom")
-	cmd.Flags().StringVarP(&output, "output", "o", "yaml", "yaml")
+	cmd.Flags().StringVarP(&output, "output", "o", "yaml", "yaml or json")
 	return cmd
 }
 
@@ -226,7 +230,7 @@ func meshPlanCommand() *cobra.Command {
 			return nil
 		},
 	}
-	flags.add(cmd)
+	flags.add(cmd, "mesh configuration where the folder keeps it, and telemetry")
 	cmd.Flags().StringSliceVar(&flags.words.Workloads, "workload", nil, "`workload` with an OpenTelemetry SDK for --for opentelemetry-env: NAMESPACE/NAME or NAMESPACE/NAME/CONTAINER; repeatable")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, json or patch")
 	return cmd

@@ -20,9 +20,10 @@ func TestMeshRender(t *testing.T) {
 		{[]string{"mesh", "render", "-f", cases + "h01-otel-grpc--istio-1.31"}, 0, "# Mesh configuration for Istio 1.31,"}, // the proxies tell it
 		{[]string{"mesh", "render", "-f", cases + "h01-otel-grpc", "--for", "telemetry"}, 0, "# This Telemetry exists already."},
 		{[]string{"mesh", "render", "--for", "kiali,grafana,prometheus,opentelemetry-env,networkpolicy"}, 0, "kind: PrometheusRule"},
+		{[]string{"mesh", "render", "--istio-version", "1.28", "--for", "telemetry", "-o", "json"}, 0, `"target": "telemetry"`},
 		{[]string{"mesh", "render"}, 2, "--istio-version: configmap is written differently by version"},
 		{[]string{"mesh", "render", "--istio-version", "1.28", "--sampling", "0.5x"}, 2, `--sampling: "0.5x" is neither a preset nor a percentage`},
-		{[]string{"mesh", "render", "--istio-version", "1.28", "-o", "xml"}, 2, "none of [yaml]"},
+		{[]string{"mesh", "render", "--istio-version", "1.28", "-o", "xml"}, 2, "none of [yaml json]"},
 		{[]string{"mesh", "render", "-f", "no/such/folder"}, 2, `"no/such/folder" cannot be read`},
 		{[]string{"mesh", "render", "surplus"}, 2, "unknown command"},
 	} {
