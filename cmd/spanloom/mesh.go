@@ -47,7 +47,7 @@ func (f *intentFlags) add(cmd *cobra.Command, whatFor string) {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.words.Protocol, "protocol", "otlp", "`protocol` that proxies send in: otlp (W3C headers) or zipkin (B3 headers)")
-	flags.StringVar(&f.words.Sampling, "sampling", "prod", "`rate` of requests traced: "+strings.Join(presets, ", ")+" or a percentage from 0.01 to 100")
+	flags.StringVar(&f.words.Sampling, "sampling", "", "`rate` of requests traced: "+strings.Join(presets, ", ")+" or a percentage from 0.01 to 100 (default: what -f has for the whole mesh, else prod)")
 	flags.StringSliceVar(&f.words.Tags, "tags", nil, "custom `tag` of every span: NAME=VALUE, NAME=header:HEADER[:default], NAME=env:VARIABLE[:default]; repeatable")
 	flags.StringVar(&f.words.Namespace, "namespace", "istio-system", "`namespace` of Spanloom")
 	flags.StringVar(&f.words.Service, "service", "spanloom", "`name` of Spanloom's Service")
@@ -74,6 +74,9 @@ func (f *intentFlags) read(cmd *cobra.Command) (render.Intent, *doctor.Facts, er
 		if words.RootNamespace == "" {
 			words.RootNamespace = rootOf(facts)
 		}
+		if words.Sampling == "" {
+			words.Sampling = rateOf(facts, words.RootNamespace)
+		}
 	}
 	in, err := render.Parse(words)
 	return in, facts, err
@@ -89,6 +92,22 @@ func rootOf(f *doctor.Facts) string {
 		}
 	}
 	return ""
+}
+
+// rateOf is the rate that somebody set for the whole mesh; empty if nobody did, or if it traces nothing.
+func rateOf(f *doctor.Facts, root string) string {
+	if root == "" {
+		root = "istio-system"
+	}
+	mesh := f.Effective
+	if mesh == nil && len(f.Objects.Meshes) > 0 {
+		mesh = &f.Objects.Meshes[0]
+	}
+	d := f.Objects.PolicyOf(mesh, nil, istio.Proxy{Namespace: root, Gateway: true}).Client
+	if d.Invalid || d.SampledBy == "default" || d.Sampling < 0.01 || d.Sampling > 100 {
+		return ""
+	}
+	return strconv.FormatFloat(d.Sampling, 'f', -1, 64)
 }
 
 func meshRenderCommand() *cobra.Command {

@@ -67,7 +67,9 @@ func TestMeshPlan(t *testing.T) {
 	}{
 		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider"}, 1, "~ Telemetry istio-system/mesh-default (" + cases + "h03-zipkin-provider/inputs/case.yaml:1)"},
 		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider"}, 1, "Workloads: istio-system/istio-ingressgateway, shop/api, shop/web\n"},
-		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "-o", "json"}, 1, `"after": "opentelemetry to spanloom.istio-system.svc.cluster.local:4317 (provider spanloom), 1 %"`},
+		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "-o", "json"}, 1, `"after": "opentelemetry to spanloom.istio-system.svc.cluster.local:4317 (provider spanloom), 100 %"`}, // the rate of before,
+		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "--sampling", "prod"}, 1, "(provider spanloom), 1 %\n"},
+		{[]string{"mesh", "plan", "-f", cases + "f04-sampling-zero", "--sampling", ""}, 1, "(provider spanloom), 1 %\n"}, // zero is no rate to keep
 		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "-o", "patch", "--for", "telemetry"}, 1, "+++ b/" + cases + "h03-zipkin-provider/inputs/case.yaml\n"},
 		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "-o", "xml"}, 2, "none of [text json patch]"},
 		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "--for", "opentelemetry-env", "--workload", "shop"}, 2, `--workload: "shop" is no workload`},
