@@ -28,6 +28,7 @@ type Words struct {
 	Istio         string   // version, "1.28" or "1.28.3"
 	Hosts         []string // outside hosts for ServiceEntries: HOST[:PORT] or a URL
 	ExternalURL   string   // where browsers reach Spanloom
+	Workloads     []string // for opentelemetry-env in a plan: NAMESPACE/NAME or NAMESPACE/NAME/CONTAINER
 	For           []string // targets; telemetry and configmap if empty
 }
 
@@ -42,8 +43,15 @@ type Intent struct {
 	Minor         string // "1.28"; empty if no target needs it and none was given
 	Hosts         []Host
 	ExternalURL   string
+	Workloads     []Workload
 	Targets       []Target
 }
+
+// Workload names a Deployment or the like, and one of its containers; empty is its first.
+type Workload struct{ Namespace, Name, Container string }
+
+// String is "shop/web".
+func (w Workload) String() string { return w.Namespace + "/" + w.Name }
 
 // Tag is a custom tag of every span.
 type Tag struct {
@@ -137,6 +145,13 @@ func Parse(w Words) (Intent, error) {
 	}
 	if in.Hosts, err = hosts(w.Hosts); err != nil {
 		return in, err
+	}
+	for _, word := range w.Workloads {
+		parts := strings.Split(word, "/")
+		if len(parts) < 2 || len(parts) > 3 || slices.ContainsFunc(parts, func(p string) bool { return !dnsLabel.MatchString(p) }) {
+			return in, invalid("--workload", fmt.Sprintf("%q is no workload", word), "write NAMESPACE/NAME, or NAMESPACE/NAME/CONTAINER")
+		}
+		in.Workloads = append(in.Workloads, Workload{parts[0], parts[1], strings.Join(parts[2:], "")})
 	}
 	if slices.Contains(in.Targets, ServiceEntry) && len(in.Hosts) == 0 {
 		return in, invalid("--host", "no outside host is given", "name each: --host api.example.com:443, --host '*.example.com'")

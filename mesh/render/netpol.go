@@ -8,6 +8,9 @@ import (
 	"github.com/spanloom/spanloom/mesh/istio"
 )
 
+// OpenPorts are those that the ingress policy of Spanloom's pods leaves open.
+var OpenPorts = []int{4317, 4318, 9411, 15008, 16686, 16685, 3200, 9095, 8888}
+
 // Isolated are pods whose egress a NetworkPolicy limits already, and what spans need and it does not let pass.
 type Isolated struct {
 	Namespace string
@@ -83,6 +86,11 @@ func sortedKeys(m map[string]string) []string {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// Isolate lists the pods that need an egress rule for the intent's spans, for DNS or for istiod.
+func Isolate(in Intent, present *istio.Objects) []Isolated {
+	return view{Intent: in, present: present}.Isolated()
 }
 
 // Read tells whether anything of the mesh was read.

@@ -23,8 +23,8 @@ var files embed.FS
 // Part is what one target is written as: one or more YAML documents with comments, or comments alone where nothing is to
 // be written.
 type Part struct {
-	Target Target
-	YAML   string
+	Target Target `json:"target"`
+	YAML   string `json:"yaml"`
 }
 
 // MeshName is the name of the extension provider; Telemetry names it.

@@ -41,6 +41,8 @@ func words(t testing.TB, text string) render.Words {
 			w.Hosts = strings.Split(value, ",")
 		case "external-url":
 			w.ExternalURL = value
+		case "workload":
+			w.Workloads = strings.Split(value, ",")
 		case "for":
 			w.For = strings.Split(value, ",")
 		case "":
@@ -233,6 +235,23 @@ func (r reader) chosen(t *testing.T, protocol string) {
 	}
 }
 
+// The list of open ports is that of the policy.
+func TestOpenPortsAreThoseOfThePolicy(t *testing.T) {
+	var r istio.Reader
+	if err := r.File("x.yaml", []byte(rendered(t, render.Words{For: []string{"networkpolicy"}}, nil))); err != nil {
+		t.Fatal(err)
+	}
+	var open []int
+	for _, rule := range r.NetworkPolicies[0].In {
+		for _, p := range rule.Ports {
+			open = append(open, p.From)
+		}
+	}
+	if !slices.Equal(open, render.OpenPorts) {
+		t.Errorf("the policy opens %v, the list says %v", open, render.OpenPorts)
+	}
+}
+
 // Minors at the ends are the ones that the field tables know.
 func TestMinors(t *testing.T) {
 	if minors[0] != render.Oldest || minors[len(minors)-1] != render.Newest {
@@ -301,6 +320,8 @@ func TestBadIntents(t *testing.T) {
 		{"for serviceentry\nhost x.example:99999\nistio-version 1.28", `has no port from 1 to 65535`},
 		{"for serviceentry\nhost under_score:443\nistio-version 1.28", `is no host`},
 		{"for serviceentry\nhost web.shop.svc.cluster.local:80\nistio-version 1.28", `is a Service of the cluster`},
+		{"for opentelemetry-env\nworkload web", `--workload: "web" is no workload (write NAMESPACE/NAME`},
+		{"for opentelemetry-env\nworkload a/b/c/d", `--workload: "a/b/c/d" is no workload`},
 		{"for kiali\nexternal-url traces", `--external-url: "traces" is no URL`},
 	} {
 		t.Run(c.intent, func(t *testing.T) {
