@@ -1,3 +1,4 @@
+import { formatMap, parseMap } from "../model/mapUrl";
 import { formatOverview, parseOverview } from "../model/overviewUrl";
 import { formatSearch, parseSearch } from "../model/searchUrl";
 import { absolute } from "../model/time";
@@ -12,6 +13,9 @@ export function shareableUrl(path: string, nowMs: number): string {
   } else if (path === "/") {
     const v = parseOverview(query);
     url.search = formatOverview({ ...v, range: absolute(v.range, nowMs) });
+  } else if (path === "/map") {
+    const v = parseMap(query);
+    url.search = formatMap({ ...v, range: absolute(v.range, nowMs) });
   }
   return url.href;
 }

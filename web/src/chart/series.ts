@@ -1,0 +1,43 @@
+import type { SeriesPoint } from "../map/api";
+import { instantMs } from "../model/time";
+import type { Dot, Line } from "./Chart";
+
+/** RED over time as two charts take it: middles of buckets, lines, and traces that stand for them. */
+export interface RedCharts {
+  times: number[];
+  rate: (texts: { calls: string; errors: string }) => Line[];
+  latency: (texts: { p50: string; p95: string; p99: string }) => Line[];
+  /** The slowest trace of each bucket, and a failed one: on the chart of durations. */
+  dots: Dot[];
+}
+
+export function redCharts(series: readonly SeriesPoint[]): RedCharts {
+  const times = series.map((p) => instantMs(p.start) + p.duration / 2e6);
+  const duration = (pick: "p50" | "p95" | "p99") => series.map((p) => (p.red.n > 0 ? p.red[pick] : null));
+  const dots: Dot[] = [];
+  for (const [i, p] of series.entries()) {
+    if (p.red.n === 0) continue;
+    const at = times[i]!;
+    if (p.slowest) dots.push({ at, value: p.red.p99, traceId: p.slowest, failed: p.slowest === p.failed });
+    if (p.failed && p.failed !== p.slowest)
+      dots.push({ at, value: p.red.p50, traceId: p.failed, failed: true });
+  }
+  return {
+    times,
+    rate: (t) => [
+      { label: t.calls, values: series.map((p) => p.red.rate), color: "--accent", fill: true },
+      {
+        label: t.errors,
+        values: series.map((p) => p.red.rate * p.red.errorRate),
+        color: "--error",
+        fill: true,
+      },
+    ],
+    latency: (t) => [
+      { label: t.p50, values: duration("p50"), color: "--text-3" },
+      { label: t.p95, values: duration("p95"), color: "--accent" },
+      { label: t.p99, values: duration("p99"), color: "--accent", dash: true },
+    ],
+    dots,
+  };
+}
