@@ -7,21 +7,30 @@ export interface RedCharts {
   times: number[];
   rate: (texts: { calls: string; errors: string }) => Line[];
   latency: (texts: { p50: string; p95: string; p99: string }) => Line[];
-  /** The slowest trace of each bucket, and a failed one: on the chart of durations. */
-  dots: Dot[];
+  /** Slow traces for the chart of durations, and failed ones for that of errors: of the worst buckets only. */
+  slow: Dot[];
+  failed: Dot[];
 }
+
+/** How many traces stand on a chart: more than this are a row of beads that nobody clicks. */
+const mostDots = 10;
 
 export function redCharts(series: readonly SeriesPoint[]): RedCharts {
   const times = series.map((p) => instantMs(p.start) + p.duration / 2e6);
   const duration = (pick: "p50" | "p95" | "p99") => series.map((p) => (p.red.n > 0 ? p.red[pick] : null));
-  const dots: Dot[] = [];
+  const slow: Dot[] = [];
+  const failed: Dot[] = [];
   for (const [i, p] of series.entries()) {
     if (p.red.n === 0) continue;
     const at = times[i]!;
-    if (p.slowest) dots.push({ at, value: p.red.p99, traceId: p.slowest, failed: p.slowest === p.failed });
-    if (p.failed && p.failed !== p.slowest)
-      dots.push({ at, value: p.red.p50, traceId: p.failed, failed: true });
+    if (p.slowest) slow.push({ at, value: p.red.p99, traceId: p.slowest, failed: p.slowest === p.failed });
+    if (p.failed) failed.push({ at, value: p.red.rate * p.red.errorRate, traceId: p.failed, failed: true });
   }
+  const worst = (dots: Dot[]) =>
+    [...dots]
+      .sort((a, b) => b.value - a.value)
+      .slice(0, mostDots)
+      .sort((a, b) => a.at - b.at);
   return {
     times,
     rate: (t) => [
@@ -38,6 +47,7 @@ export function redCharts(series: readonly SeriesPoint[]): RedCharts {
       { label: t.p95, values: duration("p95"), color: "--accent" },
       { label: t.p99, values: duration("p99"), color: "--accent", dash: true },
     ],
-    dots,
+    slow: worst(slow),
+    failed: worst(failed),
   };
 }

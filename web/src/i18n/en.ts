@@ -1,3 +1,4 @@
+import { doctor } from "./en/doctor";
 import { map } from "./en/map";
 import { service } from "./en/service";
 
@@ -525,6 +526,7 @@ export const en = {
     } as Record<string, string>,
   },
 
+  doctor,
   map,
   service,
 

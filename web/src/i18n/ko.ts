@@ -1,4 +1,5 @@
 import type { Dict } from "./en";
+import { doctor } from "./ko/doctor";
 import { map } from "./ko/map";
 import { service } from "./ko/service";
 
@@ -519,6 +520,7 @@ export const ko: Dict = {
     },
   },
 
+  doctor,
   map,
   service,
 

@@ -75,6 +75,7 @@ export function Canvas(p: Props) {
     if (svg.current) svg.current.dataset["far"] = String(next.scale < 0.42);
   }, []);
   const untouched = useRef(true);
+  const latestSelected = useRef<(() => void) | undefined>(undefined);
   const fit = useCallback(() => {
     untouched.current = true;
     apply(fitTo(arranged.bounds, size.current.width, size.current.height));
@@ -96,8 +97,9 @@ export function Canvas(p: Props) {
       const before = size.current;
       size.current = { width: el.clientWidth, height: el.clientHeight };
       if (before.width === 0) latestFit.current();
-      // As long as nobody moved the map, all of it stays in sight when a panel opens beside it.
-      else if (untouched.current) latestFit.current();
+      // A panel that opens beside the map hides a part of it: nothing moves but what is needed to see what is selected.
+      else if (untouched.current && !latestSelected.current) latestFit.current();
+      else latestSelected.current?.();
     });
     observe.observe(el);
     return () => observe.disconnect();
@@ -197,6 +199,13 @@ export function Canvas(p: Props) {
       ),
     );
   };
+  const ends =
+    p.selection?.kind === "edge"
+      ? graph.edges.filter((e) => e.id === selectedEdge).flatMap((e) => [e.from, e.to])
+      : selectedNode !== undefined
+        ? [selectedNode]
+        : [];
+  latestSelected.current = ends.length > 0 ? () => ends.forEach(show) : undefined;
   const focused = () => (document.activeElement as SVGElement | null)?.dataset?.["node"];
   const nodeById = useMemo(() => new Map(graph.nodes.map((n) => [n.id, n])), [graph]);
   const choose = useCallback(

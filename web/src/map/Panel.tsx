@@ -443,13 +443,15 @@ function EdgeDetailView(p: Props & { selection: Extract<Selection, { kind: "edge
         height={104}
         format={(v) => f.number(v)}
         formatTime={formatTime}
+        dots={charts.failed}
         onRange={p.onRange}
+        onTrace={p.onTrace}
       />
       <Chart
         label={t.map.chartLatency}
         times={charts.times}
         lines={charts.latency({ p50: t.map.p50, p95: t.map.p95, p99: t.map.p99 })}
-        dots={charts.dots}
+        dots={charts.slow}
         height={120}
         format={(v) => f.duration(v)}
         formatTime={formatTime}

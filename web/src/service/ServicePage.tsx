@@ -179,13 +179,15 @@ function Detail(p: {
             height={150}
             format={(v) => f.number(v)}
             formatTime={formatTime}
+            dots={charts.failed}
             onRange={p.onRange}
+            onTrace={p.onTrace}
           />
           <Chart
             label={t.map.chartLatency}
             times={charts.times}
             lines={charts.latency({ p50: t.map.p50, p95: t.map.p95, p99: t.map.p99 })}
-            dots={charts.dots}
+            dots={charts.slow}
             height={150}
             format={(v) => f.duration(v)}
             formatTime={formatTime}
@@ -196,16 +198,16 @@ function Detail(p: {
         <p className={css["fine"]}>{t.map.chartHelp}</p>
       </div>
       <div className={css["grid"]}>
-        <Operations detail={detail} />
+        <div className={css["column"]}>
+          <Operations detail={detail} />
+          <Neighbours title={t.service.callers} edges={detail.callers} end="from" node={node} range={range} />
+          <Neighbours title={t.service.callees} edges={detail.callees} end="to" node={node} range={range} />
+        </div>
         <div className={css["column"]}>
           <Versions node={node} />
           <Sampling node={node} findings={p.findings} />
           <Missing detail={detail} />
         </div>
-      </div>
-      <div className={css["pair"]}>
-        <Neighbours title={t.service.callers} edges={detail.callers} end="from" node={node} range={range} />
-        <Neighbours title={t.service.callees} edges={detail.callees} end="to" node={node} range={range} />
       </div>
     </>
   );
