@@ -16,6 +16,9 @@ import { shareableUrl } from "./share";
 import { Loading, PanelBoundary } from "./states";
 import { ToastRegion, useCopy } from "./toast";
 
+const DoctorPage = lazy(() => import("../doctor/DoctorPage"));
+const MapPage = lazy(() => import("../map/MapPage"));
+const ServicePage = lazy(() => import("../service/ServicePage"));
 const StatusPage = lazy(() => import("../status/StatusPage"));
 
 export function App() {
@@ -45,6 +48,8 @@ function Frame() {
     help: () => setOpen("help"),
     goOverview: () => navigate("/"),
     goSearch: () => navigate("/search"),
+    goMap: () => navigate("/map"),
+    goDoctor: () => navigate("/doctor"),
     goStatus: () => navigate("/status"),
     copyLink: () => copy(shareableUrl(path, Date.now()), t.app.linkCopied),
   });
@@ -61,6 +66,12 @@ function Frame() {
             <Route path="/" component={Overview} />
             <Route path="/search" component={Search} />
             <Route path="/trace/:id">{(p) => <TracePage id={p.id} />}</Route>
+            <Route path="/map" component={MapPage} />
+            <Route path="/dependencies">
+              <Redirect to="/map" replace />
+            </Route>
+            <Route path="/service/:ns/:name">{(p) => <ServicePage namespace={p.ns} name={p.name} />}</Route>
+            <Route path="/doctor" component={DoctorPage} />
             <Route path="/status" component={StatusPage} />
             <Route path="/monitor">
               <Redirect to="/" replace />

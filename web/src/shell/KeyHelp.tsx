@@ -5,7 +5,7 @@ import { isMac } from "./Header";
 import css from "./KeyHelp.module.css";
 import { comboKeys, shortcuts, type Where } from "./keys";
 
-const order: Where[] = ["anywhere", "lists", "waterfall", "time", "find", "details"];
+const order: Where[] = ["anywhere", "lists", "waterfall", "time", "find", "details", "map"];
 
 /** All shortcuts, from the same table that acts on them. */
 export function KeyHelp({ onClose }: { onClose: () => void }) {

@@ -60,6 +60,8 @@ export function Palette({ onClose }: { onClose: () => void }) {
     const pages: Entry[] = [
       { key: "/", text: t.app.overview, run: go("/") },
       { key: "/search", text: t.app.search, run: go("/search") },
+      { key: "/map", text: t.app.map, run: go("/map") },
+      { key: "/doctor", text: t.app.doctor, run: go("/doctor") },
       { key: "/status", text: t.app.status, run: go("/status") },
       {
         key: "theme",
