@@ -16,6 +16,9 @@ import { shareableUrl } from "./share";
 import { Loading, PanelBoundary } from "./states";
 import { ToastRegion, useCopy } from "./toast";
 
+const ComparePage = lazy(() => import("../compare/ComparePage"));
+const FilePage = lazy(() => import("../file/FilePage"));
+const HelpPage = lazy(() => import("../help/HelpPage"));
 const StatusPage = lazy(() => import("../status/StatusPage"));
 
 export function App() {
@@ -46,6 +49,7 @@ function Frame() {
     goOverview: () => navigate("/"),
     goSearch: () => navigate("/search"),
     goStatus: () => navigate("/status"),
+    goHelp: () => navigate("/help"),
     copyLink: () => copy(shareableUrl(path, Date.now()), t.app.linkCopied),
   });
   useFocusOnNavigation(path);
@@ -61,6 +65,9 @@ function Frame() {
             <Route path="/" component={Overview} />
             <Route path="/search" component={Search} />
             <Route path="/trace/:id">{(p) => <TracePage id={p.id} />}</Route>
+            <Route path="/compare" component={ComparePage} />
+            <Route path="/file" component={FilePage} />
+            <Route path="/help" component={HelpPage} />
             <Route path="/status" component={StatusPage} />
             <Route path="/monitor">
               <Redirect to="/" replace />

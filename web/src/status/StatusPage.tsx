@@ -8,7 +8,9 @@ import { Icon } from "../shell/Icon";
 import { useReceipts, useStatus } from "../shell/queries";
 import { ErrorNotice, Loading, PanelBoundary } from "../shell/states";
 import { useTitle } from "../shell/title";
+import { Licences } from "./Licences";
 import css from "./StatusPage.module.css";
+import { Hours, Load, Retention } from "./Storage";
 
 /** What is running, and how full is it? */
 export default function StatusPage() {
@@ -34,7 +36,10 @@ export default function StatusPage() {
           <div className={css["columns"]}>
             <Server status={status.data} />
             <Store status={status.data} />
+            <Retention status={status.data} />
+            <Load status={status.data} />
           </div>
+          <Hours status={status.data} />
           <ReceiverTable status={status.data} />
           <ListenerTable status={status.data} />
         </PanelBoundary>
@@ -51,6 +56,7 @@ export default function StatusPage() {
           </>
         ) : null}
       </PanelBoundary>
+      <Licences />
     </main>
   );
 }
