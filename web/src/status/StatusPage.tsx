@@ -34,10 +34,12 @@ export default function StatusPage() {
       {status.data ? (
         <PanelBoundary>
           <div className={css["columns"]}>
-            <Server status={status.data} />
+            <div className={css["stack"]}>
+              <Server status={status.data} />
+              <Load status={status.data} />
+            </div>
             <Store status={status.data} />
             <Retention status={status.data} />
-            <Load status={status.data} />
           </div>
           <Hours status={status.data} />
           <ReceiverTable status={status.data} />

@@ -44,11 +44,11 @@ export function Toolbar(p: Props) {
         options={traceViews.map((v) => ({ value: v, label: t.views[v], title: `${t.views[v]} (V)` }))}
         onChange={p.onView}
       />
-      {p.shown === "waterfall" ? <WaterfallTools {...p} /> : null}
       {p.shown === "hops" ? <HopTools {...p} /> : null}
       {p.shown === "flame" && view.inTime ? <ZoomAll window={p.window} /> : null}
       {p.shown === "json" ? null : <Clocks {...p} />}
       <Finder {...p} />
+      {p.shown === "waterfall" ? <WaterfallTools {...p} /> : null}
       <span className="sr-only" role="status">
         {view.find ? (p.hits.length ? f.integer(p.hits.length) : t.trace.findNone) : ""}
       </span>
@@ -127,7 +127,7 @@ function WaterfallTools(p: Props) {
   const { t } = useI18n();
   const { view, setView } = p;
   return (
-    <>
+    <div className={css["tools"]}>
       <span className={css["label"]} aria-hidden="true">
         {t.trace.hops}
       </span>
@@ -203,7 +203,7 @@ function WaterfallTools(p: Props) {
         </button>
       </span>
       <ZoomAll window={p.window} />
-    </>
+    </div>
   );
 }
 

@@ -42,7 +42,6 @@ export function TraceHeader({ trace, onRow }: { trace: Trace; onRow: (row: numbe
           <code>{trace.traceId}</code>
           <Icon name="copy" size={14} />
         </button>
-        <Actions trace={trace} />
       </div>
       <div className={css["line"]}>
         <dl className={css["figures"]}>
@@ -83,6 +82,7 @@ export function TraceHeader({ trace, onRow }: { trace: Trace; onRow: (row: numbe
             <Warnings trace={trace} onRow={onRow} />
           </Popover>
         ) : null}
+        <Actions trace={trace} />
       </div>
     </header>
   );
