@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useState } from "react";
 import { useI18n } from "../i18n";
 import { shiftedClocks } from "../model/clocks";
-import { type Piece, shares } from "../model/criticalPath";
+import { type Path, shares } from "../model/criticalPath";
 import { hasDoubtfulTimes, type Trace } from "../model/trace";
 import { type TraceView, traceViews, type ViewName } from "../model/traceUrl";
 import { isFull } from "../model/window";
@@ -21,7 +21,7 @@ interface Props {
   setView: (change: (view: TraceView) => TraceView) => void;
   hits: Int32Array;
   focused: number;
-  path: readonly Piece[] | undefined;
+  path: Path | undefined;
   finder: React.RefObject<HTMLInputElement | null>;
   window: WindowStore;
   errorCount: number;
@@ -360,7 +360,7 @@ function HideServices({ trace, view, setView }: Props) {
 }
 
 /** Which services the critical path runs through, and for how long. */
-function CriticalShares({ trace, path }: { trace: Trace; path: readonly Piece[] }) {
+function CriticalShares({ trace, path }: { trace: Trace; path: Path }) {
   const { t, f } = useI18n();
   const list = useMemo(() => shares(trace, path), [trace, path]);
   const total = list.reduce((sum, s) => sum + s.time, 0) || 1;
