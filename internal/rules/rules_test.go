@@ -4,6 +4,7 @@ package rules
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -136,6 +137,59 @@ func TestLicencesOfGoModules(t *testing.T) {
 		} else {
 			t.Logf("%s: %s", path, licence)
 		}
+	}
+}
+
+// shippedPath is the list that the status page shows: the modules that are in the binary. It is data, because building the
+// pages needs no Go.
+const shippedPath = "../../web/src/status/goModules.json"
+
+var update = flag.Bool("update", false, "rewrite "+shippedPath)
+
+type shippedModule struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Licence string `json:"licence"`
+}
+
+func TestShippedModulesAreListed(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}} {{.Version}} {{.Dir}}{{end}}", module+"cmd/spanloom").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []shippedModule
+	for _, line := range strings.Split(string(out), "\n") {
+		name, rest, _ := strings.Cut(line, " ")
+		version, dir, ok := strings.Cut(rest, " ")
+		if !ok || version == "" || slices.ContainsFunc(list, func(m shippedModule) bool { return m.Name == name }) {
+			continue
+		}
+		licence, err := licenceOf(dir)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		list = append(list, shippedModule{Name: name, Version: version, Licence: licence})
+	}
+	slices.SortFunc(list, func(a, b shippedModule) int { return strings.Compare(a.Name, b.Name) })
+	if len(list) < 5 {
+		t.Fatalf("only %d modules found: the listing is broken", len(list))
+	}
+	want, err := json.MarshalIndent(list, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = append(want, '\n')
+	if *update {
+		if err := os.WriteFile(shippedPath, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(shippedPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != string(want) {
+		t.Errorf("%s is not what the binary is made of now; run: go test ./internal/rules -run Shipped -update", shippedPath)
 	}
 }
 

@@ -250,7 +250,6 @@ export const en = {
     warningCount: (n: number, text: string) => `${text} warning${s(n)}`,
     goToRow: "Show row",
     rowsCut: (shown: string, all: string) => `${shown} of ${all} rows are listed`,
-    json: "OTLP JSON",
     minimap: "Overview of the whole trace; drag to choose what the waterfall shows",
     toolbar: "What the waterfall shows",
     hops: "Hops",

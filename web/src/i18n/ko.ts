@@ -249,7 +249,6 @@ export const ko: Dict = {
     warningCount: (_n, text) => `경고 ${text}건`,
     goToRow: "행 보기",
     rowsCut: (shown, all) => `행 ${all}개 중 ${shown}개를 표시합니다`,
-    json: "OTLP JSON",
     minimap: "트레이스 전체 보기. 끌어서 워터폴에 표시할 구간을 고릅니다",
     toolbar: "워터폴 표시 설정",
     hops: "홉",

@@ -19,6 +19,9 @@ import { ToastRegion, useCopy } from "./toast";
 const DoctorPage = lazy(() => import("../doctor/DoctorPage"));
 const MapPage = lazy(() => import("../map/MapPage"));
 const ServicePage = lazy(() => import("../service/ServicePage"));
+const ComparePage = lazy(() => import("../compare/ComparePage"));
+const FilePage = lazy(() => import("../file/FilePage"));
+const HelpPage = lazy(() => import("../help/HelpPage"));
 const StatusPage = lazy(() => import("../status/StatusPage"));
 
 export function App() {
@@ -51,6 +54,7 @@ function Frame() {
     goMap: () => navigate("/map"),
     goDoctor: () => navigate("/doctor"),
     goStatus: () => navigate("/status"),
+    goHelp: () => navigate("/help"),
     copyLink: () => copy(shareableUrl(path, Date.now()), t.app.linkCopied),
   });
   useFocusOnNavigation(path);
@@ -72,6 +76,9 @@ function Frame() {
             </Route>
             <Route path="/service/:ns/:name">{(p) => <ServicePage namespace={p.ns} name={p.name} />}</Route>
             <Route path="/doctor" component={DoctorPage} />
+            <Route path="/compare" component={ComparePage} />
+            <Route path="/file" component={FilePage} />
+            <Route path="/help" component={HelpPage} />
             <Route path="/status" component={StatusPage} />
             <Route path="/monitor">
               <Redirect to="/" replace />

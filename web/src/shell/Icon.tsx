@@ -19,6 +19,8 @@ const paths = {
   minus: "M3 8h10",
   fit: "M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10",
   target: "M8 12.5a4.5 4.5 0 1 0 0-9 4.5 4.5 0 0 0 0 9ZM8 1.5v3M8 11.5v3M1.5 8h3M11.5 8h3",
+  pin: "M5.5 2.5h5l-.7 4 2.7 2.5h-9l2.7-2.5zM8 9v4.5",
+  download: "M8 2.5v7.5M4.5 7 8 10.5 11.5 7M3 13.5h10",
   keyboard: "M1.5 4h13v8h-13zM4 6.5h.5m2 0H7m2 0h.5m2 0h.5M4 9.5h8",
 } as const;
 

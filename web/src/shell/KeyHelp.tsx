@@ -1,3 +1,4 @@
+import { Link } from "wouter";
 import { useI18n } from "../i18n";
 import { controls } from "./controls";
 import { Dialog } from "./Dialog";
@@ -40,6 +41,11 @@ export function KeyHelp({ onClose }: { onClose: () => void }) {
           </section>
         ))}
       </div>
+      <p>
+        <Link href="/help" onClick={onClose}>
+          {t.goHelp}
+        </Link>
+      </p>
     </Dialog>
   );
 }
