@@ -64,4 +64,12 @@ var koreanTexts = map[string]Korean{
 	"T0411": {"SDK가 호출자와 상관없이 샘플링함", "루트 sampler가 traceidratio이면 메시의 결정과 어긋나 100 % 아래에서 trace가 잘립니다.", "parentbased_traceidratio나 parentbased_always_on을 쓰세요."},
 	"T0413": {"Grafana 데이터 소스가 주소와 맞지 않음", "Grafana가 한 백엔드에 다른 백엔드의 말로 묻습니다. 검색과 trace가 실패합니다.", "그 포트에 맞는 타입을 쓰세요."},
 	"T0412": {"egress 정책이 DNS나 istiod를 막음", "이 정책 아래의 파드는 이름을 찾지 못하고 설정을 받지 못합니다. tracing만의 문제가 아닙니다.", "53(UDP, TCP)과 istiod의 15012를 허용하세요."},
+	"T0501": {"Spanloom이 이 발신자의 span을 거절함", "거절된 span은 사라집니다. 보내는 쪽은 다시 보내지 않습니다.", "이유가 가리키는 것을 발신자의 tracer나 SDK에서 고치세요. 최근 거절된 본문은 첫 바이트와 함께 나열됩니다."},
+	"T0502": {"발신자가 토큰을 보내지 않거나 틀린 토큰을 보냄", "--auth-token-file을 설정하면 예외가 아닌 모든 리스너가 토큰을 요구합니다. 프록시는 스스로 토큰을 보내지 않습니다.", "메시 안의 수신 포트를 예외로 두거나(--auth-exempt otlp-grpc, zipkin) 발신자에게 ingest 역할의 토큰을 주세요."},
+	"T0503": {"Spanloom이 span을 받지 못함", "OTLP 발신자는 한동안 다시 시도하지만 Envoy의 tracer는 그러지 않습니다.", "메모리나 디스크를 늘리고, 더 큰 묶음으로 보내게 하세요."},
+	"T0504": {"호출되지만 span을 보내지 않는 워크로드", "trace에서 그 자리가 비어 있습니다.", "사이드카와 정책을 보세요. 클러스터에 접근할 수 있으면 spanloom why NAMESPACE/WORKLOAD 가 끊긴 곳을 알려 줍니다."},
+	"T0505": {"span을 보내다가 멈춘 워크로드", "아무도 호출하지 않거나, 그때부터 span이 사라지고 있습니다.", "요청이 계속 온다면 그 시각에 바뀐 것을 보세요: 롤아웃, 정책, NetworkPolicy."},
+	"T0506": {"다른 컬렉터라면 거절할 본문을 받음", "여기서는 잃는 것이 없지만 다른 컬렉터는 거절합니다.", "다른 컬렉터로도 보낸다면 발신자를 고치세요."},
+	"T0507": {"메트릭이나 로그를 Spanloom으로 보냄", "Spanloom은 trace만 저장하고 나머지는 거절합니다.", "여기로는 trace만 보내세요: OTEL_METRICS_EXPORTER=none, OTEL_LOGS_EXPORTER=none, 또는 신호마다 다른 endpoint."},
+	"T0508": {"Spanloom이 trace의 일부만 보관함", "수집할 때의 head 샘플링입니다. 나머지는 일부러 trace째 버립니다.", "의도한 것이 아니면 --sampling-percent를 올리세요."},
 }

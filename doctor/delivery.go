@@ -320,7 +320,7 @@ func (r *Received) of(s *subject) int {
 	own := s.reportsAs()
 	for name, count := range r.ByService {
 		app, ns, dotted := strings.Cut(name, ".")
-		if slices.Contains(own, name) || slices.Contains(names, app) && app != "" && (!dotted || ns == s.namespace) {
+		if slices.Contains(own, name) || name != "" && name == s.workload || slices.Contains(names, app) && app != "" && (!dotted || ns == s.namespace) {
 			n += count
 		}
 	}

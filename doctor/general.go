@@ -140,7 +140,7 @@ func (x *exam) tags() {
 			look(r.Tags, t.Ref, fmt.Sprintf("spec.tracing[%d]", i))
 		}
 	}
-	for _, w := range x.f.Objects.Workloads {
+	for _, w := range x.distinct {
 		if w.Config != nil && w.Config.Tracing != nil {
 			look(w.Config.Tracing.Tags, w.Ref, "proxy.istio.io/config.tracing")
 		}

@@ -1,3 +1,5 @@
+import { compareTexts } from "./en/compare";
+
 /**
  * The texts of the UI. This file is the type: another language that lacks a key does not compile.
  * Sentences with numbers are functions, never pieces that are put together; numbers come formatted.
@@ -7,6 +9,8 @@ const s = (n: number) => (n === 1 ? "" : "s");
 export const en = {
   code: "en",
   name: "English",
+
+  ...compareTexts,
 
   app: {
     title: "Spanloom",
@@ -302,9 +306,6 @@ export const en = {
     notFoundOldest: (ago: string) => `The oldest span that is kept started ${ago}.`,
     notFoundLast: (ago: string) => `The last span arrived ${ago}.`,
     badId: "This is no trace id. A trace id has 1 to 32 hexadecimal digits.",
-    compareTitle: "This version shows one trace at a time",
-    compareText: "The link asks for a comparison of these traces:",
-    openTrace: (id: string) => `Open trace ${id}`,
     warning: {
       missing_parent: (n: number) =>
         n === 1 ? "A parent span never arrived." : `${n} parent spans never arrived.`,
@@ -554,6 +555,8 @@ export const en = {
     unfoldAll: "Unfold all",
     level: "Fold to a level",
     hop: "Unfold or fold the proxies of a hop",
+    nextView: "Next view of the trace",
+    goHelp: "Help",
     panLeft: "Earlier",
     panRight: "Later",
     zoomIn: "Zoom in",

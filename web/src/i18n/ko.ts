@@ -1,4 +1,5 @@
 import type { Dict } from "./en";
+import { compareTexts } from "./ko/compare";
 
 /** What proxies of Istio call themselves. */
 const roles: Record<string, string> = { sidecar: "사이드카", router: "게이트웨이", waypoint: "웨이포인트" };
@@ -7,6 +8,8 @@ const roles: Record<string, string> = { sidecar: "사이드카", router: "게이
 export const ko: Dict = {
   code: "ko",
   name: "한국어",
+
+  ...compareTexts,
 
   app: {
     title: "Spanloom",
@@ -302,9 +305,6 @@ export const ko: Dict = {
     notFoundOldest: (ago) => `보관 중인 가장 오래된 스팬의 시작: ${ago}`,
     notFoundLast: (ago) => `마지막 스팬이 도착한 때: ${ago}`,
     badId: "트레이스 ID가 아닙니다. 트레이스 ID는 16진수 1~32자리입니다.",
-    compareTitle: "이 버전은 트레이스를 하나씩 보여 줍니다",
-    compareText: "링크는 다음 트레이스의 비교를 요청합니다.",
-    openTrace: (id) => `트레이스 ${id} 열기`,
     warning: {
       missing_parent: (n) => `부모 스팬 ${n}개가 도착하지 않았습니다.`,
       shared_id: (n) => `스팬 ${n}개가 호출 상대편과 ID를 공유합니다(Zipkin).`,
@@ -549,6 +549,8 @@ export const ko: Dict = {
     unfoldAll: "모두 펼치기",
     level: "단계까지 접기",
     hop: "홉의 프록시 펼치기 또는 접기",
+    nextView: "트레이스의 다음 보기",
+    goHelp: "도움말",
     panLeft: "앞으로 이동",
     panRight: "뒤로 이동",
     zoomIn: "확대",

@@ -208,3 +208,16 @@ export function uncovered(t: Trace): number {
   }
   return gaps + Math.max(0, t.traceDuration - until);
 }
+
+/** firstReal is the row that names the trace: the first that arrived. A root that never did has nothing to say. */
+export function firstReal(t: Trace): number {
+  let r = 0;
+  while (r < t.n - 1 && t.flags[r]! & flag.missing) r++;
+  return r;
+}
+
+/** hasDoubtfulTimes tells whether a span lies outside of its parent, as clocks that differ make it look. */
+export function hasDoubtfulTimes(t: Trace): boolean {
+  for (let r = 0; r < t.n; r++) if (t.flags[r]! & flag.outsideParent) return true;
+  return t.warnings.some((w) => w.kind === "clock_skew");
+}
