@@ -28,7 +28,7 @@ type Book struct {
 type Receipt struct {
 	Namespace string           `json:"namespace,omitempty"`
 	Workload  string           `json:"workload,omitempty"`
-	Protocol  string           `json:"protocol"` // zipkin, otlp-grpc, otlp-http
+	Protocol  string           `json:"protocol"` // zipkin, otlp_grpc, otlp_http
 	Sender    string           `json:"sender,omitempty"`
 	Spans     int64            `json:"spans"`
 	Requests  int64            `json:"requests"`

@@ -261,6 +261,7 @@ func (x *exam) findSubjects() {
 	for i := range x.f.Objects.Workloads {
 		w := &x.f.Objects.Workloads[i]
 		s := &subject{namespace: w.Namespace, workload: w.Name, labels: w.Labels, gateway: isGateway(w), written: w, pods: x.podsOf(w)}
+		s.gateway = s.gateway || slices.ContainsFunc(s.pods, isGateway)
 		if w.Pod && w.Of != "" {
 			s.workload = w.Of // what made it was not read
 		}

@@ -102,7 +102,8 @@ func (x *exam) annotationRate(s *subject) bool {
 
 // staleRate: a rate of defaultConfig is ten times what the pod got when it was injected.
 func (x *exam) staleRate(s *subject) bool {
-	if s.proxy == nil || !s.proxy.Has.Bootstrap || s.policy.Client.SampledBy == "telemetry" || s.source == "envoyfilter" || x.mesh == nil || x.mesh.Config == nil || x.mesh.Config.Tracing == nil || x.mesh.Config.Tracing.Sampling == nil {
+	seen := s.proxy != nil && s.proxy.Has.Bootstrap || s.proxy == nil && s.running() != nil
+	if !seen || s.policy.Client.SampledBy == "telemetry" || s.source == "envoyfilter" || x.mesh == nil || x.mesh.Config == nil || x.mesh.Config.Tracing == nil || x.mesh.Config.Tracing.Sampling == nil {
 		return false
 	}
 	want := *x.mesh.Config.Tracing.Sampling

@@ -43,6 +43,15 @@ func Connect(kubeconfig string) (*Client, error) {
 	return newClient(c, namespace)
 }
 
+// ConnectInCluster takes the service account of the pod we run in.
+func ConnectInCluster() (*Client, error) {
+	c, err := rest.InClusterConfig()
+	if err != nil {
+		return nil, err
+	}
+	return newClient(c, "")
+}
+
 // InCluster tells whether this process runs in a pod with a service account.
 func InCluster() bool {
 	_, err := os.Stat("/var/run/secrets/kubernetes.io/serviceaccount/token")

@@ -23,6 +23,7 @@ type ClusterOptions struct {
 	Workload  string // proxies of this one only: a name, or namespace/name
 	Level     int    // at most; 0: LevelAdmin. Less is used where less is granted
 	Proxies   int    // whose state is read at most, one for each workload; 0: DefaultProxies
+	StatsPort int    // of proxies, for level 2; 0: 15090
 	Istio     string // namespace of istiod; empty: where its Deployment is, else istio-system
 
 	Only     func(namespace, workload string) bool     // proxies that are worth asking; nil: all
@@ -44,26 +45,11 @@ const (
 // cluster that does not answer at all, or a context that ended, is an error. Memory follows what is kept: lists come in pages,
 // dumps are streamed.
 func (c *Client) Cluster(ctx context.Context, o ClusterOptions) (*doctor.Facts, error) {
-	if o.Level == 0 {
-		o.Level = LevelAdmin
-	}
-	if o.Proxies == 0 {
-		o.Proxies = DefaultProxies
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Progress == nil {
-		o.Progress = func(string, int, int) {}
-	}
+	r := c.reading(o, &doctor.Facts{Version: doctor.FactsVersion, Source: "cluster"})
 	if _, err := c.get(ctx, "/version", nil); err != nil {
 		return nil, &problem.Problem{Kind: problem.Unavailable, Message: "the API server of " + c.Server() + " does not answer", Hint: "check the kubeconfig and the network: kubectl version", Err: err}
 	}
-	r := &reading{Client: c, o: o, f: &doctor.Facts{Version: doctor.FactsVersion, Source: "cluster", Collected: o.Now().UnixNano()}}
-	r.root = o.Istio
-	if r.root == "" {
-		r.root = "istio-system"
-	}
+	r.f.Collected = r.o.Now().UnixNano()
 	r.discover(ctx)
 	r.objects(ctx)
 	r.configuration(ctx)
@@ -71,7 +57,7 @@ func (c *Client) Cluster(ctx context.Context, o ClusterOptions) (*doctor.Facts, 
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	if o.Level >= LevelStats {
+	if r.o.Level >= LevelStats {
 		r.proxies(ctx)
 	}
 	slices.SortFunc(r.f.Unread, func(a, b doctor.Unread) int { return strings.Compare(a.Name, b.Name) })
@@ -89,6 +75,30 @@ type reading struct {
 	f        *doctor.Facts
 	versions map[string]string // of the API, by group/resource
 	whole    map[string]bool   // kinds that were read in all namespaces
+}
+
+// reading begins one, with the defaults of its options.
+func (c *Client) reading(o ClusterOptions, f *doctor.Facts) *reading {
+	if o.Level == 0 {
+		o.Level = LevelAdmin
+	}
+	if o.Proxies == 0 {
+		o.Proxies = DefaultProxies
+	}
+	if o.StatsPort == 0 {
+		o.StatsPort = statsPort
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Progress == nil {
+		o.Progress = func(string, int, int) {}
+	}
+	r := &reading{Client: c, o: o, f: f, root: o.Istio}
+	if r.root == "" {
+		r.root = "istio-system"
+	}
+	return r
 }
 
 func (r *reading) unread(name, why string) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/spanloom/spanloom/doctor"
 	"github.com/spanloom/spanloom/mesh/envoy"
 	"github.com/spanloom/spanloom/mesh/istio"
 )
@@ -25,6 +26,18 @@ const (
 
 // statsOfTracing asks Envoy only for what says something about tracing: a sidecar of a large mesh has 100,000 statistics.
 const statsOfTracing = `/stats?filter=(tracing\.|upstream_cx_(connect_|none_|protocol_)|upstream_rq_|ssl\.|update_rejected|server\.uptime|membership_total)`
+
+// Proxies adds the state of proxies to facts whose objects were read before, with o.Level, o.Only and o.Proxies as bounds.
+func (c *Client) Proxies(ctx context.Context, f *doctor.Facts, o ClusterOptions) error {
+	r := c.reading(o, f)
+	for i := range f.Objects.Workloads {
+		if w := &f.Objects.Workloads[i]; o.Istio == "" && w.Labels["app"] == "istiod" {
+			r.root = w.Namespace
+		}
+	}
+	r.proxies(ctx)
+	return ctx.Err()
+}
 
 // proxies reads levels 2 and 3 as far as they are granted: istiod's mesh configuration in force, and the state of one proxy of
 // each workload.
@@ -161,7 +174,7 @@ func (r *reading) proxy(ctx context.Context, p *envoy.Proxy, pod *istio.Workload
 	ctx, cancel := context.WithTimeout(ctx, proxyPatience)
 	defer cancel()
 	if !forward {
-		body, err := r.open(ctx, http.MethodGet, fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:%d/proxy/stats/prometheus", pod.Namespace, pod.Name, statsPort), nil, nil)
+		body, err := r.open(ctx, http.MethodGet, fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:%d/proxy/stats/prometheus", pod.Namespace, pod.Name, r.o.StatsPort), nil, nil)
 		if err != nil {
 			return err
 		}
@@ -181,7 +194,10 @@ func (r *reading) proxy(ctx context.Context, p *envoy.Proxy, pod *istio.Workload
 		defer body.Close()
 		return read(body)
 	}
-	return errors.Join(get("/config_dump?include_eds", p.Dump), get("/clusters", p.ReadClusters), get(statsOfTracing, p.ReadStats), get("/server_info", p.ServerInfo))
+	if err := get("/server_info", p.ServerInfo); err != nil {
+		return err // the port is closed, or it is no Envoy
+	}
+	return errors.Join(get("/config_dump?include_eds", p.Dump), get("/clusters", p.ReadClusters), get(statsOfTracing, p.ReadStats))
 }
 
 // istiod reads the mesh configuration in force from the debug endpoint of one istiod.

@@ -211,5 +211,4 @@ export const api = {
   /** One number or several for all spans of a window: TraceQL metrics by the mirror of Tempo's API. Seconds in, seconds out. */
   instant: (q: string, start: number, end: number, ask?: Ask) =>
     getJSONAt<Instant>("tempo/api/metrics/query", { q, start: String(start), end: String(end) }, ask),
-  otlpUrl: (traceId: string) => apiUrl(`traces/${encodeURIComponent(traceId)}/otlp`),
 };

@@ -281,6 +281,20 @@ export interface Status {
     bytes?: number;
     limitBytes?: number;
     diskBytes?: number;
+    segments?: {
+      files?: number;
+      bytes?: number;
+      bytesPerHour?: number;
+      dueBytes?: number;
+      /** Until the oldest spans go because of the disk limit; negative is never. */
+      fullInNs?: number;
+      /** How long spans will be held at the present rate; negative is for ever. */
+      holdsNs?: number;
+      questions?: number;
+      blocksRead?: number;
+      blocksPassed?: number;
+      hours?: { hour?: string; spans?: number; bytes?: number }[];
+    };
     evictedTraces?: number;
     oldest?: string;
     refusing?: string;

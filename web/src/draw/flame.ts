@@ -1,3 +1,4 @@
+import { shortOperation } from "../model/envoy";
 import type { Flame, Lanes } from "../model/flame";
 import { flag, type Trace } from "../model/trace";
 import type { Span2 } from "../model/window";
@@ -66,8 +67,7 @@ export function drawSum(ctx: CanvasRenderingContext2D, s: SumScene, k: Tokens): 
     if (y > -flameRow) {
       const r = f.row[i]!;
       const dim = s.hitNodes !== undefined && !s.hitNodes.has(i);
-      const name = `${s.trace.services[s.trace.service[r]!]?.name ?? ""}  ${s.trace.names[s.trace.name[r]!] ?? ""}`;
-      box(ctx, s, k, (f.start[i]! - from) * scale, y, w, r, name, {
+      box(ctx, s, k, (f.start[i]! - from) * scale, y, w, r, label(s.trace, r), {
         failed: f.errors[i]! > 0,
         dim,
         hit: s.hitNodes?.has(i) ?? false,
@@ -106,7 +106,7 @@ export function drawTime(ctx: CanvasRenderingContext2D, s: TimeScene, k: Tokens)
 }
 
 function label(t: Trace, r: number): string {
-  return `${t.services[t.service[r]!]?.name ?? ""}  ${t.names[t.name[r]!] ?? ""}`;
+  return `${t.services[t.service[r]!]?.name ?? ""}  ${shortOperation(t.names[t.name[r]!] ?? "")}`;
 }
 
 function begin(ctx: CanvasRenderingContext2D, s: Look, k: Tokens): void {

@@ -1,4 +1,7 @@
 import { compareTexts } from "./en/compare";
+import { doctor } from "./en/doctor";
+import { map } from "./en/map";
+import { service } from "./en/service";
 
 /**
  * The texts of the UI. This file is the type: another language that lacks a key does not compile.
@@ -18,6 +21,8 @@ export const en = {
     navigation: "Main",
     overview: "Overview",
     search: "Search",
+    map: "Map",
+    doctor: "Doctor",
     status: "Status",
     menu: "Display",
     theme: "Theme",
@@ -245,7 +250,6 @@ export const en = {
     warningCount: (n: number, text: string) => `${text} warning${s(n)}`,
     goToRow: "Show row",
     rowsCut: (shown: string, all: string) => `${shown} of ${all} rows are listed`,
-    json: "OTLP JSON",
     minimap: "Overview of the whole trace; drag to choose what the waterfall shows",
     toolbar: "What the waterfall shows",
     hops: "Hops",
@@ -521,10 +525,13 @@ export const en = {
     } as Record<string, string>,
   },
 
+  doctor,
+  map,
+  service,
+
   notFound: {
     title: "There is no such page",
     text: (path: string) => `Nothing lives at ${path}.`,
-    map: "The service map is not part of this version.",
     links: "These pages exist:",
   },
 
@@ -536,9 +543,12 @@ export const en = {
     time: "Time axis",
     find: "Find",
     details: "Details",
+    map: "Map",
     focusSearch: "Search field",
     goOverview: "Overview",
     goSearch: "Search",
+    goMap: "Map",
+    goDoctor: "Doctor",
     goStatus: "Status",
     help: "This list",
     close: "Close the innermost thing",
@@ -573,6 +583,12 @@ export const en = {
     critical: "Critical path",
     intoPanel: "Into the details",
     backToRow: "Back to the row",
+    mapLeft: "To a neighbour",
+    mapOpen: "Details",
+    mapFold: "Fold or open a namespace",
+    mapFocus: "Focus on the node",
+    mapTable: "Map or table",
+    mapFit: "Show all",
     copyLink: "Copy a link to this view",
     or: "or",
     afterwards: "then",

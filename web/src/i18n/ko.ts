@@ -1,5 +1,8 @@
 import type { Dict } from "./en";
 import { compareTexts } from "./ko/compare";
+import { doctor } from "./ko/doctor";
+import { map } from "./ko/map";
+import { service } from "./ko/service";
 
 /** What proxies of Istio call themselves. */
 const roles: Record<string, string> = { sidecar: "사이드카", router: "게이트웨이", waypoint: "웨이포인트" };
@@ -17,6 +20,8 @@ export const ko: Dict = {
     navigation: "주 메뉴",
     overview: "개요",
     search: "검색",
+    map: "서비스 맵",
+    doctor: "닥터",
     status: "상태",
     menu: "화면 설정",
     theme: "테마",
@@ -244,7 +249,6 @@ export const ko: Dict = {
     warningCount: (_n, text) => `경고 ${text}건`,
     goToRow: "행 보기",
     rowsCut: (shown, all) => `행 ${all}개 중 ${shown}개를 표시합니다`,
-    json: "OTLP JSON",
     minimap: "트레이스 전체 보기. 끌어서 워터폴에 표시할 구간을 고릅니다",
     toolbar: "워터폴 표시 설정",
     hops: "홉",
@@ -515,10 +519,13 @@ export const ko: Dict = {
     },
   },
 
+  doctor,
+  map,
+  service,
+
   notFound: {
     title: "없는 페이지입니다",
     text: (path) => `${path} 주소에는 페이지가 없습니다.`,
-    map: "서비스 맵은 이 버전에 포함되어 있지 않습니다.",
     links: "다음 페이지를 이용할 수 있습니다.",
   },
 
@@ -530,9 +537,12 @@ export const ko: Dict = {
     time: "시간축",
     find: "찾기",
     details: "상세 정보",
+    map: "서비스 맵",
     focusSearch: "검색란",
     goOverview: "개요",
     goSearch: "검색",
+    goMap: "서비스 맵",
+    goDoctor: "닥터",
     goStatus: "상태",
     help: "이 목록",
     close: "가장 안쪽 창 닫기",
@@ -567,6 +577,12 @@ export const ko: Dict = {
     critical: "임계 경로",
     intoPanel: "상세 정보로 이동",
     backToRow: "행으로 돌아가기",
+    mapLeft: "이웃 노드로 이동",
+    mapOpen: "상세 정보",
+    mapFold: "네임스페이스 접기 또는 펼치기",
+    mapFocus: "노드에 초점 맞추기",
+    mapTable: "맵 또는 표",
+    mapFit: "전체 보기",
     copyLink: "이 화면의 링크 복사",
     or: "또는",
     afterwards: "다음",

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { correctClocks } from "./clocks";
-import { criticalPath } from "./criticalPath";
+import { criticalPath, packPath } from "./criticalPath";
 import { layLanes, sumFlame } from "./flame";
 import { checkTemplate, logContext, logPresets, logUrl, logVariables, readTemplates } from "./logLinks";
 import { selfTimes } from "./selfTime";
@@ -65,7 +65,7 @@ describe("the table", () => {
         get api 40+50
     `);
     const self = selfTimes(t);
-    const path = criticalPath(t);
+    const path = packPath(criticalPath(t));
     const lines = sortLines(summarize(t, self, path, "operation"), t, "self");
     expect(
       lines.map((l) => [t.names[l.name], l.spans, l.errors, l.total, l.self, l.longest, l.path]),
@@ -79,7 +79,7 @@ describe("the table", () => {
     fc.assert(
       fc.property(anyTrace, (t) => {
         const self = selfTimes(t);
-        const lines = summarize(t, self, [], "operation");
+        const lines = summarize(t, self, packPath([]), "operation");
         const real = [...t.flags].filter((f) => !(f & flag.missing)).length;
         expect(lines.reduce((n, l) => n + l.spans, 0)).toBe(real);
         expect(lines.reduce((n, l) => n + l.self, 0)).toBeCloseTo([...self].reduce((a, b) => a + b, 0));

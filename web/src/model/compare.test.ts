@@ -69,6 +69,7 @@ front front 0+100 s
     expect(operationOf("GET /cart/42/items/550e8400-e29b-41d4-a716-446655440000")).toBe(
       "GET /cart/{id}/items/{id}",
     );
+    expect(operationOf("reviews.bookinfo:9080/reviews/7")).toBe("reviews.bookinfo:9080/reviews/{id}");
     expect(operationOf("GET /v1/facade/deadbeef01")).toBe("GET /v1/facade/{id}");
     const a = read(`
 root web 0+100

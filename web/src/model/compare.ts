@@ -35,9 +35,9 @@ export interface Comparison {
 const least = 0.01;
 
 const ids =
-  /\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b(?=[0-9a-f]*\d)[0-9a-f]{8,}\b|\b\d+\b/gi;
+  /\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b(?=[0-9a-f]*\d)[0-9a-f]{8,}\b|(?<![:\w])\d+\b/gi;
 
-/** operationOf is a span name without what differs from call to call: numbers, uuids, long hex. */
+/** operationOf is a span name without what differs from call to call: numbers, uuids, long hex. Ports stay. */
 export function operationOf(name: string): string {
   return name.replace(ids, "{id}");
 }

@@ -44,12 +44,27 @@ export function criticalPath(t: Trace): Piece[] {
   return out.filter((p) => p.to > p.from).sort((a, b) => a.from - b.from);
 }
 
+/** The pieces as columns, which a worker can hand over: a large trace has a hundred thousand of them. */
+export interface Path {
+  row: Int32Array;
+  from: Float64Array;
+  to: Float64Array;
+}
+
+export function packPath(pieces: readonly Piece[]): Path {
+  return {
+    row: Int32Array.from(pieces, (p) => p.row),
+    from: Float64Array.from(pieces, (p) => p.from),
+    to: Float64Array.from(pieces, (p) => p.to),
+  };
+}
+
 /** shares sums the path by service index, largest first. */
-export function shares(t: Trace, path: readonly Piece[]): { service: number; time: number }[] {
+export function shares(t: Trace, path: Path): { service: number; time: number }[] {
   const sum = new Map<number, number>();
-  for (const p of path) {
-    const s = t.service[p.row]!;
-    sum.set(s, (sum.get(s) ?? 0) + p.to - p.from);
+  for (let i = 0; i < path.row.length; i++) {
+    const s = t.service[path.row[i]!]!;
+    sum.set(s, (sum.get(s) ?? 0) + path.to[i]! - path.from[i]!);
   }
   return [...sum].map(([service, time]) => ({ service, time })).sort((a, b) => b.time - a.time);
 }

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { makeTrace as generate } from "../../e2e/generate.mjs";
 import type { Skeleton } from "../api/types";
-import { criticalPath, shares } from "./criticalPath";
+import { criticalPath, packPath, shares } from "./criticalPath";
 import { errorRows, findRows, step } from "./find";
 import { computeRows, hopIsFolded, membersOf, openTo, type RowRules, rowHasError } from "./rows";
 import { anyTrace, read } from "./testTraces";
@@ -303,7 +303,7 @@ root a 0+100
 `);
     const path = criticalPath(t).map((p) => `${t.names[t.name[p.row]!]} ${p.from}-${p.to}`);
     expect(path).toEqual(["root 0-20", "y 20-80", "root 80-100"]);
-    expect(shares(t, criticalPath(t)).map((s) => [t.services[s.service]!.name, s.time])).toEqual([
+    expect(shares(t, packPath(criticalPath(t))).map((s) => [t.services[s.service]!.name, s.time])).toEqual([
       ["c", 60],
       ["a", 40],
     ]);

@@ -1,4 +1,4 @@
-import type { Piece } from "./criticalPath";
+import type { Path } from "./criticalPath";
 import { flag, type Trace } from "./trace";
 import type { Grouping, TableColumn } from "./traceUrl";
 
@@ -21,7 +21,7 @@ export interface Line {
 }
 
 /** summarize sums a trace up by service or by operation. One pass over the rows; placeholders do not count. */
-export function summarize(t: Trace, self: Float64Array, path: readonly Piece[], by: Grouping): Line[] {
+export function summarize(t: Trace, self: Float64Array, path: Path, by: Grouping): Line[] {
   const lines: Line[] = [];
   const at = new Map<number, number>();
   const names = t.names.length + 1;
@@ -58,7 +58,7 @@ export function summarize(t: Trace, self: Float64Array, path: readonly Piece[], 
       line.longestRow = r;
     }
   }
-  for (const p of path) lineOf(p.row).path += p.to - p.from;
+  for (let i = 0; i < path.row.length; i++) lineOf(path.row[i]!).path += path.to[i]! - path.from[i]!;
   return lines;
 }
 

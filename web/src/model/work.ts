@@ -1,12 +1,12 @@
 import { joinText } from "../api/client";
-import { criticalPath } from "./criticalPath";
+import { criticalPath, packPath } from "./criticalPath";
 import { layLanes, sumFlame } from "./flame";
 import { selfTimes } from "./selfTime";
 import { columnsOf, makeTrace, type Trace, uncovered } from "./trace";
 
 /** What takes time for large traces, by name: each is a pure function of a trace. */
 export const tasks = {
-  path: criticalPath,
+  path: (t: Trace) => packPath(criticalPath(t)),
   self: selfTimes,
   flame: (t: Trace) => sumFlame(t, selfTimes(t)),
   lanes: layLanes,

@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useState } from "react";
 import { useI18n } from "../i18n";
 import { shiftedClocks } from "../model/clocks";
-import { type Piece, shares } from "../model/criticalPath";
+import { type Path, shares } from "../model/criticalPath";
 import { hasDoubtfulTimes, type Trace } from "../model/trace";
 import { type TraceView, traceViews, type ViewName } from "../model/traceUrl";
 import { isFull } from "../model/window";
@@ -21,7 +21,7 @@ interface Props {
   setView: (change: (view: TraceView) => TraceView) => void;
   hits: Int32Array;
   focused: number;
-  path: readonly Piece[] | undefined;
+  path: Path | undefined;
   finder: React.RefObject<HTMLInputElement | null>;
   window: WindowStore;
   errorCount: number;
@@ -44,11 +44,11 @@ export function Toolbar(p: Props) {
         options={traceViews.map((v) => ({ value: v, label: t.views[v], title: `${t.views[v]} (V)` }))}
         onChange={p.onView}
       />
-      {p.shown === "waterfall" ? <WaterfallTools {...p} /> : null}
       {p.shown === "hops" ? <HopTools {...p} /> : null}
       {p.shown === "flame" && view.inTime ? <ZoomAll window={p.window} /> : null}
       {p.shown === "json" ? null : <Clocks {...p} />}
       <Finder {...p} />
+      {p.shown === "waterfall" ? <WaterfallTools {...p} /> : null}
       <span className="sr-only" role="status">
         {view.find ? (p.hits.length ? f.integer(p.hits.length) : t.trace.findNone) : ""}
       </span>
@@ -127,7 +127,7 @@ function WaterfallTools(p: Props) {
   const { t } = useI18n();
   const { view, setView } = p;
   return (
-    <>
+    <div className={css["tools"]}>
       <span className={css["label"]} aria-hidden="true">
         {t.trace.hops}
       </span>
@@ -203,7 +203,7 @@ function WaterfallTools(p: Props) {
         </button>
       </span>
       <ZoomAll window={p.window} />
-    </>
+    </div>
   );
 }
 
@@ -360,7 +360,7 @@ function HideServices({ trace, view, setView }: Props) {
 }
 
 /** Which services the critical path runs through, and for how long. */
-function CriticalShares({ trace, path }: { trace: Trace; path: readonly Piece[] }) {
+function CriticalShares({ trace, path }: { trace: Trace; path: Path }) {
   const { t, f } = useI18n();
   const list = useMemo(() => shares(trace, path), [trace, path]);
   const total = list.reduce((sum, s) => sum + s.time, 0) || 1;

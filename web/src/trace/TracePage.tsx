@@ -121,6 +121,9 @@ function Missing({ onRetry }: { onRetry: () => void }) {
           <li key={reason}>{reason}</li>
         ))}
       </ul>
+      <p>
+        <Link href="/help#sampling">{t.goHelp}</Link> · <Link href="/file">{t.file.open}</Link>
+      </p>
       {Number.isFinite(oldest) ? <p>{t.trace.notFoundOldest(f.ago(oldest, now))}</p> : null}
       {Number.isFinite(last) ? <p>{t.trace.notFoundLast(f.ago(last, now))}</p> : null}
       <button type="button" className={controls["button"]} onClick={onRetry}>

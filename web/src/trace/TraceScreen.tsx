@@ -1,9 +1,9 @@
 import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useI18n } from "../i18n";
 import { correctClocks, shiftedClocks } from "../model/clocks";
-import type { Piece } from "../model/criticalPath";
+import type { Path, Piece } from "../model/criticalPath";
 import { errorRows, findRows, step } from "../model/find";
-import { computeRows, openTo, type RowRules } from "../model/rows";
+import { computeRows, foldHops, openTo, type RowRules } from "../model/rows";
 import { rowOfRef, rowsOfRefs, spanRef, type Trace } from "../model/trace";
 import {
   emptyTraceView,
@@ -106,7 +106,12 @@ function Screen(
   const shownView: ViewName = view.view ?? usualView(huge);
   const waterfall = shownView === "waterfall";
   const rules = useRules(trace, view, huge ? hugeLevel : undefined);
-  const rows = useMemo(() => computeRows(trace, rules), [trace, rules]);
+  // Folding hops looks at every span; folding rows does not change it.
+  const hops = useMemo(
+    () => foldHops(trace, rules.hops, rules.hopExcept),
+    [trace, rules.hops, rules.hopExcept],
+  );
+  const rows = useMemo(() => computeRows(trace, rules, hops), [trace, rules, hops]);
   const window = useWindowInUrl(trace, view, setView);
   const selected = useMemo(() => rowOfRef(trace, view.span), [trace, view.span]);
   const hits = useMemo(() => findRows(trace, view.find), [trace, view.find]);
@@ -377,9 +382,10 @@ function flip(refs: readonly string[], ref: string): string[] {
 }
 
 /** The path's pieces under the row that shows them: those of folded proxies under their hop's row. */
-function piecesByShownRow(path: readonly Piece[], shownAs: Int32Array): Map<number, Piece[]> {
+function piecesByShownRow(path: Path, shownAs: Int32Array): Map<number, Piece[]> {
   const out = new Map<number, Piece[]>();
-  for (const piece of path) {
+  for (let i = 0; i < path.row.length; i++) {
+    const piece = { row: path.row[i]!, from: path.from[i]!, to: path.to[i]! };
     const row = shownAs[piece.row]!;
     const list = out.get(row);
     if (list) list.push(piece);
@@ -396,16 +402,18 @@ function useRules(trace: Trace, view: TraceView, usual: number | undefined): Row
   const hopsExcepted = hopExcept.join();
   // Joined texts as dependencies: the lists are made anew with every parse of the URL.
   // biome-ignore lint/correctness/useExhaustiveDependencies: see above
+  const hopRows = useMemo(() => rowsOfRefs(trace, hopExcept), [trace, hopsExcepted]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: see above
   return useMemo(
     () => ({
       hops,
-      hopExcept: rowsOfRefs(trace, hopExcept),
+      hopExcept: hopRows,
       hidden: new Set(trace.services.flatMap((s, i) => (hide.includes(s.name) ? [i] : []))),
       onlyErrors,
       level,
       except: rowsOfRefs(trace, except),
     }),
-    [trace, hops, hopsExcepted, hidden, onlyErrors, level, excepted],
+    [trace, hops, hopRows, hidden, onlyErrors, level, excepted],
   );
 }
 

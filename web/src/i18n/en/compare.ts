@@ -266,6 +266,7 @@ export const compareTexts = {
     colLibrary: "Library",
     colVersion: "Version",
     colLicence: "Licence",
+    colPart: "Part",
     inServer: "Server",
     inPage: "Pages",
     showLicences: "Show the list",

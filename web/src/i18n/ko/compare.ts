@@ -260,6 +260,7 @@ export const compareTexts: CompareTexts = {
     colLibrary: "라이브러리",
     colVersion: "버전",
     colLicence: "라이선스",
+    colPart: "쓰이는 곳",
     inServer: "서버",
     inPage: "화면",
     showLicences: "목록 보기",
