@@ -20,6 +20,7 @@ type subject struct {
 	written   *istio.Workload
 	pods      []*istio.Workload // that run of it, where it is known by what makes them
 	booked    bool              // known from receipts or spans only
+	outside   bool              // of the mesh, as what was read says: it owes no spans
 	assumed   bool              // nothing of it was read; it stands for workloads like it
 	policy    istio.Policy
 	seen      seen
@@ -210,7 +211,7 @@ func (x *exam) isCollector(s *subject) bool {
 	for host := range x.hosts {
 		name, rest, _ := strings.Cut(host, ".")
 		ns, _, _ := strings.Cut(rest, ".")
-		if ns != s.namespace {
+		if ns != s.namespace && ns != "" { // a host without a namespace is wrong, and means this one all the same
 			continue
 		}
 		for _, svc := range x.f.Objects.FindHost(host) {
