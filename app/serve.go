@@ -106,7 +106,8 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 	if s.doctor, err = s.newDoctor(); err != nil {
 		return err
 	}
-	s.tempo = tempoapi.New(tempoapi.Options{Query: s.query, TraceQL: traceql.New(engine, traceql.Options{Now: now, MaxBytes: queryBytes(memory)}), Log: log, Build: tempoapi.Build(o.Build)})
+	s.traceql = traceql.New(engine, traceql.Options{Now: now, MaxBytes: queryBytes(memory)})
+	s.tempo = tempoapi.New(tempoapi.Options{Query: s.query, TraceQL: s.traceql, Log: log, Build: tempoapi.Build(o.Build)})
 	if s.tokens, err = loadTokens(c.AuthTokenFile); err != nil {
 		return err
 	}
@@ -198,6 +199,7 @@ type service struct {
 	query     *query.Query
 	doctor    *live.Doctor
 	tempo     *tempoapi.API
+	traceql   *traceql.Engine
 	tokens    *tokens
 	certs     []*certificate
 	ports     []*port

@@ -42,6 +42,7 @@ type Config struct {
 	MaxBody       Size
 
 	SamplingPercent float64
+	MeshPercent     float64 // of mesh-sampling-percent
 	ResourceRules   []string
 	Redact          bool
 	RedactQuery     bool
@@ -217,6 +218,14 @@ func Settings() []Setting {
 				return fmt.Errorf("%q is not a percentage between 0 and 100", v)
 			}
 			c.SamplingPercent = f
+			return nil
+		}}),
+		reload(Setting{Name: "mesh-sampling-percent", Default: "100", Value: "above 0, up to 100", Help: "requests that sidecars trace (Istio's randomSamplingPercentage), where their spans do not say so: map and rates are corrected by it", set: func(c *Config, v string) error {
+			f, err := strconv.ParseFloat(v, 64)
+			if err != nil || !(f > 0 && f <= 100) {
+				return fmt.Errorf("%q is not a percentage above 0 and up to 100", v)
+			}
+			c.MeshPercent = f
 			return nil
 		}}),
 		reload(list("resource-attribute", "", "upsert:key=value, insert:key=value or delete:key", "change every span's resource; repeatable, in order", func(c *Config) *[]string { return &c.ResourceRules })),

@@ -18,6 +18,7 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/sameorigin"
+	"github.com/spanloom/spanloom/query/traceql"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 )
@@ -33,9 +34,10 @@ type Receipts interface {
 	Rejects() []Reject
 }
 
-// Options are what the API stands on; Query, Receipts and Status are required.
+// Options are what the API stands on; Query, TraceQL, Receipts and Status are required.
 type Options struct {
 	Query    *query.Query
+	TraceQL  *traceql.Engine
 	Receipts Receipts
 	Status   func(context.Context) Status             // answers at once, from memory
 	Doctor   Doctor                                   // nil: /doctor is unsupported
@@ -82,12 +84,19 @@ func endpoints() []endpoint {
 		{"/services", "GET", []string{"start", "end", "red", "buckets"}, (*api).services},
 		{"/service", "GET", []string{"node", "start", "end", "buckets"}, (*api).serviceDetail},
 		{"/map", "GET", []string{"start", "end", "namespaces", "focus", "depth", "telemetry", "compare"}, (*api).serviceMap},
+		{"/edge", "GET", []string{"from", "to", "class", "start", "end", "buckets"}, (*api).edgeDetail},
 		{"/hops", "GET", []string{"traceId"}, (*api).hops},
 		{"/propagation", "GET", []string{"start", "end"}, (*api).propagation},
 		{"/operations", "GET", []string{"service", "start", "end"}, (*api).operations},
 		{"/attributes/keys", "GET", []string{"scope", "prefix", "service", "limit", "start", "end"}, (*api).keys},
 		{"/attributes/values", "GET", []string{"key", "scope", "prefix", "service", "limit", "start", "end"}, (*api).values},
-		{"/search", "GET", []string{"filter", "start", "end", "limit", "page"}, (*api).search},
+		{"/search", "GET", []string{"filter", "q", "start", "end", "limit", "page"}, (*api).search},
+		{"/search/stream", "GET", []string{"filter", "q", "start", "end", "limit", "page"}, (*api).searchStream},
+		{"/heatmap", "GET", []string{"filter", "q", "start", "end", "columns"}, (*api).heatmap},
+		{"/differences", "GET", []string{"filter", "q", "select", "start", "end", "selectStart", "selectEnd", "fields", "values"}, (*api).differences},
+		{"/traceql", "GET", []string{"q"}, (*api).checkTraceQL},
+		{"/searches", "GET", nil, (*api).savedSearches},
+		{"/searches", "POST", nil, (*api).saveSearches},
 		{"/traces/{traceId}", "GET", nil, (*api).skeleton},
 		{"/traces/{traceId}/spans", "GET", []string{"ids"}, (*api).spans},
 		{"/traces/{traceId}/otlp", "GET", nil, (*api).otlp},
@@ -157,7 +166,7 @@ func find(r *http.Request) (e endpoint, id string, err error) {
 	all := endpoints()
 	if ok {
 		got := strings.Split(path, "/")
-		var allowed []string
+		var methods []string
 		for _, e := range all {
 			id, ok := matches(strings.Split(e.path, "/"), got)
 			if !ok {
@@ -166,10 +175,10 @@ func find(r *http.Request) (e endpoint, id string, err error) {
 			if r.Method == e.method || r.Method == http.MethodHead && e.method == http.MethodGet {
 				return e, id, nil
 			}
-			allowed = append(allowed, e.method)
+			methods = append(methods, e.method)
 		}
-		if allowed != nil {
-			return endpoint{}, "", &methodError{strings.Join(allowed, ", ")}
+		if methods != nil {
+			return endpoint{}, "", &methodError{strings.Join(methods, ", ")}
 		}
 	}
 	var names []string
@@ -214,19 +223,28 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
 		return
 	}
-	p := problem.Of(err)
-	status := p.Kind.HTTPStatus()
+	var p *problem.Problem
+	var status int
 	var method *methodError
 	if errors.As(err, &method) {
 		p, status = &problem.Problem{Kind: problem.Invalid, Message: method.Error()}, http.StatusMethodNotAllowed
-	}
-	if p.Kind == problem.Internal {
-		a.Log.Error("own API", "path", r.URL.Path, "request", r.Header.Get("X-Request-Id"), "error", err)
-		p = &problem.Problem{Kind: problem.Internal, Message: p.Message, Field: p.Field, Hint: "the server's log says why"}
+	} else {
+		p = a.told(r, err)
+		status = p.Kind.HTTPStatus()
 	}
 	if p.Kind.Retryable() {
 		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(p.Retry()/time.Second))))
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	send(w, r, status, appendError(nil, p))
+}
+
+// told is what a client is told of an error: of internal ones only that the log knows more.
+func (a *api) told(r *http.Request, err error) *problem.Problem {
+	p := problem.Of(err)
+	if p.Kind == problem.Internal {
+		a.Log.Error("own API", "path", r.URL.Path, "request", r.Header.Get("X-Request-Id"), "error", err)
+		p = &problem.Problem{Kind: problem.Internal, Message: p.Message, Field: p.Field, Hint: "the server's log says why"}
+	}
+	return p
 }

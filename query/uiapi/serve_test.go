@@ -14,6 +14,7 @@ import (
 
 	"github.com/spanloom/spanloom/doctor"
 	"github.com/spanloom/spanloom/query"
+	"github.com/spanloom/spanloom/query/traceql"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/mem"
 	"github.com/spanloom/spanloom/store/storetest"
@@ -84,7 +85,7 @@ func serve(t testing.TB, change func(*Options)) *server {
 	if err := e.Accept(t.Context(), storetest.Batch(t, spans)); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Query: query.New(query.Options{Reader: e, Keeper: e, Meta: e, Now: clock}), Receipts: receipts{}, Status: status, Doctor: physician{}}
+	o := Options{Query: query.New(query.Options{Reader: e, Keeper: e, Meta: e, Now: clock}), TraceQL: traceql.New(e, traceql.Options{Now: clock}), Receipts: receipts{}, Status: status, Doctor: physician{}}
 	if change != nil {
 		change(&o)
 	}
