@@ -103,9 +103,7 @@ func (x *exam) book() {
 	if b == nil {
 		return
 	}
-	for _, g := range b.Gaps {
-		x.f.Unread = append(slices.Clone(x.f.Unread), g)
-	}
+	x.f.Unread = slices.Concat(x.f.Unread, b.Gaps)
 	x.deliveries(b)
 	x.refusals(b)
 	x.silence(b)

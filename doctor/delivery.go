@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spanloom/spanloom/mesh/envoy"
@@ -122,11 +123,48 @@ func (x *exam) network(s *subject) bool {
 	case f.connects > f.refused && f.total > 0:
 		s.green("network", "connections stand")
 	case !f.known:
+		if d := x.targetUndeclared(host, port); d != nil {
+			x.red(s, "network", d)
+			break
+		}
 		s.unknown("network", "Envoy's counters were not read")
 	default:
 		s.unknown("network", "no connection was tried")
 	}
 	return true
+}
+
+// targetUndeclared warns of a Service whose target port none of the containers behind it declares. Containers need not declare
+// their ports; one that declares others most likely does not listen there.
+func (x *exam) targetUndeclared(host string, port int) *draft {
+	for _, v := range x.f.Objects.FindHost(host) {
+		p := v.Port(port)
+		if p == nil || len(v.Selector) == 0 {
+			continue
+		}
+		target := port
+		if p.Target != "" && p.Target != "0" {
+			var err error
+			if target, err = strconv.Atoi(p.Target); err != nil {
+				continue // by name
+			}
+		}
+		var declared []int
+		for _, w := range x.distinct {
+			if w.Namespace == v.Namespace && istio.Matches(v.Selector, w.Labels) {
+				declared = append(declared, w.Ports...)
+			}
+		}
+		if len(declared) == 0 || slices.Contains(declared, target) {
+			continue
+		}
+		slices.Sort(declared)
+		at := v.Ref.At("spec.ports", p.Line)
+		return &draft{code: "T0309", severity: Warning, soft: true, object: at, detail: fmt.Sprintf("port %d of %s leads to %d, which no container behind it declares", port, v.Ref, target),
+			evidence: []string{fmt.Sprintf("%s: targetPort %d", place(at), target), fmt.Sprintf("the containers declare %v", slices.Compact(declared))},
+			fix:      Fix{Text: fmt.Sprintf("Set targetPort to the port on which the collector's receiver listens, or let it listen on %d.", target), Command: editCommand(v.Ref)}}
+	}
+	return nil
 }
 
 func (x *exam) droppedDraft(s *subject, host string, port int, evidence []string) *draft {

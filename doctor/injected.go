@@ -43,6 +43,7 @@ func (x *exam) injected(s *subject) bool {
 		return true
 	}
 	if !x.meant(w) {
+		s.outside = true
 		s.unknown("injected", "outside the mesh: %s", why)
 		return false
 	}

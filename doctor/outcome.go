@@ -146,7 +146,11 @@ func (x *exam) state() (State, string) {
 			errors = true
 		}
 	}
+	in := 0 // workloads that owe spans
 	for _, s := range x.subjects {
+		if !s.outside {
+			in++
+		}
 		if s.broken != nil && !s.broken.soft && s.broken.severityOf() == Error {
 			lost++
 		}
@@ -155,12 +159,12 @@ func (x *exam) state() (State, string) {
 		return x.received(r, errors, lost)
 	}
 	switch {
-	case lost > 0 && lost == len(x.subjects):
+	case lost > 0 && lost == in:
 		return Broken, "the chain of every workload is broken; what the collector got was not read"
 	case errors && lost == 0:
 		return Partial, "part of the spans is lost, as far as can be seen without what the collector got"
 	case errors:
-		return Partial, fmt.Sprintf("the chain of %d of %d workloads is broken; what the collector got was not read", lost, len(x.subjects))
+		return Partial, fmt.Sprintf("the chain of %d of %d workloads is broken; what the collector got was not read", lost, in)
 	}
 	sent := 0
 	for _, s := range x.subjects {
@@ -168,7 +172,7 @@ func (x *exam) state() (State, string) {
 			sent++
 		}
 	}
-	if sent > 0 && sent == len(x.subjects) {
+	if sent > 0 && sent == in {
 		return Healthy, "every proxy's requests with spans are answered well; what the collector stored was not read"
 	}
 	if len(x.subjects) == 0 {

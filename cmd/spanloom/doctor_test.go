@@ -32,6 +32,7 @@ func TestDoctorCommands(t *testing.T) {
 		{[]string{"doctor", "-f", cases + "h06-set-up-0-as-written"}, 1, "meshconfig-unknown-field"},
 		{[]string{"doctor"}, 2, "look at files: -f DIR"},
 		{[]string{"doctor", "-f", cases, "--kubeconfig", "x"}, 2, "leave the other out"},
+		{[]string{"doctor", "--proxies", "-1"}, 2, "--level 1 to ask none"},
 		{[]string{"doctor", "--level", "4"}, 2, "there is no level 4"},
 		{[]string{"doctor", "--watch", "-f", cases}, 2, "--watch looks at a cluster"},
 		{[]string{"doctor", "--watch", "--interval", "1ms"}, 2, "1ms is too often"},

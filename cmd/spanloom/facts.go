@@ -65,12 +65,19 @@ func (f *factsFlags) read(cmd *cobra.Command, o doctor.Options) (*doctor.Facts, 
 	if err != nil {
 		return nil, err
 	}
-	return client.Cluster(cmd.Context(), f.cluster(cmd, o))
+	facts, err := client.Cluster(cmd.Context(), f.cluster(cmd, o))
+	if err == nil && f.istio != "" {
+		facts.Istio = f.istio
+	}
+	return facts, err
 }
 
 func (f *factsFlags) connect() (*collect.Client, error) {
 	if f.level < collect.LevelObjects || f.level > collect.LevelAdmin {
 		return nil, &problem.Problem{Kind: problem.Invalid, Field: "--level", Message: fmt.Sprintf("there is no level %d", f.level), Hint: "1 reads objects, 2 the proxies' statistics too, 3 Envoy's and istiod's own state"}
+	}
+	if f.proxies < 1 {
+		return nil, &problem.Problem{Kind: problem.Invalid, Field: "--proxies", Message: fmt.Sprintf("%d is no number of proxies", f.proxies), Hint: "use 1 or more, or --level 1 to ask none"}
 	}
 	return collect.Connect(f.kubeconfig)
 }

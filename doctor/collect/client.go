@@ -78,7 +78,6 @@ func (c *Client) Server() string { return c.base.Host }
 // apiError is an answer that is no success.
 type apiError struct {
 	code    int
-	reason  string
 	message string
 	resume  string // of an expired list: where to go on, inconsistently
 }
@@ -146,14 +145,13 @@ func statusOf(res *http.Response) error {
 	var s struct {
 		Kind     string `json:"kind"`
 		Message  string `json:"message"`
-		Reason   string `json:"reason"`
 		Metadata struct {
 			Continue string `json:"continue"`
 		} `json:"metadata"`
 	}
 	e := &apiError{code: res.StatusCode}
 	if json.Unmarshal(data, &s) == nil && s.Kind == "Status" {
-		e.message, e.reason, e.resume = s.Message, s.Reason, s.Metadata.Continue
+		e.message, e.resume = s.Message, s.Metadata.Continue
 	} else if text := strings.TrimSpace(string(data)); text != "" && len(text) < 300 {
 		e.message = fmt.Sprintf("the API server answered %d: %s", res.StatusCode, text)
 	}

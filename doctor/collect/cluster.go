@@ -196,7 +196,7 @@ func (r *reading) objects(ctx context.Context) {
 // kind reads one kind wherever that is granted and wanted.
 func (r *reading) kind(ctx context.Context, k *kind, selector string) istio.Objects {
 	if r.versions[k.group+"/"+k.resource] == "" {
-		if !k.optional {
+		if !k.is(optional) {
 			r.unread(k.resource, "the API server does not serve "+k.resource+"."+k.group+": is Istio installed in this cluster?")
 		}
 		return istio.Objects{}
@@ -213,10 +213,10 @@ func (r *reading) kind(ctx context.Context, k *kind, selector string) istio.Obje
 		r.unread(k.resource, "no right to list them: `spanloom doctor roles` prints what is needed")
 		return istio.Objects{}
 	}
-	everywhere := places[0] == ""
-	if everywhere && k.workloads && r.o.Namespace != "" {
+	all := places[0] == ""
+	if all && k.is(workloads) && r.o.Namespace != "" {
 		places = near // of the other namespaces' workloads nothing is asked
-	} else if !everywhere {
+	} else if !all {
 		r.unread(k.resource, "may be listed in "+strings.Join(places, ", ")+" only")
 	}
 	reader := &istio.Reader{NoLines: true, Minor: istio.MinorOf(r.f.Istio)}
@@ -227,7 +227,7 @@ func (r *reading) kind(ctx context.Context, k *kind, selector string) istio.Obje
 			r.unread(k.resource, err.Error())
 		}
 	}
-	if everywhere && complete {
+	if all && complete {
 		r.mu.Lock()
 		r.whole[k.resource] = true
 		r.mu.Unlock()
@@ -284,7 +284,7 @@ func (r *reading) list(ctx context.Context, reader *istio.Reader, k *kind, names
 		done += len(head.Items)
 		if head.Metadata.Continue == "" {
 			r.o.Progress(k.resource, done, done)
-			if r.o.Versions != nil && k.mesh && selector == "" {
+			if r.o.Versions != nil && k.is(watched) && selector == "" {
 				r.mu.Lock()
 				r.o.Versions(path, head.Metadata.ResourceVersion)
 				r.mu.Unlock()

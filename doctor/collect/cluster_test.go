@@ -482,11 +482,16 @@ func TestWatch(t *testing.T) {
 	if what, err := a.client().Watch(t.Context(), seen, 20_000_000); err != nil || what != "" {
 		t.Errorf("%q %v", what, err)
 	}
-	a.events = []string{`telemetries {"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"8"}}}`, `telemetries {"type":"MODIFIED","object":{"kind":"Telemetry","metadata":{"name":"mesh","namespace":"istio-system"}}}`}
+	set := func(events ...string) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.events = events
+	}
+	set(`telemetries {"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"8"}}}`, `telemetries {"type":"MODIFIED","object":{"kind":"Telemetry","metadata":{"name":"mesh","namespace":"istio-system"}}}`)
 	if what, err := a.client().Watch(t.Context(), seen, 1<<40); err != nil || what != "Telemetry istio-system/mesh modified" {
 		t.Errorf("%q %v", what, err)
 	}
-	a.events = []string{`services {"type":"ERROR","object":{"kind":"Status","code":410}}`}
+	set(`services {"type":"ERROR","object":{"kind":"Status","code":410}}`)
 	if what, err := a.client().Watch(t.Context(), seen, 1<<40); err != nil || what != "list of services" {
 		t.Errorf("%q %v", what, err)
 	}

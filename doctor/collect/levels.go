@@ -21,38 +21,46 @@ const (
 // kind is a resource that is listed.
 type kind struct {
 	group, resource, name string
-	everywhere            bool // it has no namespace
-	mesh                  bool // small, and a change of it changes policies: it is watched
-	workloads             bool // many: with -n only those of the namespace are read
-	optional              bool // an add-on: no word if it is not there
+	traits                trait
 }
+
+type trait uint8
+
+const (
+	everywhere trait = 1 << iota // it has no namespace
+	watched                      // few, and a change of it changes policies
+	workloads                    // many: with -n only those of the namespace are read
+	optional                     // an add-on: no word if it is not there
+)
+
+func (k *kind) is(t trait) bool { return k.traits&t != 0 }
 
 // kinds are read at level 1, in this order. Secrets are none of them, and never become one.
 var kinds = []kind{
-	{"", "namespaces", "Namespace", true, true, false, false},
-	{"networking.istio.io", "envoyfilters", "EnvoyFilter", false, true, false, false},
-	{"networking.istio.io", "proxyconfigs", "ProxyConfig", false, true, false, true},
-	{"telemetry.istio.io", "telemetries", "Telemetry", false, true, false, false},
-	{"security.istio.io", "peerauthentications", "PeerAuthentication", false, true, false, false},
-	{"networking.istio.io", "serviceentries", "ServiceEntry", false, true, false, false},
-	{"networking.istio.io", "destinationrules", "DestinationRule", false, true, false, false},
-	{"networking.istio.io", "sidecars", "Sidecar", false, true, false, false},
-	{"networking.istio.io", "virtualservices", "VirtualService", false, false, false, false},
-	{"gateway.networking.k8s.io", "httproutes", "HTTPRoute", false, false, false, true},
-	{"install.istio.io", "istiooperators", "IstioOperator", false, false, false, true},
-	{"kiali.io", "kialis", "Kiali", false, false, false, true},
-	{"", "services", "Service", false, true, false, false},
-	{"networking.k8s.io", "networkpolicies", "NetworkPolicy", false, true, false, false},
-	{"apps", "deployments", "Deployment", false, false, true, false},
-	{"apps", "statefulsets", "StatefulSet", false, false, true, false},
-	{"apps", "daemonsets", "DaemonSet", false, false, true, false},
-	{"argoproj.io", "rollouts", "Rollout", false, false, true, true},
-	{"", "pods", "Pod", false, false, true, false},
+	{"", "namespaces", "Namespace", everywhere | watched},
+	{"networking.istio.io", "envoyfilters", "EnvoyFilter", watched},
+	{"networking.istio.io", "proxyconfigs", "ProxyConfig", watched | optional},
+	{"telemetry.istio.io", "telemetries", "Telemetry", watched},
+	{"security.istio.io", "peerauthentications", "PeerAuthentication", watched},
+	{"networking.istio.io", "serviceentries", "ServiceEntry", watched},
+	{"networking.istio.io", "destinationrules", "DestinationRule", watched},
+	{"networking.istio.io", "sidecars", "Sidecar", watched},
+	{"networking.istio.io", "virtualservices", "VirtualService", 0},
+	{"gateway.networking.k8s.io", "httproutes", "HTTPRoute", optional},
+	{"install.istio.io", "istiooperators", "IstioOperator", optional},
+	{"kiali.io", "kialis", "Kiali", optional},
+	{"", "services", "Service", watched},
+	{"networking.k8s.io", "networkpolicies", "NetworkPolicy", watched},
+	{"apps", "deployments", "Deployment", workloads},
+	{"apps", "statefulsets", "StatefulSet", workloads},
+	{"apps", "daemonsets", "DaemonSet", workloads},
+	{"argoproj.io", "rollouts", "Rollout", workloads | optional},
+	{"", "pods", "Pod", workloads},
 }
 
-// configMaps are read in the namespaces of istiod and Kiali only; endpoints only of collectors.
+// configMaps are read in the namespace of istiod only, and those by name that pods use; endpoints only of collectors.
 var (
-	configMaps     = kind{group: "", resource: "configmaps", name: "ConfigMap", mesh: true}
+	configMaps     = kind{group: "", resource: "configmaps", name: "ConfigMap", traits: watched}
 	endpointSlices = kind{group: "discovery.k8s.io", resource: "endpointslices", name: "EndpointSlice"}
 	podProxy       = kind{group: "", resource: "pods/proxy", name: "Pod"}
 	podForward     = kind{group: "", resource: "pods/portforward", name: "Pod"}
@@ -91,7 +99,7 @@ func (c *Client) granted(ctx context.Context, verb string, k *kind, namespaces [
 	if ok, err := c.may(ctx, verb, k, ""); err != nil || ok {
 		return []string{""}, err
 	}
-	if k.everywhere {
+	if k.is(everywhere) {
 		return nil, nil
 	}
 	var out []string

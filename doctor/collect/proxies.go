@@ -21,7 +21,7 @@ const (
 	statsPort  = 15090 // Prometheus form, on the pod's address
 	adminPort  = 15000 // Envoy's admin, on the pod's loopback
 	debugPort  = 8080  // istiod's debug endpoints, for its own pod only
-	debugPort2 = 15014 // the same beside its metrics, where a callers' identity is asked for
+	debugPort2 = 15014 // the same beside its metrics
 )
 
 // statsOfTracing asks Envoy only for what says something about tracing: a sidecar of a large mesh has 100,000 statistics.
@@ -216,6 +216,10 @@ func (r *reading) istiod(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, proxyPatience)
 	defer cancel()
 	pod := pods[0]
+	if r.only != nil && !slices.Contains(r.only, pod.Namespace) {
+		r.unread("istiod", "no right to port-forward in "+pod.Namespace+": what is in force is unknown")
+		return
+	}
 	err := func() error {
 		conn, err := r.dialPod(ctx, pod.Namespace, pod.Name)
 		if err != nil {

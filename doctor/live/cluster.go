@@ -130,7 +130,7 @@ func (d *Doctor) read(ctx context.Context, s store.Scope) error {
 	}
 	now := d.Now()
 	d.believe(f, now)
-	r, err := d.judge(ctx, s, d.recent(), f)
+	r, err := d.judge(ctx, s, d.recent(), f, doctor.Options{})
 	if err != nil {
 		return err
 	}

@@ -64,14 +64,10 @@ func (d *Doctor) Report(ctx context.Context, s store.Scope, r store.TimeRange, f
 	if facts == nil {
 		facts = d.clusterFacts()
 	}
-	return d.judgeFor(ctx, s, r, facts, o)
+	return d.judge(ctx, s, r, facts, o)
 }
 
-func (d *Doctor) judge(ctx context.Context, s store.Scope, r store.TimeRange, facts *doctor.Facts) (*doctor.Report, error) {
-	return d.judgeFor(ctx, s, r, facts, doctor.Options{})
-}
-
-func (d *Doctor) judgeFor(ctx context.Context, s store.Scope, r store.TimeRange, facts *doctor.Facts, o doctor.Options) (*doctor.Report, error) {
+func (d *Doctor) judge(ctx context.Context, s store.Scope, r store.TimeRange, facts *doctor.Facts, o doctor.Options) (*doctor.Report, error) {
 	book, err := d.Book(ctx, s, r)
 	if err != nil {
 		return nil, err
