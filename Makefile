@@ -7,7 +7,7 @@ DATE := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
 UI_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) web/index.html web/package.json web/package-lock.json web/vite.config.ts
 
-.PHONY: build run demo test test-go test-web test-e2e test-long test-reporters soak bench lint fuzz web clean
+.PHONY: build run demo test test-go test-web test-e2e test-long test-reporters kube soak bench lint fuzz web clean
 build: web/dist/index.html
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/spanloom ./cmd/spanloom
 
@@ -42,6 +42,11 @@ test-reporters:
 	tools/get zipkin >/dev/null
 	SPANLOOM_LONG=1 $(GO) test -count 1 -timeout 20m ./test/reference/... ./test/sdks/...
 
+# The doctor and rendered objects against a real kube-apiserver with Istio's CRDs. The first run builds the API server: some minutes.
+kube:
+	tools/get kube-apiserver >/dev/null && tools/get etcd >/dev/null
+	cd test/kube && SPANLOOM_KUBE=1 $(GO) test -count 1 -timeout 20m ./...
+
 # Ingest, questions, housework, restarts and kills together, then overload. SOAK=5m for longer.
 SOAK ?= 2m
 soak:
@@ -53,6 +58,7 @@ bench: build
 lint: web/node_modules/.package-lock.json
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these files'; exit 1; }
 	$(GO) vet ./... && $(GO) vet -tags e2e ./test/...
+	cd test/kube && $(GO) vet ./...
 	$(GO) test -count 1 ./internal/rules
 	cd web && npm run --silent lint
 
