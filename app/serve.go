@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/spanloom/spanloom/config"
+	"github.com/spanloom/spanloom/doctor/live"
 	"github.com/spanloom/spanloom/internal/faultfs"
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/process"
@@ -102,7 +103,11 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 		documents: documents{engine},
 		query:     query.New(query.Options{Reader: engine, Keeper: engine, Meta: engine, Now: now, Log: log, Limits: traceLimits(memory)}),
 	}
-	s.tempo = tempoapi.New(tempoapi.Options{Query: s.query, TraceQL: traceql.New(engine, traceql.Options{Now: now, MaxBytes: queryBytes(memory)}), Log: log, Build: tempoapi.Build(o.Build)})
+	if s.doctor, err = s.newDoctor(); err != nil {
+		return err
+	}
+	s.traceql = traceql.New(engine, traceql.Options{Now: now, MaxBytes: queryBytes(memory)})
+	s.tempo = tempoapi.New(tempoapi.Options{Query: s.query, TraceQL: s.traceql, Log: log, Build: tempoapi.Build(o.Build)})
 	if s.tokens, err = loadTokens(c.AuthTokenFile); err != nil {
 		return err
 	}
@@ -122,6 +127,8 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { s.keepLedger(background) })
 	tasks.Go(func() { s.reloadOnSignal(background) })
+	tasks.Go(func() { s.doctor.Run(background, scope()) })
+	tasks.Go(func() { s.doctor.RunCluster(background, scope()) })
 	s.ready.Store(true)
 	if o.Ready != nil {
 		o.Ready(s.endpoints())
@@ -190,7 +197,9 @@ type service struct {
 	ledger    *receive.Ledger
 	documents documents
 	query     *query.Query
+	doctor    *live.Doctor
 	tempo     *tempoapi.API
+	traceql   *traceql.Engine
 	tokens    *tokens
 	certs     []*certificate
 	ports     []*port

@@ -28,8 +28,13 @@ type exam struct {
 	hosts     map[string]bool  // collectors, as the configuration names them
 	addresses map[string]bool  // of endpoints behind tracers' clusters
 	byPlace   map[string][]int // proxies by namespace
-	named     *bool            // some of what arrived can be told to be of a workload
-	dropped   map[string]bool  // clusters to which connects time out, as statistics show; false: they are refused
+	podsIn    map[string][]*istio.Workload
+	makersIn  map[string][]*istio.Workload // what makes pods, by namespace
+	distinct  []*istio.Workload            // workloads without the pods of those that are there, and one pod for each other
+	named     *bool                        // some of what arrived can be told to be of a workload
+	byBook    bool                         // what arrived is known from Spanloom's own book
+	silent    int                          // workloads that are called and send nothing
+	dropped   map[string]bool              // clusters to which connects time out, as statistics show; false: they are refused
 }
 
 // subject is one workload whose spans should arrive.
@@ -41,7 +46,9 @@ type subject struct {
 	gateway   bool
 	proxy     *envoy.Proxy
 	written   *istio.Workload
-	assumed   bool // nothing of it was read; it stands for workloads like it
+	pods      []*istio.Workload // that run of it, where it is known by what makes them
+	booked    bool              // known from receipts or spans only
+	assumed   bool              // nothing of it was read; it stands for workloads like it
 	policy    istio.Policy
 	seen      seen
 	tracer    *envoy.Tracer
@@ -91,6 +98,7 @@ func Diagnose(f *Facts, o Options) *Report {
 		x.walk(s)
 	}
 	x.missingSidecars()
+	x.book()
 	x.joined()
 	x.general()
 	return x.report(o)
@@ -101,12 +109,16 @@ func newExam(facts *Facts) *exam {
 	own := *facts // the index below is this diagnosis's own: facts may be shared
 	f := &own
 	x := &exam{f: f, seenPorts: make(map[string]map[string]bool), dropped: make(map[string]bool), hosts: make(map[string]bool), addresses: make(map[string]bool), byPlace: make(map[string][]int)}
+	if x.byBook = f.Received == nil && f.Book != nil; x.byBook {
+		f.Received = f.Book.received()
+	}
 	f.Objects.Index()
 	x.chooseMesh()
 	for _, h := range x.collectors() {
 		x.hosts[h] = true
 	}
 	x.indexClusters()
+	x.indexWorkloads()
 	x.findSubjects()
 	return x
 }
@@ -118,6 +130,8 @@ func (s *subject) target() istio.Proxy {
 		if p.Injected == nil {
 			p.Injected = &istio.ProxyConfig{}
 		}
+	} else if c := s.running(); c != nil {
+		p.Injected = c
 	} else if s.written != nil && s.written.Config != nil && s.written.Config.Tracing != nil {
 		p.Injected = s.written.Config // tracing of the annotation replaces the mesh's
 	}
@@ -246,7 +260,12 @@ func (x *exam) findSubjects() {
 	}
 	for i := range x.f.Objects.Workloads {
 		w := &x.f.Objects.Workloads[i]
-		s := &subject{namespace: w.Namespace, workload: w.Name, labels: w.Labels, gateway: isGateway(w), written: w, name: w.Namespace + "/" + w.Name}
+		s := &subject{namespace: w.Namespace, workload: w.Name, labels: w.Labels, gateway: isGateway(w), written: w, pods: x.podsOf(w)}
+		s.gateway = s.gateway || slices.ContainsFunc(s.pods, isGateway)
+		if w.Pod && w.Of != "" {
+			s.workload = w.Of // what made it was not read
+		}
+		s.name = s.namespace + "/" + s.workload
 		if w.Kind == "istiod" || w.Kind == "SpringConfig" || w.Labels["app"] == "istiod" || w.ControlsTrc != nil || byName[s.name] || w.Pod && x.ofWritten(w) || x.proxied(w) || x.isCollector(s) || slices.Contains(systemNamespaces, w.Namespace) {
 			continue
 		}
@@ -268,11 +287,66 @@ func isGateway(w *istio.Workload) bool {
 	return w.Gateway || strings.Contains(w.Labels["istio"], "gateway") || w.Labels["gateway.networking.k8s.io/gateway-name"] != ""
 }
 
+// indexWorkloads sorts pods and what makes them by namespace: a large mesh has thousands of each.
+func (x *exam) indexWorkloads() {
+	x.podsIn, x.makersIn = make(map[string][]*istio.Workload), make(map[string][]*istio.Workload)
+	for i := range x.f.Objects.Workloads {
+		if w := &x.f.Objects.Workloads[i]; w.Pod {
+			x.podsIn[w.Namespace] = append(x.podsIn[w.Namespace], w)
+		} else {
+			x.makersIn[w.Namespace] = append(x.makersIn[w.Namespace], w)
+		}
+	}
+	seen := make(map[[3]string]bool)
+	for i := range x.f.Objects.Workloads {
+		w := &x.f.Objects.Workloads[i]
+		if w.Pod {
+			of := [3]string{w.Namespace, w.OfKind, w.Of}
+			if x.ofWritten(w) || w.Of != "" && seen[of] {
+				continue
+			}
+			seen[of] = true
+		}
+		x.distinct = append(x.distinct, w)
+	}
+}
+
+// makes tells whether a workload made a pod: by the pod's owner, else by its labels.
+func makes(w, pod *istio.Workload) bool {
+	if pod.Of != "" {
+		return pod.Of == w.Name && (pod.OfKind == w.Kind || pod.OfKind == "Job" && w.Kind == "CronJob")
+	}
+	return len(w.Labels) > 0 && istio.Matches(w.Labels, pod.Labels)
+}
+
 // ofWritten tells whether a pod belongs to a Deployment or the like that is a subject of its own.
 func (x *exam) ofWritten(pod *istio.Workload) bool {
-	return slices.ContainsFunc(x.f.Objects.Workloads, func(w istio.Workload) bool {
-		return !w.Pod && w.Namespace == pod.Namespace && len(w.Labels) > 0 && istio.Matches(w.Labels, pod.Labels)
-	})
+	return slices.ContainsFunc(x.makersIn[pod.Namespace], func(w *istio.Workload) bool { return makes(w, pod) })
+}
+
+// podsOf are the running pods of a workload; of a pod whose maker was not read, that pod.
+func (x *exam) podsOf(w *istio.Workload) []*istio.Workload {
+	var out []*istio.Workload
+	for _, pod := range x.podsIn[w.Namespace] {
+		if w.Pod && (pod == w || w.Of != "" && pod.Of == w.Of && pod.OfKind == w.OfKind) || !w.Pod && makes(w, pod) {
+			out = append(out, pod)
+		}
+	}
+	return out
+}
+
+// running is the configuration that the workload's proxies run with, as they were injected; nil if it was not read. Before
+// Istio 1.22 a proxy without a tracing part had a default tracer, so nothing is said of it then.
+func (s *subject) running() *istio.ProxyConfig {
+	if s.proxy != nil {
+		return s.proxy.Config
+	}
+	for _, pod := range s.pods {
+		if c := pod.Running; c != nil && (c.Tracing != nil || pod.Version != "" && minorAtLeast(istio.MinorOf(pod.Version), 22)) {
+			return c
+		}
+	}
+	return nil
 }
 
 func (x *exam) proxied(w *istio.Workload) bool {

@@ -85,6 +85,14 @@ func (x *exam) notes() {
 		x.add(d, "")
 	}
 	for _, u := range x.f.Unread {
+		if x.f.Source != "files" {
+			d := &draft{code: "T0128", object: istio.Ref{Kind: "Cluster"}, detail: u.Name + ": " + u.Why, evidence: []string{u.Name + ": " + u.Why}}
+			if x.f.Source == "cluster" {
+				d.fix.Command = "spanloom doctor roles"
+			}
+			x.add(d, "")
+			continue
+		}
 		x.add(&draft{code: "T0125", object: istio.Ref{Kind: "File", File: u.Name}, detail: u.Why, evidence: []string{u.Name + ": " + u.Why}, fix: Fix{Text: "What it holds is unknown to this diagnosis; take it again."}}, "")
 	}
 }
@@ -140,7 +148,7 @@ func (x *exam) tags() {
 			look(r.Tags, t.Ref, fmt.Sprintf("spec.tracing[%d]", i))
 		}
 	}
-	for _, w := range x.f.Objects.Workloads {
+	for _, w := range x.distinct {
 		if w.Config != nil && w.Config.Tracing != nil {
 			look(w.Config.Tracing.Tags, w.Ref, "proxy.istio.io/config.tracing")
 		}

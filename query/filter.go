@@ -420,6 +420,12 @@ func formatCond(c store.Cond) (string, error) {
 	}
 }
 
+// FieldWord is the word of an intrinsic field in filters, such as operation; empty for a field that has none.
+func FieldWord(f store.Field) string {
+	word, _, _ := formatField(f)
+	return word
+}
+
 func formatField(f store.Field) (text string, typ fieldType, ok bool) {
 	if f.In == store.Intrinsic {
 		for _, w := range fieldWords {

@@ -59,7 +59,7 @@ func (l Limits) withDefaults() Limits {
 type Options struct {
 	Reader store.Reader
 	Keeper store.Keeper // nil: Keep is unsupported
-	Meta   store.Meta   // nil: colours live as long as the process
+	Meta   store.Meta   // nil: colours live as long as the process, searches are not saved
 	Now    func() time.Time
 	Log    *slog.Logger
 	Limits Limits
@@ -69,6 +69,7 @@ type Options struct {
 type Query struct {
 	store  store.Reader
 	keeper store.Keeper
+	meta   store.Meta
 	now    func() time.Time
 	log    *slog.Logger
 	limits Limits
@@ -90,7 +91,7 @@ func New(o Options) *Query {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Query{
-		store: o.Reader, keeper: o.Keeper, now: o.Now, log: o.Log, limits: o.Limits.withDefaults(),
+		store: o.Reader, keeper: o.Keeper, meta: o.Meta, now: o.Now, log: o.Log, limits: o.Limits.withDefaults(),
 		seed:  maphash.MakeSeed(),
 		large: newLargeTraces(o.Limits.withDefaults().LargeAtOnce), admission: newAdmission(o.Limits.withDefaults().AtOnce),
 		colours: newColours(o.Meta, o.Reader, o.Now, o.Log),

@@ -22,6 +22,11 @@ func effortOf(r store.TimeRange) Effort {
 
 // scan runs a plan inside of the limits. It answers an error only where nothing can be said; a limit or a cut answer is Done.
 func (q *Query) scan(ctx context.Context, s store.Scope, plan *store.Scan, each func(store.Rows)) (store.Done, error) {
+	return q.scanUpTo(ctx, s, plan, q.limits.ScanRows, each)
+}
+
+// scanUpTo is scan with another limit of rows. The batch in which it is reached is given whole.
+func (q *Query) scanUpTo(ctx context.Context, s store.Scope, plan *store.Scan, most int64, each func(store.Rows)) (store.Done, error) {
 	leave, err := q.Admit(ctx, effortOf(plan.Range))
 	if err != nil {
 		return store.Done{}, err
@@ -43,7 +48,7 @@ func (q *Query) scan(ctx context.Context, s store.Scope, plan *store.Scan, each 
 		done.Read.Of = max(done.Read.Of, r.Read.Of)
 		done.Read.Bytes += r.Read.Bytes
 		each(r)
-		if rows += int64(len(r.Rows)); rows >= q.limits.ScanRows {
+		if rows += int64(len(r.Rows)); rows >= most {
 			done.Complete, done.Reason = false, fmt.Sprintf("stopped after %d spans", rows)
 			return done, nil
 		}

@@ -1,8 +1,9 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
+import { npmPackages } from "./build/licences";
 
 export default defineConfig({
-  plugins: [react()],
+  plugins: [react(), npmPackages()],
   // Relative, so that one build runs under any base path; the server writes <base href>.
   base: "./",
   build: {

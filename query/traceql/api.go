@@ -82,6 +82,7 @@ type TraceResult struct {
 	RootService, RootName string
 	RootMissing           bool  // no span without parent is here; the earliest one stands in
 	Start, End            int64 // ns, over all spans of the trace
+	Received              int64 // receipt of its newest span, ns
 	Spans, Errors         int   // of the trace
 	Services              []store.ServiceInSummary
 	Sets                  []SpanSet

@@ -200,7 +200,7 @@ const maxSets = 1000
 func (sr *search) add(c *store.Summary, sets []spanset) {
 	t := TraceResult{
 		TraceID: c.TraceID, RootService: c.RootService, RootName: c.RootName, RootMissing: c.RootMissing,
-		Start: c.Start, End: c.End, Spans: c.Spans, Errors: c.Errors, Services: c.Services,
+		Start: c.Start, End: c.End, Received: c.Received, Spans: c.Spans, Errors: c.Errors, Services: c.Services,
 	}
 	if t.RootName == "" {
 		t.RootName = query.PlainName(c.RootKind, c.RootService)

@@ -171,18 +171,27 @@ func appendList(dst []byte, n int, item func(dst []byte, i int) []byte) []byte {
 func (o *object) done(d store.Done) {
 	o.bool("complete", d.Complete)
 	o.someText("reason", d.Reason)
+	o.read(d.Read)
+}
+
+func (o *object) read(read store.Read) {
 	o.key("read")
 	r := open(o.out)
-	r.int("blocks", d.Read.Blocks)
-	r.int("of", d.Read.Of)
-	r.int("bytes", d.Read.Bytes)
+	r.int("blocks", read.Blocks)
+	r.int("of", read.Of)
+	r.int("bytes", read.Bytes)
 	o.out = r.close()
 }
 
 func appendError(dst []byte, p *problem.Problem) []byte {
 	o := open(dst)
 	o.key("error")
-	e := open(o.out)
+	o.out = appendProblem(o.out, p)
+	return append(o.close(), '\n')
+}
+
+func appendProblem(dst []byte, p *problem.Problem) []byte {
+	e := open(dst)
 	e.text("kind", p.Kind.String())
 	message := p.Message
 	if p.Err != nil {
@@ -191,8 +200,7 @@ func appendError(dst []byte, p *problem.Problem) []byte {
 	e.text("message", message)
 	e.someText("hint", p.Hint)
 	e.someText("field", p.Field)
-	o.out = e.close()
-	return append(o.close(), '\n')
+	return e.close()
 }
 
 // typeWord is the API's word for a type.

@@ -18,6 +18,7 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/sameorigin"
+	"github.com/spanloom/spanloom/query/traceql"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 )
@@ -33,11 +34,13 @@ type Receipts interface {
 	Rejects() []Reject
 }
 
-// Options are what the API stands on; Query, Receipts and Status are required.
+// Options are what the API stands on; Query, TraceQL, Receipts and Status are required.
 type Options struct {
 	Query    *query.Query
+	TraceQL  *traceql.Engine
 	Receipts Receipts
 	Status   func(context.Context) Status             // answers at once, from memory
+	Doctor   Doctor                                   // nil: /doctor is unsupported
 	Scope    func(*http.Request) (store.Scope, error) // whose data a request sees; nil: the default tenant, everything
 	Origins  []string                                 // that may change state besides the request's own host, such as --external-url
 	Log      *slog.Logger                             // internal errors; nil: silent
@@ -49,6 +52,8 @@ type api struct {
 	Options
 	seed   maphash.Seed // of ETags
 	traces *recentTraces
+
+	factsTurn chan struct{} // held while a facts file is judged
 }
 
 // New makes the handler.
@@ -62,7 +67,7 @@ func New(o Options) http.Handler {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &api{Options: o, seed: maphash.MakeSeed(), traces: &recentTraces{most: o.RecentBytes}}
+	return &api{Options: o, seed: maphash.MakeSeed(), traces: &recentTraces{most: o.RecentBytes}, factsTurn: make(chan struct{}, 1)}
 }
 
 // endpoint is one path of the document.
@@ -79,18 +84,27 @@ func endpoints() []endpoint {
 		{"/services", "GET", []string{"start", "end", "red", "buckets"}, (*api).services},
 		{"/service", "GET", []string{"node", "start", "end", "buckets"}, (*api).serviceDetail},
 		{"/map", "GET", []string{"start", "end", "namespaces", "focus", "depth", "telemetry", "compare"}, (*api).serviceMap},
+		{"/edge", "GET", []string{"from", "to", "class", "start", "end", "buckets"}, (*api).edgeDetail},
 		{"/hops", "GET", []string{"traceId"}, (*api).hops},
 		{"/propagation", "GET", []string{"start", "end"}, (*api).propagation},
 		{"/operations", "GET", []string{"service", "start", "end"}, (*api).operations},
 		{"/attributes/keys", "GET", []string{"scope", "prefix", "service", "limit", "start", "end"}, (*api).keys},
 		{"/attributes/values", "GET", []string{"key", "scope", "prefix", "service", "limit", "start", "end"}, (*api).values},
-		{"/search", "GET", []string{"filter", "start", "end", "limit", "page"}, (*api).search},
+		{"/search", "GET", []string{"filter", "q", "start", "end", "limit", "page"}, (*api).search},
+		{"/search/stream", "GET", []string{"filter", "q", "start", "end", "limit", "page"}, (*api).searchStream},
+		{"/heatmap", "GET", []string{"filter", "q", "start", "end", "columns"}, (*api).heatmap},
+		{"/differences", "GET", []string{"filter", "q", "select", "start", "end", "selectStart", "selectEnd", "fields", "values"}, (*api).differences},
+		{"/traceql", "GET", []string{"q"}, (*api).checkTraceQL},
+		{"/searches", "GET", nil, (*api).savedSearches},
+		{"/searches", "POST", nil, (*api).saveSearches},
 		{"/traces/{traceId}", "GET", nil, (*api).skeleton},
 		{"/traces/{traceId}/spans", "GET", []string{"ids"}, (*api).spans},
 		{"/traces/{traceId}/otlp", "GET", nil, (*api).otlp},
 		{"/traces/{traceId}/keep", "POST", nil, (*api).keep},
 		{"/receipts", "GET", []string{"start", "end"}, (*api).receipts},
 		{"/status", "GET", nil, (*api).status},
+		{"/doctor", "GET", doctorParams, (*api).doctorReport},
+		{"/doctor", "POST", append([]string{"alone"}, doctorParams...), (*api).doctorFacts},
 	}
 }
 
@@ -116,12 +130,12 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (a *api) serve(w http.ResponseWriter, r *http.Request) error {
 	e, id, err := find(r)
+	var method *methodError
+	if errors.As(err, &method) {
+		w.Header().Set("Allow", method.want)
+	}
 	if err != nil {
 		return err
-	}
-	if r.Method != e.method && !(r.Method == http.MethodHead && e.method == http.MethodGet) {
-		w.Header().Set("Allow", e.method)
-		return &methodError{e.method}
 	}
 	c := &call{w: w, r: r, ctx: r.Context(), now: a.Query.Now()}
 	if c.params, err = url.ParseQuery(r.URL.RawQuery); err != nil {
@@ -146,16 +160,25 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) error {
 	return e.serve(a, c)
 }
 
-// find matches the path. Wildcards match the decoded segment.
+// find matches path and method. Wildcards match the decoded segment.
 func find(r *http.Request) (e endpoint, id string, err error) {
 	path, ok := strings.CutPrefix(r.URL.EscapedPath(), Prefix)
 	all := endpoints()
 	if ok {
 		got := strings.Split(path, "/")
+		var methods []string
 		for _, e := range all {
-			if id, ok := matches(strings.Split(e.path, "/"), got); ok {
+			id, ok := matches(strings.Split(e.path, "/"), got)
+			if !ok {
+				continue
+			}
+			if r.Method == e.method || r.Method == http.MethodHead && e.method == http.MethodGet {
 				return e, id, nil
 			}
+			methods = append(methods, e.method)
+		}
+		if methods != nil {
+			return endpoint{}, "", &methodError{strings.Join(methods, ", ")}
 		}
 	}
 	var names []string
@@ -200,19 +223,28 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
 		return
 	}
-	p := problem.Of(err)
-	status := p.Kind.HTTPStatus()
+	var p *problem.Problem
+	var status int
 	var method *methodError
 	if errors.As(err, &method) {
 		p, status = &problem.Problem{Kind: problem.Invalid, Message: method.Error()}, http.StatusMethodNotAllowed
-	}
-	if p.Kind == problem.Internal {
-		a.Log.Error("own API", "path", r.URL.Path, "request", r.Header.Get("X-Request-Id"), "error", err)
-		p = &problem.Problem{Kind: problem.Internal, Message: p.Message, Field: p.Field, Hint: "the server's log says why"}
+	} else {
+		p = a.told(r, err)
+		status = p.Kind.HTTPStatus()
 	}
 	if p.Kind.Retryable() {
 		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(p.Retry()/time.Second))))
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	send(w, r, status, appendError(nil, p))
+}
+
+// told is what a client is told of an error: of internal ones only that the log knows more.
+func (a *api) told(r *http.Request, err error) *problem.Problem {
+	p := problem.Of(err)
+	if p.Kind == problem.Internal {
+		a.Log.Error("own API", "path", r.URL.Path, "request", r.Header.Get("X-Request-Id"), "error", err)
+		p = &problem.Problem{Kind: problem.Internal, Message: p.Message, Field: p.Field, Hint: "the server's log says why"}
+	}
+	return p
 }

@@ -28,6 +28,9 @@ import (
 func TestAnswersAreAsDocumented(t *testing.T) {
 	d := readDocument(t)
 	s := meshServer(t)
+	if w := s.ask("POST", "/searches", `{"items":[{"name":"a","query":"q=service=a"}],"ifVersion":0}`, "Content-Type: application/json"); w.Code != 200 {
+		t.Fatal(w.Body)
+	}
 	start := "start=" + strconv.FormatInt(storetest.At(0), 10)
 	for _, ask := range []struct{ path, request string }{
 		{"/services", "/services"},
@@ -38,6 +41,17 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{"/search", "/search?" + filter("service=front", "span.n=200", "traceDuration>1ms")},
 		{"/search", "/search?limit=1"},
 		{"/search", "/search?start=10m&end=1ns"},
+		{"/search", "/search?q=" + url.QueryEscape(`{ resource.service.name = "front" }`)},
+		{"/heatmap", "/heatmap?columns=7"},
+		{"/heatmap", "/heatmap?" + filter("service=back")},
+		{"/heatmap", "/heatmap?" + filter("traceDuration>1ms")},
+		{"/heatmap", "/heatmap?start=10m&end=1ns"},
+		{"/differences", "/differences?select=service%3Dfront&select=duration>0ms&" + filter("duration>=0ms")},
+		{"/differences", "/differences?selectStart=15s&fields=2&values=1"},
+		{"/traceql", "/traceql?q=" + url.QueryEscape("{ name = `a` }")},
+		{"/traceql", "/traceql?q=" + url.QueryEscape("{ staus = error }")},
+		{"/traceql", "/traceql?q="},
+		{"/searches", "/searches"},
 		{"/traces/{traceId}", "/traces/1"},
 		{"/traces/{traceId}/spans", "/traces/1/spans"},
 		{"/traces/{traceId}/spans", "/traces/1/spans?ids=a,b"},
@@ -45,11 +59,14 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{"/map", "/map?start=2h&end=90m"},
 		{"/service", "/service?node=service/shop/web&buckets=3"},
 		{"/service", "/service?node=service/shop/gone"},
+		{"/edge", "/edge?from=gateway/is/gw&to=service/shop/web&buckets=3"},
 		{"/hops", "/hops?traceId=11"},
 		{"/hops", "/hops?traceId=1"},
 		{"/propagation", "/propagation"},
 		{"/receipts", "/receipts"},
 		{"/status", "/status"},
+		{"/doctor", "/doctor"},
+		{"/doctor", "/doctor?namespace=shop&workload=front&lang=ko"},
 	} {
 		w := s.get(ask.request)
 		if w.Code != 200 {
@@ -60,9 +77,19 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 			t.Errorf("%s: %v\n%s", ask.request, err, w.Body)
 		}
 	}
+	for _, query := range []string{"", "?alone=true", "?alone=true&lang=ko"} {
+		w := s.ask("POST", "/doctor"+query, factsFile, "Content-Type: application/json")
+		if w.Code != 200 {
+			t.Errorf("POST /doctor%s: %d %s", query, w.Code, w.Body)
+			continue
+		}
+		if err := d.validate(d.answerSchema("/doctor", "POST"), "/doctor", decode(t, w.Body.Bytes())); err != nil {
+			t.Errorf("POST /doctor%s: %v\n%s", query, err, w.Body)
+		}
+	}
 	unusual := map[string]bool{ // only of answers that a limit cut
 		"/services.reason": true, "/operations.reason": true, "/attributes/keys.reason": true, "/attributes/values.reason": true, "/search.reason": true,
-		"schemas/Skeleton.reason": true, "/map.reason": true, "/service.reason": true, "/hops.reason": true, "/propagation.reason": true,
+		"/heatmap.reason": true, "/differences.reason": true, "/differences.items [].values [].cut": true, "/differences.items [].many": true, "schemas/Skeleton.reason": true, "/map.reason": true, "/service.reason": true, "/edge.reason": true, "/hops.reason": true, "/propagation.reason": true,
 	}
 	for _, e := range endpoints() {
 		schema := d.answerSchema(e.path, e.method)
@@ -229,6 +256,18 @@ func TestErrors(t *testing.T) {
 		{s, "/search?limit=1001", 400, `from 1 to 1000`},
 		{s, "/search?limit=1&limit=2", 400, `limit is given 2 times`},
 		{s, "/search?" + filter("servce=x"), 400, `did you mean service?`},
+		{s, "/search?q={}&" + filter("service=x"), 400, `q and filter are both given`},
+		{s, "/search?q=" + url.QueryEscape("{ staus = error }"), 400, `"hint":"did you mean`},
+		{s, "/search?q=" + url.QueryEscape("{} | rate()"), 400, `a metrics query where traces are searched`},
+		{s, "/search/stream?q=" + url.QueryEscape("{ name = "), 400, `"field":"q"`},
+		{s, "/search/stream?" + filter("servce=x"), 400, `did you mean service?`},
+		{s, "/search?q={}&page=1.2.x", 400, `"field":"page"`},
+		{s, "/heatmap?columns=241", 400, `"field":"columns"`},
+		{s, "/heatmap?q=" + url.QueryEscape("{} > {}"), 501, `"kind":"unsupported"`},
+		{s, "/differences", 400, `"message":"no selection"`},
+		{s, "/differences?select=servce%3Dx", 400, `"field":"select"`},
+		{s, "/differences?select=traceDuration>1s", 400, `"field":"select"`},
+		{s, "/differences?selectStart=3h&selectEnd=2h", 400, `the selection lies outside of the window`},
 		{s, "/search?page=x", 400, `"field":"page"`},
 		{s, "/search?page=1.2.3", 400, `"field":"page"`},
 		{s, "/search?start=1700000000000", 400, `instants are nanoseconds since 1970: 19 digits`},
@@ -258,6 +297,9 @@ func TestErrors(t *testing.T) {
 	}
 	if w := busy.get("/traces/1"); w.Header().Get("Retry-After") != "7" {
 		t.Errorf("Retry-After %q", w.Header().Get("Retry-After"))
+	}
+	if w := s.ask("DELETE", "/searches", ""); w.Code != 405 || w.Header().Get("Allow") != "GET, POST" {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	if w := s.ask("POST", "/services", ""); w.Code != 405 || w.Header().Get("Allow") != "GET" {
 		t.Errorf("%d %s", w.Code, w.Body)

@@ -26,7 +26,7 @@ func checkParams(got url.Values, e endpoint) error {
 			}
 			return &problem.Problem{Kind: problem.Invalid, Field: name, Message: fmt.Sprintf("unknown parameter %.100q", name), Hint: hint}
 		}
-		if len(got[name]) > 1 && name != "filter" {
+		if len(got[name]) > 1 && name != "filter" && name != "select" {
 			return &problem.Problem{Kind: problem.Invalid, Field: name, Message: fmt.Sprintf("%s is given %d times", name, len(got[name])), Hint: "give it once"}
 		}
 	}
@@ -136,4 +136,11 @@ func (c *call) attributeScope() (store.FieldScope, error) {
 		hint = "did you mean " + n + "?"
 	}
 	return 0, badParam("scope", v, hint)
+}
+
+// inField names another parameter as the one at fault.
+func inField(err error, name string) error {
+	p := *problem.Of(err)
+	p.Field = name
+	return &p
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -44,7 +45,7 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	}
 	plan := e.pages.plan(s, q)
 	var snap *snapshot
-	sr := searcher{query: q, page: answer.NewTop(q.Limit + 1), resolver: answer.NewResolver(must, want)}
+	sr := searcher{query: q, most: e.o.GatherRows, page: answer.NewTop(q.Limit + 1), resolver: answer.NewResolver(must, want)}
 	var pin uint64
 	if q.Page != "" {
 		t, pinned, err := e.pages.parse(q.Page, plan)
@@ -90,6 +91,7 @@ type searcher struct {
 	snap     *snapshot
 	query    *store.Search
 	need     store.Need
+	most     int  // rows of traces that are held at once
 	paged    bool // only traces behind after are wanted
 	after    answer.Rank
 	page     *answer.Top
@@ -290,19 +292,34 @@ func (sr *searcher) resolve(ctx context.Context) error {
 		if len(sr.ids) == 0 {
 			continue
 		}
-		traces, err := sr.snap.gather(ctx, &sr.open, sr.ids, false, sr.need)
-		if err != nil {
+		if err := sr.settle(ctx, sr.ids); err != nil {
 			return err
 		}
-		for _, tr := range traces {
-			sr.resolver.Load(tr.rows)
-			r, ok := sr.resolver.Rank(tr.id, sr.question.window, sr.query)
-			if !ok || sr.paged && sr.after.Compare(r) >= 0 || !sr.page.Wants(r) {
-				continue
-			}
-			sr.page.Add(answer.Found{Rank: r, Summary: sr.resolver.Summary(r)})
-		}
-		sr.resolver.Forget()
 	}
+	return nil
+}
+
+// settle puts traces on the page that belong there; large ones in fewer at once.
+func (sr *searcher) settle(ctx context.Context, ids []span.TraceID) error {
+	g, err := sr.snap.gatherer(ctx, &sr.open, ids, gathering{need: sr.need, most: sr.most})
+	if errors.Is(err, errManyRows) {
+		half := len(ids) / 2
+		if err := sr.settle(ctx, ids[:half]); err != nil {
+			return err
+		}
+		return sr.settle(ctx, ids[half:])
+	}
+	if err != nil {
+		return err
+	}
+	for _, tr := range g.list {
+		sr.resolver.Load(tr.rows)
+		r, ok := sr.resolver.Rank(tr.id, sr.question.window, sr.query)
+		if !ok || sr.paged && sr.after.Compare(r) >= 0 || !sr.page.Wants(r) {
+			continue
+		}
+		sr.page.Add(answer.Found{Rank: r, Summary: sr.resolver.Summary(r)})
+	}
+	sr.resolver.Forget()
 	return nil
 }

@@ -50,8 +50,12 @@ func asked(spans int64, cpu bool) []figure {
 			return float64(s.bytes) / float64(s.spans) / s.floor(), nil
 		}},
 		{name: "start to ready with data, " + on, target: "<= 2000 ms with 100M", unit: "ms", timed: true, command: ofSpans("start to ready with data", spans), run: startWithData},
-		ms("trace by id, p50", "<= 0.5 ms", tracesByID(0.5)),
-		ms("trace by id, p99", "<= 3 ms", tracesByID(0.99)),
+		ms("trace by id, p50", "<= 0.5 ms", tracesByID(0.5, (*bench).open)),
+		ms("trace by id, p99", "<= 3 ms", tracesByID(0.99, (*bench).open)),
+		ms("trace by id over 4,000 segments, p50", "<= 0.5 ms", tracesByID(0.5, (*bench).openHours)),
+		ms("trace by id over 4,000 segments, p99", "<= 3 ms", tracesByID(0.99, (*bench).openHours)),
+		ms("trace by id, cold, p50", "reported", tracesByID(0.5, (*bench).openCold)),
+		ms("trace by id, cold, p99", "reported", tracesByID(0.99, (*bench).openCold)),
 		ms("trace by id and assembled, p50", "reported", assembled),
 		ms("newest 20 of a service", "<= 3 ms", search(20, 12, func(s *stored, r *rand.Rand) store.Expr {
 			return is(store.FieldService, s.span(r).service)
@@ -203,9 +207,9 @@ func (e *bench) times(ctx context.Context, n int, quantile float64, one func(r *
 }
 
 // tracesByID looks up random traces of all there are, each once.
-func tracesByID(quantile float64) func(context.Context, *bench) (float64, error) {
+func tracesByID(quantile float64, open func(*bench, context.Context) (*stored, error)) func(context.Context, *bench) (float64, error) {
 	return func(ctx context.Context, e *bench) (float64, error) {
-		s, err := e.open(ctx)
+		s, err := open(e, ctx)
 		if err != nil {
 			return 0, err
 		}

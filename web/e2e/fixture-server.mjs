@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { hopsOf, otlpOf } from "./fixture-trace.mjs";
 import { makeTrace, mesh, random, services, summaryOf } from "./generate.mjs";
 
 const dist = fileURLToPath(new URL("../dist", import.meta.url));
@@ -16,8 +17,9 @@ const types = {
   ".html": "text/html; charset=utf-8",
 };
 
-/** The id of the 50,000-span trace, which no search lists. */
-export const bigTraceId = "b16b00b5".padStart(32, "0");
+/** Ids of large traces by their number of spans, which no search lists. */
+export const largeTraces = { 5000: "5000", 50000: "50000", 500000: "500000" };
+export const largeId = (spans) => largeTraces[spans].padStart(32, "0");
 
 /** startFixture listens and gives its address, its log of API requests and a way to stop it. */
 export async function startFixture({ port = 0, base = "/", empty = false } = {}) {
@@ -34,12 +36,16 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
       );
   if (!empty) traces[0].skeleton.maybeIncomplete = false;
   const byId = new Map(traces.map((t) => [t.skeleton.traceId, t]));
-  let big;
+  const large = new Map();
   const find = (id) => {
-    if (id === bigTraceId && !empty) {
-      big ??= makeTrace({ seed: 42, spans: 50_000, startMs: nowMs - 60_000 });
-      big.skeleton.traceId = bigTraceId;
-      return big;
+    const spans = empty ? undefined : Object.keys(largeTraces).find((n) => largeId(n) === id);
+    if (spans) {
+      if (!large.has(id)) {
+        const made = makeTrace({ seed: 42, spans: Number(spans), startMs: nowMs - 60_000 });
+        made.skeleton.traceId = id;
+        large.set(id, made);
+      }
+      return large.get(id);
     }
     return byId.get(id.padStart(32, "0")) ?? byId.get(id);
   };
@@ -52,6 +58,7 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
       requests.push(`${req.method} ${path.slice("api/spanloom/v1/".length)}${url.search}`);
       return api(path.slice("api/spanloom/v1/".length), url.searchParams, res);
     }
+    if (path === "tempo/api/metrics/query") return instant(url.searchParams.get("q") ?? "", res);
     asset(path, res);
   });
 
@@ -110,7 +117,11 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
       });
     }
     if (path === "search") return search(q, res);
-    const m = /^traces\/([^/]+)(?:\/(spans|otlp))?$/.exec(path);
+    if (path === "hops") {
+      const trace = find((q.get("traceId") ?? "").toLowerCase());
+      return trace ? json(res, hopsOf(trace)) : fail(res, 404, "notFound", "no such trace");
+    }
+    const m = /^traces\/([^/]+)(?:\/(spans|otlp|keep))?$/.exec(path);
     if (!m) return fail(res, 404, "notFound", `no path ${path}`);
     const trace = find(decodeURIComponent(m[1]).toLowerCase());
     if (!trace) return fail(res, 404, "notFound", `trace ${m[1]} was not found`);
@@ -121,8 +132,23 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
         .slice(0, 500);
       return json(res, { items: rows.map((r) => trace.details(r)) });
     }
-    if (m[2] === "otlp") return json(res, { resourceSpans: [] });
+    if (m[2] === "otlp") return json(res, otlpOf(trace));
+    if (m[2] === "keep") {
+      res.writeHead(204);
+      return res.end();
+    }
     return json(res, trace.skeleton);
+  }
+
+  /** Peers of a span: 1,000 of them, 730 faster. */
+  function instant(q, res) {
+    const series = q.includes("quantile_over_time")
+      ? [0.5, 0.95, 0.99].map((p) => ({
+          labels: [{ key: "p", value: { doubleValue: p } }],
+          value: p * p * 0.08,
+        }))
+      : [{ labels: [], value: q.includes("duration <") ? 730 : 1000 }];
+    json(res, { series, metrics: {} });
   }
 
   function search(q, res) {
@@ -246,6 +272,24 @@ function status(nowMs, empty) {
       diskBytes: empty ? 0 : 1.3e9,
       evictedTraces: empty ? 0 : 1204,
       ...(empty ? {} : { oldest: ns(nowMs - 5 * 3600e3) }),
+      segments: {
+        files: empty ? 0 : 31,
+        bytes: empty ? 0 : 1.2e9,
+        bytesPerHour: empty ? 0 : 240e6,
+        dueBytes: empty ? 0 : 60e6,
+        fullInNs: empty ? -1 : 96 * 3600e9,
+        holdsNs: 360 * 3600e9,
+        questions: 18_422,
+        blocksRead: 91_003,
+        blocksPassed: 8_300_411,
+        hours: empty
+          ? []
+          : Array.from({ length: 6 }, (_, i) => ({
+              hour: ns(Math.floor(nowMs / 3600e3 - i) * 3600e3),
+              spans: 2_000_000 - i * 111_000,
+              bytes: 250e6 - i * 14e6,
+            })),
+      },
       damaged: [],
     },
     listeners: [

@@ -8,8 +8,10 @@
 import { parseArgs } from "node:util";
 import { makeKit } from "./kit.mjs";
 import * as basics from "./walks/basics.mjs";
+import * as compare from "./walks/compare.mjs";
+import * as trace from "./walks/trace.mjs";
 
-const walks = [basics];
+const walks = [basics, trace, compare];
 
 const { values: args } = parseArgs({
   options: {

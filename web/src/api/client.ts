@@ -2,11 +2,12 @@ import type {
   AttributeKey,
   AttributeValue,
   ErrorKind,
+  Hops,
+  Instant,
   List,
   Operation,
   Receipts,
   Service,
-  Skeleton,
   Span,
   Status,
   TraceSummary,
@@ -71,24 +72,66 @@ export interface Ask {
 
 /** getJSON fetches one answer; anything but a 2xx with JSON is an ApiError, an abort stays an AbortError. */
 export async function getJSON<T>(path: string, params?: Params, ask: Ask = {}): Promise<T> {
-  const url = apiUrl(path, params);
-  const tried = `GET ${url}`;
-  let response: Response;
+  return readJSON(await send("GET", apiUrl(path, params), undefined, ask), ask);
+}
+
+/** getBytes fetches an answer as it comes, in the pieces it comes in; its own errors are read as getJSON reads them. */
+export async function getBytes(path: string, params?: Params, ask: Ask = {}): Promise<Uint8Array[]> {
+  const answer = await send("GET", apiUrl(path, params), undefined, ask);
+  if (!answer.response.ok) return readJSON(answer, ask);
+  return readPieces(answer, ask);
+}
+
+/** postJSON sends a JSON body and reads nothing but the error there may be. */
+export async function postJSON(path: string, body: unknown, ask: Ask = {}): Promise<void> {
+  const answer = await send("POST", apiUrl(path), JSON.stringify(body), ask);
+  if (!answer.response.ok) await readJSON(answer, ask);
+}
+
+/** getJSONAt is getJSON for an address of this server outside of our own API. */
+export async function getJSONAt<T>(path: string, params: Params, ask: Ask = {}): Promise<T> {
+  return readJSON(await send("GET", `${basePath()}/${path}?${encode(params)}`, undefined, ask), ask);
+}
+
+/** An answer whose body was not read yet, and what was asked for. */
+interface Answer {
+  response: Response;
+  tried: string;
+}
+
+async function send(method: string, url: string, body: string | undefined, ask: Ask): Promise<Answer> {
+  const tried = `${method} ${url}`;
   try {
-    response = await fetch(url, {
-      headers: { Accept: "application/json" },
+    const response = await fetch(url, {
+      method,
+      headers: {
+        Accept: "application/json",
+        ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+      },
+      ...(body === undefined ? {} : { body }),
       credentials: "same-origin",
       signal: ask.signal ?? null,
     });
+    return { response, tried };
   } catch (cause) {
     if (isAbort(cause)) throw cause;
     throw new ApiError({ kind: "network", message: String(cause), status: 0, tried });
   }
-  const requestId = response.headers.get("x-request-id") ?? undefined;
-  let text: string;
+}
+
+async function readPieces({ response, tried }: Answer, ask: Ask): Promise<Uint8Array[]> {
   try {
-    text =
-      ask.onProgress && response.body ? await readText(response.body, ask.onProgress) : await response.text();
+    if (!response.body || !ask.onProgress) return [new Uint8Array(await response.arrayBuffer())];
+    const reader = response.body.getReader();
+    const pieces: Uint8Array[] = [];
+    let bytes = 0;
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return pieces;
+      pieces.push(value);
+      bytes += value.byteLength;
+      ask.onProgress(bytes);
+    }
   } catch (cause) {
     if (isAbort(cause)) throw cause;
     throw new ApiError({
@@ -96,9 +139,23 @@ export async function getJSON<T>(path: string, params?: Params, ask: Ask = {}): 
       message: String(cause),
       status: response.status,
       tried,
-      requestId,
+      requestId: response.headers.get("x-request-id") ?? undefined,
     });
   }
+}
+
+/** joinText decodes the pieces of an answer. */
+export function joinText(pieces: readonly Uint8Array[]): string {
+  const decoder = new TextDecoder();
+  let text = "";
+  for (const p of pieces) text += decoder.decode(p, { stream: true });
+  return text + decoder.decode();
+}
+
+async function readJSON<T>(answer: Answer, ask: Ask): Promise<T> {
+  const { response, tried } = answer;
+  const text = joinText(await readPieces(answer, ask));
+  const requestId = response.headers.get("x-request-id") ?? undefined;
   let body: unknown;
   try {
     body = JSON.parse(text);
@@ -117,24 +174,6 @@ export async function getJSON<T>(path: string, params?: Params, ask: Ask = {}): 
     tried,
     requestId,
   });
-}
-
-async function readText(
-  stream: ReadableStream<Uint8Array>,
-  onProgress: (bytes: number) => void,
-): Promise<string> {
-  const reader = stream.getReader();
-  const decoder = new TextDecoder();
-  let text = "";
-  let bytes = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    bytes += value.byteLength;
-    text += decoder.decode(value, { stream: true });
-    onProgress(bytes);
-  }
-  return text + decoder.decode();
 }
 
 export function isAbort(cause: unknown): boolean {
@@ -162,9 +201,14 @@ export const api = {
   ) => getJSON<List<AttributeValue>>("attributes/values", { ...p }, ask),
   search: (p: { filter: string[]; limit: number; page?: string | undefined } & Window, ask?: Ask) =>
     getJSON<List<TraceSummary>>("search", { ...p }, ask),
-  skeleton: (traceId: string, ask?: Ask) =>
-    getJSON<Skeleton>(`traces/${encodeURIComponent(traceId)}`, undefined, ask),
+  skeleton: (traceId: string, ask?: Ask) => getBytes(`traces/${encodeURIComponent(traceId)}`, undefined, ask),
   spans: (traceId: string, ids: string[], ask?: Ask) =>
     getJSON<List<Span>>(`traces/${encodeURIComponent(traceId)}/spans`, { ids: ids.join(",") }, ask),
-  otlpUrl: (traceId: string) => apiUrl(`traces/${encodeURIComponent(traceId)}/otlp`),
+  hops: (traceId: string, ask?: Ask) => getJSON<Hops>("hops", { traceId }, ask),
+  otlp: (traceId: string, ask?: Ask) =>
+    getBytes(`traces/${encodeURIComponent(traceId)}/otlp`, undefined, ask),
+  keep: (traceId: string, ask?: Ask) => postJSON(`traces/${encodeURIComponent(traceId)}/keep`, {}, ask),
+  /** One number or several for all spans of a window: TraceQL metrics by the mirror of Tempo's API. Seconds in, seconds out. */
+  instant: (q: string, start: number, end: number, ask?: Ask) =>
+    getJSONAt<Instant>("tempo/api/metrics/query", { q, start: String(start), end: String(end) }, ask),
 };

@@ -1,3 +1,8 @@
+import { compareTexts } from "./en/compare";
+import { doctor } from "./en/doctor";
+import { map } from "./en/map";
+import { service } from "./en/service";
+
 /**
  * The texts of the UI. This file is the type: another language that lacks a key does not compile.
  * Sentences with numbers are functions, never pieces that are put together; numbers come formatted.
@@ -8,12 +13,16 @@ export const en = {
   code: "en",
   name: "English",
 
+  ...compareTexts,
+
   app: {
     title: "Spanloom",
     skip: "Skip to content",
     navigation: "Main",
     overview: "Overview",
     search: "Search",
+    map: "Map",
+    doctor: "Doctor",
     status: "Status",
     menu: "Display",
     theme: "Theme",
@@ -241,7 +250,6 @@ export const en = {
     warningCount: (n: number, text: string) => `${text} warning${s(n)}`,
     goToRow: "Show row",
     rowsCut: (shown: string, all: string) => `${shown} of ${all} rows are listed`,
-    json: "OTLP JSON",
     minimap: "Overview of the whole trace; drag to choose what the waterfall shows",
     toolbar: "What the waterfall shows",
     hops: "Hops",
@@ -302,9 +310,6 @@ export const en = {
     notFoundOldest: (ago: string) => `The oldest span that is kept started ${ago}.`,
     notFoundLast: (ago: string) => `The last span arrived ${ago}.`,
     badId: "This is no trace id. A trace id has 1 to 32 hexadecimal digits.",
-    compareTitle: "This version shows one trace at a time",
-    compareText: "The link asks for a comparison of these traces:",
-    openTrace: (id: string) => `Open trace ${id}`,
     warning: {
       missing_parent: (n: number) =>
         n === 1 ? "A parent span never arrived." : `${n} parent spans never arrived.`,
@@ -520,10 +525,13 @@ export const en = {
     } as Record<string, string>,
   },
 
+  doctor,
+  map,
+  service,
+
   notFound: {
     title: "There is no such page",
     text: (path: string) => `Nothing lives at ${path}.`,
-    map: "The service map is not part of this version.",
     links: "These pages exist:",
   },
 
@@ -535,9 +543,12 @@ export const en = {
     time: "Time axis",
     find: "Find",
     details: "Details",
+    map: "Map",
     focusSearch: "Search field",
     goOverview: "Overview",
     goSearch: "Search",
+    goMap: "Map",
+    goDoctor: "Doctor",
     goStatus: "Status",
     help: "This list",
     close: "Close the innermost thing",
@@ -554,6 +565,8 @@ export const en = {
     unfoldAll: "Unfold all",
     level: "Fold to a level",
     hop: "Unfold or fold the proxies of a hop",
+    nextView: "Next view of the trace",
+    goHelp: "Help",
     panLeft: "Earlier",
     panRight: "Later",
     zoomIn: "Zoom in",
@@ -570,6 +583,12 @@ export const en = {
     critical: "Critical path",
     intoPanel: "Into the details",
     backToRow: "Back to the row",
+    mapLeft: "To a neighbour",
+    mapOpen: "Details",
+    mapFold: "Fold or open a namespace",
+    mapFocus: "Focus on the node",
+    mapTable: "Map or table",
+    mapFit: "Show all",
     copyLink: "Copy a link to this view",
     or: "or",
     afterwards: "then",

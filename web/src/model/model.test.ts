@@ -19,7 +19,7 @@ import { canonicalId, readPasted } from "./ids";
 import { formatOverview, parseOverview } from "./overviewUrl";
 import { filtersOf, formatSearch, fromJaegerLink, parseSearch } from "./searchUrl";
 import { instantMs, isoInstant, lastMs, msInstant, parseIso, rangeWindow, wider } from "./time";
-import { formatTrace, fromJaegerTrace, parseTrace } from "./traceUrl";
+import { formatTrace, fromJaegerTrace, groupings, parseTrace, tableColumns, traceViews } from "./traceUrl";
 import { barOf, clampWindow, fitTo, isFull, pan, zoom } from "./window";
 
 // ---- arbitrary values
@@ -55,7 +55,10 @@ const rest = fc.array(
   fc.tuple(
     anyText.filter(
       (k) =>
-        k !== "" && !/^(q|last|from|to|limit|sort|find|span|w|level|x|hops|hx|hide|errors|critical)$/.test(k),
+        k !== "" &&
+        !/^(q|last|from|to|limit|sort|find|span|w|level|x|hops|hx|hide|errors|critical|view|clock|by|flame|root)$/.test(
+          k,
+        ),
     ),
     anyText.filter((v) => v !== ""),
   ) as fc.Arbitrary<[string, string]>,
@@ -121,6 +124,12 @@ describe("URL codecs give back what they were given", () => {
     fc.assert(
       fc.property(
         fc.record({
+          view: fc.option(fc.constantFrom(...traceViews), { nil: undefined }),
+          corrected: fc.boolean(),
+          group: fc.constantFrom(...groupings),
+          sort: fc.constantFrom(...tableColumns),
+          inTime: fc.boolean(),
+          root: fc.option(ref, { nil: undefined }),
           span: fc.option(ref, { nil: undefined }),
           window: fc.option(
             fc

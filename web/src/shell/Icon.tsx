@@ -15,6 +15,12 @@ const paths = {
   clock: "M8 14A6 6 0 1 0 8 2a6 6 0 0 0 0 12ZM8 4.8V8l2.2 1.6",
   text: "M3 4h10M3 8h10M3 12h6",
   external: "M9 2.5h4.5V7M13.3 2.7 7.5 8.5M11.5 9.5v4h-9v-9h4",
+  plus: "M8 3v10M3 8h10",
+  minus: "M3 8h10",
+  fit: "M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10",
+  target: "M8 12.5a4.5 4.5 0 1 0 0-9 4.5 4.5 0 0 0 0 9ZM8 1.5v3M8 11.5v3M1.5 8h3M11.5 8h3",
+  pin: "M5.5 2.5h5l-.7 4 2.7 2.5h-9l2.7-2.5zM8 9v4.5",
+  download: "M8 2.5v7.5M4.5 7 8 10.5 11.5 7M3 13.5h10",
   keyboard: "M1.5 4h13v8h-13zM4 6.5h.5m2 0H7m2 0h.5m2 0h.5M4 9.5h8",
 } as const;
 

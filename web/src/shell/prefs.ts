@@ -1,4 +1,5 @@
 import { useSyncExternalStore } from "react";
+import { type LogTemplate, readTemplates } from "../model/logLinks";
 
 /** What a person chose by hand. Kept in this browser only, never in a URL. */
 export interface Prefs {
@@ -11,6 +12,8 @@ export interface Prefs {
   panelWidth: number;
   /** Whether the search shows its filters as text too. */
   filterText: boolean;
+  /** Links from spans to logs. */
+  logLinks: LogTemplate[];
 }
 
 export const defaultPrefs: Prefs = {
@@ -20,6 +23,7 @@ export const defaultPrefs: Prefs = {
   nameWidth: 380,
   panelWidth: 420,
   filterText: false,
+  logLinks: [],
 };
 
 const key = "spanloom.prefs";
@@ -44,6 +48,7 @@ export function readPrefs(text: string | null): Prefs {
     nameWidth: width(stored.nameWidth, defaultPrefs.nameWidth),
     panelWidth: width(stored.panelWidth, defaultPrefs.panelWidth),
     filterText: stored.filterText === true,
+    logLinks: readTemplates(stored.logLinks),
   };
 }
 

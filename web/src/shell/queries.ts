@@ -3,6 +3,7 @@ import { useState } from "react";
 import { ApiError, api } from "../api/client";
 import { apiFilter, type Filter } from "../model/filters";
 import { lastMs, type Range, rangeWindow } from "../model/time";
+import { readSkeleton } from "../model/workshop";
 
 export function makeQueryClient(): QueryClient {
   return new QueryClient({
@@ -66,7 +67,8 @@ export function useSkeleton(traceId: string) {
   const [bytes, setBytes] = useState(0);
   const query = useQuery({
     queryKey: ["trace", traceId],
-    queryFn: ({ signal }) => api.skeleton(traceId, { signal, onProgress: setBytes }),
+    queryFn: async ({ signal }) =>
+      readSkeleton(await api.skeleton(traceId, { signal, onProgress: setBytes })),
     staleTime: Number.POSITIVE_INFINITY,
     gcTime: 5 * 60_000,
     // Columns of 50,000 rows: comparing the old answer with the new costs more than using the new.
@@ -74,14 +76,4 @@ export function useSkeleton(traceId: string) {
     refetchInterval: (q) => (q.state.data?.maybeIncomplete && q.state.data.spanCount < 5000 ? 5000 : false),
   });
   return { ...query, bytes };
-}
-
-export function useSpans(traceId: string, ids: string[]) {
-  return useQuery({
-    queryKey: ["spans", traceId, ids],
-    enabled: ids.length > 0,
-    queryFn: ({ signal }) => api.spans(traceId, ids, { signal }),
-    staleTime: Number.POSITIVE_INFINITY,
-    placeholderData: keepPreviousData,
-  });
 }

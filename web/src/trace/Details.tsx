@@ -13,18 +13,22 @@ import { flag, kindNames, spanId, type Trace } from "../model/trace";
 import { controls, ServiceTag } from "../shell/controls";
 import { ErrorMark, Icon } from "../shell/Icon";
 import { prefs, usePrefs } from "../shell/prefs";
-import { useSpans } from "../shell/queries";
 import { ErrorNotice, Loading } from "../shell/states";
 import { useCopy } from "../shell/toast";
 import css from "./Details.module.css";
+import { LogLinks } from "./LogLinks";
 import { markTexts } from "./marks";
+import { Peers } from "./Peers";
 import { Splitter } from "./Splitter";
+import { useHops, useSpans } from "./source";
 
 /** The span whose row is selected, beside the rows: its attributes come when they are asked for. */
 export function Details(p: {
   trace: Trace;
   rows: Rows;
   row: number;
+  /** The trace with its times as they were sent. */
+  raw: Trace;
   panel: React.RefObject<HTMLElement | null>;
   onRow: (row: number) => void;
   onClose: () => void;
@@ -98,7 +102,7 @@ export function Details(p: {
             </p>
           </>
         ) : span ? (
-          <SpanBody key={`${span.row}`} trace={trace} span={span} row={row} />
+          <SpanBody key={`${span.row}`} trace={trace} raw={p.raw} span={span} row={row} />
         ) : spans.error ? (
           <ErrorNotice error={spans.error} onRetry={() => spans.refetch()} />
         ) : spans.data && !spans.isFetching && ids.includes(spanId(trace, row)) ? (
@@ -151,12 +155,15 @@ function Members(p: { trace: Trace; members: number[]; row: number; onRow: (row:
   );
 }
 
-function SpanBody({ trace, span, row }: { trace: Trace; span: Span; row: number }) {
+function SpanBody({ trace, raw, span, row }: { trace: Trace; raw: Trace; span: Span; row: number }) {
   const { t, f } = useI18n();
   const [find, setFind] = useState("");
   const wanted = find.trim().toLowerCase();
   const marks = markTexts(trace.flags[row]!, t);
   const facts = useMemo(() => meshFacts(span.attributes), [span]);
+  // Only what another part of the page has asked for already.
+  const hops = useHops(trace.traceId, false, trace.maybeIncomplete);
+  const clock = hops.data?.clocks[hops.data.clockOf[row] ?? -1];
   const start = instantMs(span.start);
   const range = aroundTrace(trace);
   const fits = (list: readonly Attribute[]) => list.filter((a) => matches(a, wanted));
@@ -183,6 +190,9 @@ function SpanBody({ trace, span, row }: { trace: Trace; span: Span; row: number 
             </li>
           ))}
         </ul>
+      ) : null}
+      {clock && clock.shift !== 0 ? (
+        <p className={css["text"]}>{t.clock.span(clock.name, f.duration(Math.abs(clock.shift)))}</p>
       ) : null}
       <dl className={css["facts"]}>
         <dt>{t.details.duration}</dt>
@@ -261,6 +271,13 @@ function SpanBody({ trace, span, row }: { trace: Trace; span: Span; row: number 
             ))}
           </ul>
         </section>
+      ) : null}
+
+      {wanted === "" ? (
+        <>
+          <Peers trace={raw} row={row} />
+          <LogLinks trace={raw} span={span} row={row} />
+        </>
       ) : null}
 
       <input
@@ -412,7 +429,8 @@ function MeshLine({ fact }: { fact: MeshFact }) {
     case "flag":
       return (
         <span className={css["bad"]}>
-          <code>{fact.code}</code> {t.mesh.flag[fact.code]}
+          <code>{fact.code}</code> {t.mesh.flag[fact.code]}{" "}
+          <span className={controls["muted"]}>{t.flagCause[fact.code]}</span>
         </span>
       );
     case "httpStatus":
