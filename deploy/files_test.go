@@ -1,95 +1,48 @@
 package deploy
 
 import (
-	"encoding/json"
 	"os"
-	"regexp"
-	"slices"
+	"path/filepath"
 	"strings"
 	"testing"
-
-	"go.yaml.in/yaml/v3"
 )
 
-var metric = regexp.MustCompile(`\b(spanloom|otelcol)_[a-z_]+\b`)
-
-// exposed are the names of Spanloom's metrics, as app/ writes them.
-func exposed(t *testing.T) []string {
-	t.Helper()
-	data, err := os.ReadFile("../app/metrics.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := regexp.MustCompile(`desc\("([a-z_]+)"`).FindAllStringSubmatch(string(data), -1)
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = n[1]
-	}
-	if len(out) < 20 {
-		t.Fatalf("only %d metrics found in app/metrics.go", len(out))
-	}
-	return out
-}
-
-// A dashboard or rule about a metric that does not exist is empty for ever.
-func TestDashboardAndRulesAskForMetricsThatExist(t *testing.T) {
-	known := exposed(t)
-	for name, text := range map[string]string{"dashboard.json": Dashboard, "rules.yaml": Rules} {
-		found := metric.FindAllString(text, -1)
-		if len(found) < 5 {
-			t.Errorf("%s asks for %d metrics only", name, len(found))
+// A chart reads files of its own folder only, so it has copies of those that others use too.
+func TestChartHasTheSameFiles(t *testing.T) {
+	copies := map[string]string{"files/datasources.yaml": "grafana/datasources.yaml", "files/alerts.yaml": "prometheus/alerts.yaml", "files/recording.yaml": "prometheus/recording.yaml"}
+	for _, folder := range []string{"grafana/dashboards/*.json", "helm/spanloom/files/dashboards/*.json"} {
+		names, err := filepath.Glob(folder)
+		if err != nil || len(names) == 0 {
+			t.Fatalf("no dashboards in %s: %v", folder, err)
 		}
-		for _, m := range found {
-			if !slices.Contains(known, m) {
-				t.Errorf("%s asks for %s, which is not among the metrics", name, m)
-			}
+		for _, n := range names {
+			copies["files/dashboards/"+filepath.Base(n)] = "grafana/dashboards/" + filepath.Base(n)
+		}
+	}
+	for copied, original := range copies {
+		want, err := os.ReadFile(original)
+		if err != nil {
+			t.Error(err)
+		}
+		got, err := os.ReadFile(filepath.Join("helm/spanloom", copied))
+		if err != nil || string(got) != string(want) {
+			t.Errorf("helm/spanloom/%s is not %s: copy it (%v)", copied, original, err)
 		}
 	}
 }
 
-func TestFilesParse(t *testing.T) {
-	var dashboard struct {
-		UID    string
-		Panels []struct {
-			Title   string
-			Targets []struct{ Expr string }
+func TestEmbeddedFiles(t *testing.T) {
+	sources, err := DataSources()
+	if err != nil || !strings.HasPrefix(sources, "apiVersion: 1\n") || !strings.Contains(sources, "http://"+Host+":3200") {
+		t.Errorf("data sources (%v):\n%s", err, sources)
+	}
+	boards, err := Dashboards()
+	if err != nil || len(boards) < 4 {
+		t.Errorf("%d dashboards, %v", len(boards), err)
+	}
+	for name, read := range map[string]func() (string, error){"alerts": Alerts, "names": EnvoyNames} {
+		if text, err := read(); err != nil || !strings.Contains(text, "\ngroups:\n") {
+			t.Errorf("%s (%v):\n%s", name, err, text)
 		}
-	}
-	if err := json.Unmarshal([]byte(Dashboard), &dashboard); err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range dashboard.Panels {
-		if p.Title == "" || len(p.Targets) == 0 || p.Targets[0].Expr == "" {
-			t.Errorf("panel %+v asks nothing", p)
-		}
-	}
-	var rules struct {
-		Groups []struct {
-			Rules []struct{ Alert, Record, Expr string }
-		}
-	}
-	if err := yaml.Unmarshal([]byte(Rules), &rules); err != nil {
-		t.Fatal(err)
-	}
-	for _, g := range rules.Groups {
-		for _, r := range g.Rules {
-			if r.Alert+r.Record == "" || r.Expr == "" {
-				t.Errorf("rule %+v says nothing", r)
-			}
-		}
-	}
-	if !strings.Contains(DataSources, "http://"+Host+":3200") || !strings.HasPrefix(DataSources, "apiVersion: 1\n") {
-		t.Errorf("data sources:\n%s", DataSources)
-	}
-}
-
-// A chart reads files of its own folder only, so it has a copy.
-func TestChartHasTheSameDataSources(t *testing.T) {
-	data, err := os.ReadFile("helm/spanloom/files/datasources.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(data) != dataSources {
-		t.Error("helm/spanloom/files/datasources.yaml is not grafana/datasources.yaml: copy it")
 	}
 }

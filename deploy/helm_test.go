@@ -17,6 +17,7 @@ import (
 
 	"github.com/spanloom/spanloom/config"
 	"github.com/spanloom/spanloom/doctor"
+	"github.com/spanloom/spanloom/doctor/collect"
 	"github.com/spanloom/spanloom/mesh/istio"
 	"github.com/spanloom/spanloom/mesh/render"
 )
@@ -85,7 +86,7 @@ func TestHelmValues(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkObjects(t, text)
-			got := changed(base, text)
+			got := changed(base, named(t, text))
 			if *update {
 				if err := os.WriteFile(name, []byte(values+"-- want --\n"+got), 0o644); err != nil {
 					t.Fatal(err)
@@ -167,6 +168,8 @@ func TestHelmRefusals(t *testing.T) {
 		{"service: {type: Headless}", "at '/service/type'"},
 		{"aliasServices: [{name: x, ports: [otlp]}]", "at '/aliasServices/0/ports/0'"},
 		{"{addonServices: true, fullnameOverride: zipkin}", "Service is called zipkin already"},
+		{"doctor: {level: 4}", "at '/doctor/level'"},
+		{"{doctor: {level: 1}, serviceAccount: {create: false}}", "would give its rights to the service account default"},
 		{"terminationGracePeriodSeconds: 5", "at '/terminationGracePeriodSeconds'"},
 	} {
 		t.Run(c.values, func(t *testing.T) {
@@ -176,6 +179,54 @@ func TestHelmRefusals(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The rights that the chart gives at each level are those that the doctor says it needs.
+func TestDoctorsRights(t *testing.T) {
+	tool := helm(t)
+	for level := 1; level <= 3; level++ {
+		text, err := template(t, tool, fmt.Sprintf("doctor: {level: %d, istioNamespace: mesh}", level))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, want := rights(t, text), rights(t, collect.Roles(level, "mesh"))
+		if len(want) < 10 || !slices.Equal(got, want) {
+			t.Errorf("level %d: the chart gives\n%s\nthe doctor needs\n%s", level, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
+
+// rights are the rules of all roles in a text: "kind namespace group/resource verbs", in order.
+func rights(t *testing.T, text string) []string {
+	t.Helper()
+	var out []string
+	d := yaml.NewDecoder(strings.NewReader(text))
+	for {
+		var o struct {
+			Kind     string
+			Metadata struct{ Namespace string }
+			Rules    []struct {
+				Groups    []string `yaml:"apiGroups"`
+				Resources []string
+				Verbs     []string
+			}
+		}
+		if err := d.Decode(&o); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if o.Kind != "ClusterRole" && o.Kind != "Role" {
+			continue
+		}
+		for _, r := range o.Rules {
+			for _, resource := range r.Resources {
+				out = append(out, fmt.Sprintf("%s %s %s/%s %v", o.Kind, o.Metadata.Namespace, strings.Join(r.Groups, ","), resource, r.Verbs))
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // The plain manifests are the chart's output: spanloom.yaml with its defaults, addon.yaml in the shape of Istio's Jaeger addon.
@@ -348,8 +399,11 @@ func checkObjects(t *testing.T, text string) {
 			t.Error("replicas: one at most")
 		}
 		s := pod.SecurityContext
-		if pod.HostNetwork || pod.HostPID || pod.HostIPC || !s.RunAsNonRoot || s.RunAsUser == 0 || s.SeccompProfile.Type != "RuntimeDefault" || pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
+		if pod.HostNetwork || pod.HostPID || pod.HostIPC || !s.RunAsNonRoot || s.RunAsUser == 0 || s.SeccompProfile.Type != "RuntimeDefault" {
 			t.Errorf("the pod is not restricted: %+v", s)
+		}
+		if a := pod.AutomountServiceAccountToken; a == nil || *a != strings.Contains(text, "kind: ClusterRoleBinding") {
+			t.Error("the pod has a token of its service account without rights to use, or rights without a token")
 		}
 		mounts := make(map[string]bool)
 		for _, c := range pod.Containers {
@@ -436,6 +490,25 @@ func checkObjects(t *testing.T, text string) {
 			}
 		}
 	}
+}
+
+// named puts the names of long files in the place of their lines; each must be there whole.
+func named(t *testing.T, text string) string {
+	t.Helper()
+	for _, pattern := range []string{"helm/spanloom/files/dashboards/*.json", "helm/spanloom/files/*.yaml"} {
+		names, _ := filepath.Glob(pattern)
+		for _, name := range names {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, pad := range []string{"    ", "  "} {
+				lines := pad + strings.ReplaceAll(strings.TrimRight(string(data), "\n"), "\n", "\n"+pad) + "\n"
+				text = strings.ReplaceAll(text, lines, pad+"("+strings.TrimPrefix(name, "helm/spanloom/")+")\n")
+			}
+		}
+	}
+	return text
 }
 
 // changed is the difference of two texts: lines that went and lines that came, in order, without those that stayed. The

@@ -60,6 +60,7 @@ const (
 	kindJaeger    = "resource of the Jaeger operator"
 	kindSigNoz    = "Helm values of SigNoz"
 	kindTempo     = "Helm values or configuration of Tempo"
+	kindValues    = "Helm values with a collector's configuration"
 )
 
 // Importer collects from one file after the other. The zero value is ready.
@@ -178,8 +179,11 @@ func (im *Importer) document(v *yamldoc.Value, prefix string) {
 	case has("tempo") || has("distributor") && has("storage", "compactor", "ingester") || has("traces") && has("compactor", "ingester", "distributor"):
 		im.known(v, kindTempo)
 		im.tempo(v, prefix)
-	case has("otelCollector", "signoz", "clickhouse") || v.Exact("config", "receivers") != nil:
+	case has("otelCollector", "signoz", "clickhouse"):
 		im.known(v, kindSigNoz)
+		im.signoz(v, prefix)
+	case v.Exact("config", "receivers") != nil:
+		im.known(v, kindValues)
 		im.signoz(v, prefix)
 	}
 }

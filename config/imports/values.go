@@ -6,7 +6,8 @@ import (
 	"github.com/spanloom/spanloom/mesh/yamldoc"
 )
 
-// signoz reads Helm values of SigNoz. What concerns tracing is its collector's configuration.
+// signoz reads Helm values of SigNoz, and of charts that have a collector's configuration under config. That is what
+// concerns tracing.
 func (im *Importer) signoz(v *yamldoc.Value, prefix string) {
 	builtIn := because("it is in the one binary")
 	otelCollector := rules{
@@ -33,7 +34,9 @@ func (im *Importer) signoz(v *yamldoc.Value, prefix string) {
 		"otelCollectorMetrics": because("Spanloom takes traces only"),
 		"k8s-infra":            because("Spanloom takes traces only"),
 		"global":               because(inChart + "image, persistence.storageClass"),
-	}, noSuchOption)
+		"mode":                 because("one process receives, keeps and answers: there is no agent on every node"),
+		"presets":              because("Spanloom takes traces only, and names workloads by the proxies' own attributes"),
+	}, inChart+"image, resources, ingress and the like")
 }
 
 // nested reads a collector's configuration inside of values.

@@ -78,8 +78,14 @@ func one(in Intent, t Target, present *istio.Objects) (string, error) {
 	case Kiali:
 		v.KialiConfigMap = present != nil && slices.ContainsFunc(present.Kialis, func(k istio.Kiali) bool { return k.Kind == "ConfigMap" })
 	case Grafana:
-		v.DataSources = strings.ReplaceAll(strings.TrimRight(deploy.DataSources, "\n"), deploy.Host, v.Short())
-		v.Dashboard = strings.TrimRight(deploy.Dashboard, "\n")
+		sources, err := deploy.DataSources()
+		if err != nil {
+			return "", err
+		}
+		v.DataSources = strings.ReplaceAll(strings.TrimRight(sources, "\n"), deploy.Host, v.Short())
+		if v.Dashboards, err = deploy.Dashboards(); err != nil {
+			return "", err
+		}
 	}
 	return execute(string(t)+".yaml", v)
 }
@@ -120,7 +126,7 @@ type view struct {
 	Mesh           string // the mesh configuration's part
 	KialiConfigMap bool
 	DataSources    string
-	Dashboard      string
+	Dashboards     []deploy.File
 	present        *istio.Objects
 }
 
@@ -241,8 +247,10 @@ func (v view) KialiTracing() (string, error) {
 	return strings.TrimRight(text, "\n"), err
 }
 
-// Rules are Prometheus' rules as an object.
-func (v view) Rules() string {
-	head := fmt.Sprintf("apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: %s\n  namespace: %s\nspec:\n", v.Service, v.Namespace)
-	return head + indent(2, strings.TrimRight(deploy.Rules, "\n")) + "\n"
+// Alerts and EnvoyNames are Prometheus' rules, to stand under spec.
+func (v view) Alerts() (string, error)     { return rules(deploy.Alerts()) }
+func (v view) EnvoyNames() (string, error) { return rules(deploy.EnvoyNames()) }
+
+func rules(text string, err error) (string, error) {
+	return strings.TrimRight(text, "\n"), err
 }

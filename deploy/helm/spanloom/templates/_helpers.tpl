@@ -91,6 +91,9 @@ tlsConfig:
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}
 {{- fail "httpRoute.parentRefs is empty: name the Gateway, {name: gateway, namespace: istio-ingress}." }}
 {{- end }}
+{{- if and $v.doctor.level (eq (include "spanloom.serviceAccount" .) "default") }}
+{{- fail (printf "doctor.level: %d would give its rights to the service account default, and so to every pod of the namespace. Set serviceAccount.create: true or a serviceAccount.name." (int $v.doctor.level)) }}
+{{- end }}
 {{- if and $v.service.nodePort (eq $v.service.type "ClusterIP") }}
 {{- fail "service.nodePort needs service.type NodePort or LoadBalancer." }}
 {{- end }}
