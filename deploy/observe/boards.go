@@ -192,7 +192,8 @@ func envoyBoard() Board {
 	return Board{
 		UID: "spanloom-envoy", Title: "Envoy's tracing", Description: "Do sidecars and gateways sample, and do their spans leave? Needs their tracing statistics: " +
 			`docs/users/grafana.md has the setting.`,
-		Vars: []Var{jobVar, {Name: "collector", Label: "Collector's clusters", Default: `outbound\\|(9411|4317|4318)\\|.*|.*zipkin.*`}},
+		Vars: []Var{jobVar, {Name: "collector", Label: "Collector's clusters", // Brackets, for Grafana doubles backslashes.
+			Default: `outbound[|](9411|4317|4318)[|].*|.*zipkin.*`}},
 		Rows: []Row{
 			{"Decisions", []Panel{
 				{Title: "Requests by sampling decision", Unit: PerSecond, Queries: []Query{

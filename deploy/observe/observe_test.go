@@ -50,6 +50,11 @@ func TestBoardsAreWhole(t *testing.T) {
 			t.Errorf("uid %s twice", b.UID)
 		}
 		uids[b.UID] = true
+		for _, v := range b.Vars {
+			if strings.Contains(v.Default, `\`) {
+				t.Errorf("%s: Grafana doubles the backslashes in %q, the value of $%s", b.UID, v.Default, v.Name)
+			}
+		}
 		var model struct {
 			Panels []struct {
 				ID      int

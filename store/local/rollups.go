@@ -124,13 +124,13 @@ type hourTables struct {
 
 type hourTable struct {
 	hour    int64
-	numbers []uint64 // of its segments
-	table   *rollup.Table
+	numbers []uint64      // of its segments
+	table   *rollup.Table // nil where the hour has more cells than fit in minutes, or in memory: that is not tried again
 	bytes   int64
 }
 
 // get is the table of an hour's segments, of which so many are asked for; nil where theirs have to be merged one by one: there are few,
-// one is damaged, or the hour has more cells than fit in minutes. The table is shared: it must not be changed. Two who ask for one that is
+// one is damaged, or the hour has more cells than fit in minutes or in memory. The table is shared: it must not be changed. Two who ask for one that is
 // not there both make it.
 func (c *hourTables) get(e *Engine, hour []*segmentFile, asked int) *rollup.Table {
 	if asked < 2 {
@@ -150,23 +150,32 @@ func (c *hourTables) get(e *Engine, hour []*segmentFile, asked int) *rollup.Tabl
 	if asked*2 < len(hour) {
 		return nil
 	}
-	made := hourTable{hour: hour[0].entry.Hour, table: rollup.New()}
+	made := hourTable{hour: hour[0].entry.Hour}
+	for _, f := range hour {
+		made.numbers = append(made.numbers, f.entry.Number)
+	}
+	table := rollup.New()
 	for _, f := range hour {
 		t, err := f.guardedRollups(&e.rolls)
 		if err != nil {
 			return nil // the caller meets it again, and says so
 		}
-		made.numbers = append(made.numbers, f.entry.Number)
-		made.table.Merge(t)
+		if table.Merge(t); table.Step() != rollup.Minute {
+			break
+		}
 	}
-	if made.table.Step() != rollup.Minute {
-		return nil
+	if table.Step() == rollup.Minute {
+		table.Kept()
+		if n := table.Bytes(); n <= e.rolls.limit {
+			made.table, made.bytes = table, n
+		}
 	}
-	made.table.Kept()
-	made.bytes = made.table.Bytes()
 	c.keep(made, e.rolls.limit)
 	return made.table
 }
+
+// maxHours is more than anybody asks of at once; those that expired are among the kept ones for a while.
+const maxHours = 1000
 
 // keep takes a table in place of an older one of its hour and lets go of those that nobody asked for longest.
 func (c *hourTables) keep(t hourTable, limit int64) {
@@ -179,7 +188,7 @@ func (c *hourTables) keep(t hourTable, limit int64) {
 		return o.hour == t.hour
 	}), t)
 	c.bytes += t.bytes
-	for c.bytes > limit {
+	for c.bytes > limit || len(c.kept) > maxHours {
 		c.bytes -= c.kept[0].bytes
 		c.kept = slices.Delete(c.kept, 0, 1)
 	}

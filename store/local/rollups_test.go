@@ -2,9 +2,11 @@ package local
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -66,26 +68,47 @@ func TestRollupsOfHours(t *testing.T) {
 		}
 		e.hours = hourTables{}
 		for _, try := range []string{"made", "kept"} {
-			for name, ask := range map[string]func() (*rollup.Table, store.Done, error){
-				"rollups": func() (*rollup.Table, store.Done, error) { return e.Rollups(t.Context(), defaultScope(), r) },
-				"sums":    func() (*rollup.Table, store.Done, error) { return e.Sums(t.Context(), defaultScope(), r) },
+			var askers sync.WaitGroup // they share what is kept
+			for name, ask := range map[string]func(context.Context, store.Scope, store.TimeRange) (*rollup.Table, store.Done, error){
+				"rollups": e.Rollups, "rollups too": e.Rollups, "sums": e.Sums, "sums too": e.Sums,
 			} {
-				table, done, err := ask()
-				if err != nil || !done.Complete {
-					t.Fatal(done, err)
-				}
-				if got := totals(table); got != want {
-					t.Errorf("%s %s of %v\n%s\na scan says\n%s", try, name, r, got, want)
-				}
-				if kept := e.hours.held() > 0; kept != (i < 2) {
-					t.Errorf("an hour of which range %d asks is kept: %v", i, kept)
-				}
-				if name == "sums" && table.Cells() > table.Keys() {
-					t.Errorf("%d cells of %d keys in sums", table.Cells(), table.Keys())
-				}
+				askers.Go(func() {
+					table, done, err := ask(t.Context(), defaultScope(), r)
+					if err != nil || !done.Complete {
+						t.Error(done, err)
+						return
+					}
+					if got := totals(table); got != want {
+						t.Errorf("%s %s of %v\n%s\na scan says\n%s", try, name, r, got, want)
+					}
+					if strings.HasPrefix(name, "sums") && table.Cells() > table.Keys() {
+						t.Errorf("%d cells of %d keys in sums", table.Cells(), table.Keys())
+					}
+				})
+			}
+			askers.Wait()
+			if kept := e.hours.held() > 0; kept != (i < 2) {
+				t.Errorf("an hour of which range %d asks is kept: %v", i, kept)
 			}
 		}
 	}
+	// What was found to be too large is merged one by one, and not tried again.
+	large := hourTable{hour: e.segments[0].entry.Hour}
+	for _, f := range e.segments {
+		large.numbers = append(large.numbers, f.entry.Number)
+	}
+	e.hours = hourTables{kept: []hourTable{large}}
+	all := store.TimeRange{From: start.UnixNano(), To: start.Add(20 * time.Minute).UnixNano()}
+	oneByOne, _, err := e.Rollups(t.Context(), defaultScope(), all)
+	if err != nil || e.hours.held() != 0 {
+		t.Errorf("%v, and %d bytes are held of a large hour", err, e.hours.held())
+	}
+	e.hours = hourTables{}
+	kept, _, err := e.Rollups(t.Context(), defaultScope(), all)
+	if err != nil || totals(kept) != totals(oneByOne) || e.hours.held() == 0 {
+		t.Errorf("%v, %d bytes are held; one by one\n%s\nkept\n%s", err, e.hours.held(), totals(oneByOne), totals(kept))
+	}
+	e.hours = hourTables{}
 	e.hours.keep(hourTable{hour: 1, bytes: 5}, 4)
 	if e.hours.held() != 0 || len(e.hours.kept) != 0 {
 		t.Errorf("%d bytes are held beyond the limit", e.hours.held())

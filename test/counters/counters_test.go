@@ -115,7 +115,7 @@ type counters struct {
 	errors    float64 // of a gateway: what its clients saw as errors, answers 5xx and none at all
 	sent      float64 // requests of its own application: downstream_rq_total of the listeners that take these
 	abandoned float64 // of these, those whose client did not wait for the answer: downstream_rq_rx_reset
-	unsent    float64 // calls of which only the application knows: see readCounters
+	unsent    float64 // calls of which only the application knows, at most: see readCounters
 	to        map[string]*cluster
 }
 
@@ -127,7 +127,7 @@ type cluster struct{ completed, total, retries float64 }
 //
 // One kind of call never reaches an Envoy. Where the caller of reviews gives up while these wait for their database, they go on
 // and call ratings, with a context that has ended: the SDK makes a span of a call that fails before it is sent. There are as
-// many as requests that were reset at the versions that call ratings.
+// many as requests that were reset at the versions that call ratings, less those of a busy machine that were reset later.
 func readCounters(t *testing.T, mesh *demo.Mesh) map[string]*counters {
 	t.Helper()
 	all := make(map[string]*counters)
@@ -301,6 +301,15 @@ func (c *comparison) equal(what string, got, want, most float64) {
 	}
 }
 
+// upTo is equal where some calls may be missing of the most there can be.
+func (c *comparison) upTo(what string, got, most, missing, perTrace float64) {
+	c.t.Helper()
+	if c.p == 1 && got < most {
+		most = max(got, most-missing)
+	}
+	c.equal(what, got, most, perTrace)
+}
+
 func (c *comparison) againstEnvoy() {
 	c.t.Helper()
 	whole := c.p == 1
@@ -325,14 +334,14 @@ func (c *comparison) againstEnvoy() {
 			case gateway: // its client spans are tries, and it gave up none
 				c.equal(name+", tries", edge.Calls, cluster.total, 1)
 			case e.abandoned == 0:
-				c.equal(name, edge.Calls, cluster.completed+e.unsent, 1)
-			case whole && (edge.Calls < cluster.completed || edge.Calls > cluster.completed+e.abandoned):
-				c.t.Errorf("%s: the map says %g, Envoy completed %g and %g of all calls were abandoned", name, edge.Calls, cluster.completed, e.abandoned)
+				c.upTo(name, edge.Calls, cluster.completed+e.unsent, e.unsent, 1)
+			case whole:
+				c.upTo(name, edge.Calls, cluster.completed+e.abandoned+e.unsent, e.abandoned+e.unsent, 1)
 			}
 			if edge.Server != nil { // calls to what sends spans
 				c.equal(name+", tries at the server", count(edge.Server), cluster.total, 3)
 				if whole {
-					c.equal(name+", retries", count(edge.Server)-count(edge.Client)+e.unsent, cluster.retries, 3)
+					c.upTo(name+", calls and retries", count(edge.Client)+cluster.retries, count(edge.Server)+e.unsent, e.unsent, 3)
 				}
 			} else if cluster.total > 0 {
 				c.equal(name+", tries", edge.Calls, cluster.total, 1)
@@ -342,9 +351,9 @@ func (c *comparison) againstEnvoy() {
 			}
 		}
 		if !gateway && len(e.to) > 0 {
-			c.equal(node+", all it called", calls, e.sent+e.unsent, 3)
+			c.upTo(node+", all it called", calls, e.sent+e.unsent, e.unsent, 3)
 			if whole {
-				c.equal(node+", completed and abandoned", calls, completed+e.abandoned+e.unsent, 3)
+				c.upTo(node+", completed and abandoned", calls, completed+e.abandoned+e.unsent, e.unsent, 3)
 			}
 		}
 	}

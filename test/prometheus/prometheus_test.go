@@ -123,9 +123,7 @@ func TestEveryQuestionOfTheDashboards(t *testing.T) {
 	misbehave()
 
 	p := startPrometheus(t, program, targets(t, mesh, metrics))
-	for _, instance := range []string{"spanloom", "spanloom-text", "exporter", "gateway"} {
-		p.await(`up{job="` + instance + `"} == 1 or up{pod="` + mesh.Envoys()[0].Pod() + `"} == 1`)
-	}
+	p.await(fmt.Sprintf("count(up == 1) == %d", 3+len(mesh.Envoys())))
 
 	// Ten minutes of a mesh of twelve services.
 	if _, err := load.Send(t.Context(), load.SendOptions{Protocol: load.Zipkin, Target: s.Zipkin, Spans: 36_000, TracesPerSecond: 3, Manifest: "-"}, io.Discard); err != nil {
