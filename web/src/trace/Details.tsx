@@ -392,7 +392,7 @@ function Attributes(p: { items: readonly Attribute[]; scope: string; range: Rang
           <div key={`${a.key} ${i}`}>
             <dt title={a.type}>{a.key}</dt>
             <dd data-type={a.type}>
-              <span>{text}</span>
+              <Value text={text} />
               <span className={css["tools"]}>
                 <button
                   type="button"
@@ -419,6 +419,24 @@ function Attributes(p: { items: readonly Attribute[]; scope: string; range: Rang
         );
       })}
     </dl>
+  );
+}
+
+/** Characters of a value that are shown at first. */
+const shownLength = 2000;
+
+/** A value may be a megabyte long: then its beginning, and the rest when it is asked for. */
+function Value({ text }: { text: string }) {
+  const { t, f } = useI18n();
+  const [whole, setWhole] = useState(false);
+  if (whole || text.length <= shownLength) return <span>{text}</span>;
+  return (
+    <span>
+      {text.slice(0, shownLength).toWellFormed()}…{" "}
+      <button type="button" className={controls["plain"]} onClick={() => setWhole(true)}>
+        {t.json.whole(f.integer(text.length))}
+      </button>
+    </span>
   );
 }
 

@@ -4,12 +4,12 @@ import type { CompareTexts } from "../en/compare";
 export const compareTexts: CompareTexts = {
   views: {
     label: "보기",
-    waterfall: "폭포수",
+    waterfall: "워터폴",
     flame: "플레임 그래프",
     table: "표",
     hops: "홉",
     json: "JSON",
-    huge: (spans) => `스팬이 ${spans}개라서 요약을 먼저 보여 줍니다. 폭포수는 필요한 만큼 펼쳐집니다.`,
+    huge: (spans) => `스팬이 ${spans}개라서 요약을 먼저 보여 줍니다. 워터폴은 필요한 만큼 펼쳐집니다.`,
   },
 
   flame: {
@@ -31,21 +31,21 @@ export const compareTexts: CompareTexts = {
 
   table: {
     by: "묶는 기준",
-    byOperation: "작업",
+    byOperation: "오퍼레이션",
     byService: "서비스",
     service: "서비스",
-    operation: "서비스와 작업",
+    operation: "서비스와 오퍼레이션",
     lines: (text) => `${text}줄`,
     self: "자체 시간",
     selfHelp: "이 스팬이 실행되고 그 하위 호출은 실행되지 않은 시간입니다",
     pathHelp: "임계 경로에 있는 시간, 곧 트레이스 전체가 기다린 시간입니다",
     total: "합계",
-    totalHelp: "기간의 합입니다. 서로 안에 든 스팬은 두 번 셉니다",
+    totalHelp: "소요 시간의 합입니다. 서로 안에 든 스팬은 두 번 셉니다",
     average: "평균",
     longest: "최장",
     longestHelp: "가장 긴 스팬입니다. 클릭하면 열립니다",
     openLongest: (name, duration) => `${name}의 가장 긴 스팬 열기, ${duration}`,
-    none: (text) => `“${text}”이(가) 들어 있는 서비스나 작업이 없습니다.`,
+    none: (text) => `“${text}”이(가) 들어 있는 서비스나 오퍼레이션이 없습니다.`,
   },
 
   hopList: {
@@ -113,12 +113,12 @@ export const compareTexts: CompareTexts = {
   },
 
   peers: {
-    title: "같은 작업과 비교",
-    slower: (percent, count) => `이 작업의 스팬 ${count}개 가운데 ${percent}보다 느립니다`,
-    window: (from, to) => `같은 서비스, 작업, 종류, ${from}부터 ${to}까지`,
+    title: "같은 오퍼레이션과 비교",
+    slower: (percent, count) => `이 오퍼레이션의 스팬 ${count}개 가운데 ${percent}보다 느립니다`,
+    window: (from, to) => `같은 서비스, 오퍼레이션, 종류, ${from}부터 ${to}까지`,
     quantiles: (p50, p95, p99) => `중앙값 p50 ${p50} · p95 ${p95} · p99 ${p99}`,
-    only: "그 한 시간 동안 이 작업의 스팬은 이것뿐입니다.",
-    failed: "같은 작업과 비교하지 못했습니다.",
+    only: "그 한 시간 동안 이 오퍼레이션의 스팬은 이것뿐입니다.",
+    failed: "같은 오퍼레이션과 비교하지 못했습니다.",
   },
 
   logs: {
