@@ -209,7 +209,7 @@ describe("links to logs", () => {
   });
   test("whatever a span is called, the link leads where the template says", () => {
     fc.assert(
-      fc.property(fc.string({ unit: "binary" }), (text) => {
+      fc.property(fc.string({ unit: "binary", maxLength: 30 }), (text) => {
         const hostile = { ...context, pod: text, service: text };
         const url = new URL(logUrl({ name: "x", url: "https://h/a?q={pod}&s={service}#f" }, hostile));
         expect([url.host, url.pathname, url.hash]).toEqual(["h", "/a", "#f"]);

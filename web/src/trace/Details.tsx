@@ -96,7 +96,9 @@ export function Details(p: {
         {members.length > 1 ? <Members {...p} members={members} /> : null}
         {missing ? (
           <>
-            <p className={css["text"]}>{t.details.placeholder}</p>
+            <p className={css["text"]}>
+              {t.details.placeholder} <Link href="/help#missing">{t.help}</Link>
+            </p>
             <p className={css["text"]}>
               {t.details.spanId} <code>{spanId(trace, row)}</code>
             </p>
@@ -447,8 +449,10 @@ function MeshLine({ fact }: { fact: MeshFact }) {
     case "flag":
       return (
         <span className={css["bad"]}>
-          <code>{fact.code}</code> {t.mesh.flag[fact.code]}{" "}
-          <span className={controls["muted"]}>{t.flagCause[fact.code]}</span>
+          <Link href="/help#flags">
+            <code>{fact.code}</code>
+          </Link>{" "}
+          {t.mesh.flag[fact.code]} <span className={controls["muted"]}>{t.flagCause[fact.code]}</span>
         </span>
       );
     case "httpStatus":

@@ -121,7 +121,7 @@ describe("details", () => {
   });
   test("a comparison with its peers that fails says so and takes nothing else down", async () => {
     open(`?span=${made.skeleton.spans.id[real]}`);
-    await screen.findByText(/The comparison with its peers failed/);
+    await screen.findByText(/The comparison with its peers failed/, {}, { timeout: 10_000 });
     expect(screen.getByRole("heading", { name: "Resource" })).toBeTruthy();
   });
 });

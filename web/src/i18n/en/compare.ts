@@ -202,6 +202,7 @@ export const compareTexts = {
     fastest: "fastest",
     a: "A",
     b: "B",
+    spans: (text: string) => `${text} spans`,
     swap: "Swap",
     need: "Two traces are needed.",
     needHelp: "Open a trace and choose Compare, or paste both ids here.",

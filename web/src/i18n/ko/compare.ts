@@ -198,6 +198,7 @@ export const compareTexts: CompareTexts = {
     fastest: "가장 빠름",
     a: "가 (A)",
     b: "나 (B)",
+    spans: (text) => `스팬 ${text}개`,
     swap: "바꾸기",
     need: "트레이스가 두 개 필요합니다.",
     needHelp: "트레이스를 열어 비교를 고르거나, 여기에 두 ID를 붙여 넣으십시오.",
