@@ -172,7 +172,6 @@ export const compareTexts = {
     reading: "Reading the file",
     notice: (name: string) => `From the file ${name}; nothing of it is stored.`,
     another: "Open another file",
-    gone: "The file is not in memory any more. Open it again to see the trace.",
     problem: {
       tooLarge: "The file is larger than 256 MiB.",
       notJson: "The file is not JSON.",
@@ -232,7 +231,6 @@ export const compareTexts = {
     colDelta: "B − A",
     colSelf: "Self time, B − A",
     times: (n: string) => `×${n}`,
-    timesBoth: (a: string, b: string) => `×${a} → ×${b}`,
     openA: (name: string) => `Open ${name} in trace A`,
     openB: (name: string) => `Open ${name} in trace B`,
     more: (shown: string, all: string) =>

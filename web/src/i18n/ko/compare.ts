@@ -168,7 +168,6 @@ export const compareTexts: CompareTexts = {
     reading: "파일을 읽는 중",
     notice: (name) => `${name} 파일에서 열었으며, 어디에도 저장하지 않습니다.`,
     another: "다른 파일 열기",
-    gone: "파일이 더 이상 메모리에 없습니다. 트레이스를 보려면 다시 여십시오.",
     problem: {
       tooLarge: "파일이 256 MiB를 넘습니다.",
       notJson: "파일이 JSON이 아닙니다.",
@@ -228,7 +227,6 @@ export const compareTexts: CompareTexts = {
     colDelta: "시간 차(B − A)",
     colSelf: "자체 시간 차(B − A)",
     times: (n) => `${n}번`,
-    timesBoth: (a, b) => `${a}번 → ${b}번`,
     openA: (name) => `A 트레이스에서 ${name} 열기`,
     openB: (name) => `B 트레이스에서 ${name} 열기`,
     more: (shown, all) => `차이 ${all}개 가운데 큰 것 ${shown}개입니다. 나머지는 아래 트리에 있습니다.`,
