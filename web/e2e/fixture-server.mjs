@@ -170,7 +170,9 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
       else if (/^(trace)?[dD]uration$/.test(field))
         found = found.filter((t) => t.duration > Number.parseFloat(value) * 1e6);
       else if (field === "operation")
-        found = found.filter((t) => new RegExp(`^(?:${value})$`).test(t.rootOperation));
+        found = found.filter((t) =>
+          op === "=" ? t.rootOperation === value : new RegExp(`^(?:${value})$`).test(t.rootOperation),
+        );
       else if (value === "nothing") found = [];
     }
     const items = found.slice(from, from + limit);

@@ -14,7 +14,7 @@ export const screens = ({ traceId }) => [
   view("table", "[role=table] [role=row]", traceId),
   view("table", "[role=table] [role=row]", traceId, "&by=service"),
   view("hops", "ol li", traceId),
-  view("json", "main code", traceId),
+  view("json", "[role=group] code", traceId),
   { name: "trace-critical", path: `trace/${traceId}?critical=1`, ready: "[role=treegrid] [data-row]" },
   { name: "logs-dialog", path: `trace/${traceId}`, ready: "[role=treegrid] [data-row]", act: openLogs },
   { name: "file", path: "file", ready: "main input[type=file]" },
@@ -65,7 +65,7 @@ export async function walk(kit) {
       ["flame", "[role=application]"],
       ["table", "[role=table] [role=row]"],
       ["hops", "ol li"],
-      ["json", "main code"],
+      ["json", "[role=group] code"],
     ]) {
       await page.keyboard.press("v");
       await page.waitForURL(new RegExp(`view=${name}`));
@@ -151,7 +151,7 @@ export async function walk(kit) {
     await page.locator("aside dd[data-type]").first().waitFor();
     await screenshot(page, "file-open");
     await axe(page, where);
-    for (const ready of ["[role=application]", "[role=table] [role=row]", "ol li", "main code"]) {
+    for (const ready of ["[role=application]", "[role=table] [role=row]", "ol li", "[role=group] code"]) {
       await page.keyboard.press("v");
       await page.locator(ready).first().waitFor();
     }
@@ -180,7 +180,12 @@ export async function walk(kit) {
       await screenshot(page, `hostile-${name.replace(/\W+/g, "-")}`);
       await axe(page, where);
       await page.keyboard.press("End");
-      for (const ready of ["[role=application]", "[role=table] [role=row]", "[role=status]", "main code"]) {
+      for (const ready of [
+        "[role=application]",
+        "[role=table] [role=row]",
+        "[role=status]",
+        "[role=group] code",
+      ]) {
         await page.keyboard.press("v");
         await page.locator(ready).first().waitFor();
       }

@@ -261,9 +261,7 @@ function SideHead({ name, trace, other }: { name: string; trace: Trace; other: T
       </p>
       <p className={css["figures"]}>
         <strong>{f.duration(trace.traceDuration)}</strong>
-        <span>
-          {f.integer(trace.spanCount)} {t.trace.spans}
-        </span>
+        <span>{t.compare.spans(f.integer(trace.spanCount))}</span>
         {trace.errorCount > 0 ? (
           <span className={controls["error"]}>
             <ErrorMark size={10} /> {f.integer(trace.errorCount)}

@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { useLocation } from "wouter";
 import { api } from "../api/client";
 import type { TraceSummary } from "../api/types";
@@ -19,6 +19,9 @@ export default function CompareWith({ trace, onClose }: { trace: Trace; onClose:
   const [, navigate] = useLocation();
   const [text, setText] = useState("");
   const [wrong, setWrong] = useState<string>();
+  const input = useRef<HTMLInputElement>(null);
+  // It is loaded after its panel has opened and looked for what takes the focus.
+  useEffect(() => input.current?.focus(), []);
   const root = firstReal(trace);
   const service = trace.services[trace.service[root]!]?.name ?? "";
   const operation = trace.names[trace.name[root]!] ?? "";
@@ -67,6 +70,7 @@ export default function CompareWith({ trace, onClose }: { trace: Trace; onClose:
         <label htmlFor="compare-with">{t.compare.pasted}</label>
         <div className={css["line"]}>
           <input
+            ref={input}
             id="compare-with"
             className={controls["input"]}
             autoComplete="off"

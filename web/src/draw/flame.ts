@@ -145,8 +145,8 @@ function box(
   ctx.fillRect(from, y + 1, width, height);
   ctx.globalAlpha = m.dim ? 0.35 : 1;
   ctx.fillStyle = colour;
-  if (width > 3) ctx.fillRect(from, y + 1, 3, height);
-  else ctx.fillRect(from, y + 1, width, height);
+  // The edge must not be most of a narrow box, or many of them look like one dark strip.
+  ctx.fillRect(from, y + 1, width > 16 ? 3 : Math.min(width, 1), height);
   if (m.failed) {
     // A bar along the bottom and a mark before the name: not by colour alone.
     ctx.fillStyle = k.error;

@@ -64,6 +64,7 @@ function sideOf(t: Trace): Side {
     except: new Set(),
   });
   const { count } = rows;
+  const operations = t.names.map(operationOf);
   const key: string[] = [];
   const errors = new Int32Array(count);
   // Ends of the time that children of a row have taken so far; the rows come by start.
@@ -73,7 +74,7 @@ function sideOf(t: Trace): Side {
     const r = rows.row[i]!;
     const s = t.services[t.service[r]!];
     // A workload is its group, so that the sidecar's and the application's name of it are one.
-    key.push(`${s?.group || s?.name || ""}\n${operationOf(t.names[t.name[r]!] ?? "")}`);
+    key.push(`${s?.group || s?.name || ""}\n${operations[t.name[r]!] ?? ""}`);
     for (let m = r; m >= 0; m = m === r ? rows.hops.firstFolded[r]! : rows.hops.nextFolded[m]!) {
       if (isError(t, m)) errors[i] = 1;
     }

@@ -30,4 +30,6 @@ export type ToWorker =
   | { id: number; do: "parse"; pieces: Uint8Array[] }
   | { id: number; do: "hold"; key: number; trace: Trace }
   | { id: number; do: Task; key: number };
+/** A message without its number. */
+export type Question = ToWorker extends infer M ? (M extends ToWorker ? Omit<M, "id"> : never) : never;
 export type FromWorker = { id: number; value: unknown } | { id: number; error: string };

@@ -1,5 +1,5 @@
 import type { Trace } from "./trace";
-import { type FromWorker, parseSkeleton, type Result, type Task, type ToWorker, tasks } from "./work";
+import { type FromWorker, parseSkeleton, type Question, type Result, type Task, tasks } from "./work";
 
 /** Traces up to this many rows are worked on at once, on the page's own thread: it takes a few milliseconds. */
 export const inlineRows = 20_000;
@@ -15,14 +15,11 @@ class Workshop {
   /** Under which key the worker holds a trace; one that it has let go is sent again. */
   #keys = new WeakMap<Trace, number>();
 
-  ask<T>(
-    message: ToWorker extends infer M ? (M extends ToWorker ? Omit<M, "id"> : never) : never,
-    transfer: Transferable[] = [],
-  ): Promise<T> {
+  ask<T>(question: Question): Promise<T> {
     const id = this.#next++;
     return new Promise<T>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
-      this.#started().postMessage({ id, ...message }, transfer);
+      this.#started().postMessage({ id, ...question });
     });
   }
 
@@ -70,13 +67,11 @@ const workshop = new Workshop();
 const hasWorker = () => typeof Worker !== "undefined";
 
 /** readSkeleton parses an answer; a large one in the worker, so that the page stays alive. */
-export function readSkeleton(pieces: Uint8Array[]): Promise<Trace> | Trace {
+export async function readSkeleton(pieces: Uint8Array[]): Promise<Trace> {
   const bytes = pieces.reduce((sum, p) => sum + p.byteLength, 0);
   if (bytes <= inlineBytes || !hasWorker()) return parseSkeleton(pieces);
-  return workshop.ask<Trace>(
-    { do: "parse", pieces },
-    pieces.map((p) => p.buffer as ArrayBuffer),
-  );
+  // Where workers are forbidden, slow is better than not at all.
+  return workshop.ask<Trace>({ do: "parse", pieces }).catch(() => parseSkeleton(pieces));
 }
 
 const done = new WeakMap<Trace, Partial<Record<Task, unknown>>>();
@@ -95,7 +90,7 @@ export function computeTask<T extends Task>(trace: Trace, task: T): Result<T> | 
     return value as Result<T>;
   }
   const kept = results;
-  const promise = workshop.compute(trace, task);
+  const promise = workshop.compute(trace, task).catch(() => tasks[task](trace) as Result<T>);
   results[task] = promise;
   promise.then(
     (value) => {

@@ -1,6 +1,6 @@
 import { keepPreviousData, QueryClient, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
-import { ApiError, api } from "../api/client";
+import { ApiError, api, apiUrl } from "../api/client";
 import { apiFilter, type Filter } from "../model/filters";
 import { lastMs, type Range, rangeWindow } from "../model/time";
 import { readSkeleton } from "../model/workshop";
@@ -67,8 +67,15 @@ export function useSkeleton(traceId: string) {
   const [bytes, setBytes] = useState(0);
   const query = useQuery({
     queryKey: ["trace", traceId],
-    queryFn: async ({ signal }) =>
-      readSkeleton(await api.skeleton(traceId, { signal, onProgress: setBytes })),
+    queryFn: async ({ signal }) => {
+      const pieces = await api.skeleton(traceId, { signal, onProgress: setBytes });
+      try {
+        return await readSkeleton(pieces);
+      } catch (cause) {
+        const tried = `GET ${apiUrl(`traces/${traceId}`)}`;
+        throw new ApiError({ kind: "network", message: String(cause), status: 200, tried });
+      }
+    },
     staleTime: Number.POSITIVE_INFINITY,
     gcTime: 5 * 60_000,
     // Columns of 50,000 rows: comparing the old answer with the new costs more than using the new.

@@ -1,6 +1,6 @@
 import { useMutation } from "@tanstack/react-query";
 import { lazy, Suspense, useState } from "react";
-import { api } from "../api/client";
+import { ApiError, api } from "../api/client";
 import { useI18n } from "../i18n";
 import type { Trace } from "../model/trace";
 import { controls } from "../shell/controls";
@@ -63,7 +63,13 @@ function Keep({ traceId }: { traceId: string }) {
   const keep = useMutation({
     mutationFn: () => api.keep(traceId),
     onSuccess: () => toast.say(t.keep.kept),
-    onError: (e) => toast.say(errorReport(e, i18n, Date.now()).split("\n")[1] ?? String(e)),
+    onError: (e) =>
+      toast.say(
+        e instanceof ApiError && e.kind === "unsupported"
+          ? t.keep.unsupported
+          : // Its first line is the program and the time.
+            (errorReport(e, i18n, Date.now()).split("\n")[1] ?? String(e)),
+      ),
   });
   return (
     <button

@@ -96,7 +96,9 @@ export function Details(p: {
         {members.length > 1 ? <Members {...p} members={members} /> : null}
         {missing ? (
           <>
-            <p className={css["text"]}>{t.details.placeholder}</p>
+            <p className={css["text"]}>
+              {t.details.placeholder} <Link href="/help#missing">{t.help}</Link>
+            </p>
             <p className={css["text"]}>
               {t.details.spanId} <code>{spanId(trace, row)}</code>
             </p>
@@ -392,7 +394,7 @@ function Attributes(p: { items: readonly Attribute[]; scope: string; range: Rang
           <div key={`${a.key} ${i}`}>
             <dt title={a.type}>{a.key}</dt>
             <dd data-type={a.type}>
-              <span>{text}</span>
+              <Value text={text} />
               <span className={css["tools"]}>
                 <button
                   type="button"
@@ -422,6 +424,24 @@ function Attributes(p: { items: readonly Attribute[]; scope: string; range: Rang
   );
 }
 
+/** Characters of a value that are shown at first. */
+const shownLength = 2000;
+
+/** A value may be a megabyte long: then its beginning, and the rest when it is asked for. */
+function Value({ text }: { text: string }) {
+  const { t, f } = useI18n();
+  const [whole, setWhole] = useState(false);
+  if (whole || text.length <= shownLength) return <span>{text}</span>;
+  return (
+    <span>
+      {text.slice(0, shownLength).toWellFormed()}…{" "}
+      <button type="button" className={controls["plain"]} onClick={() => setWhole(true)}>
+        {t.json.whole(f.integer(text.length))}
+      </button>
+    </span>
+  );
+}
+
 /** One fact of the proxy in words. */
 function MeshLine({ fact }: { fact: MeshFact }) {
   const { t } = useI18n();
@@ -429,8 +449,10 @@ function MeshLine({ fact }: { fact: MeshFact }) {
     case "flag":
       return (
         <span className={css["bad"]}>
-          <code>{fact.code}</code> {t.mesh.flag[fact.code]}{" "}
-          <span className={controls["muted"]}>{t.flagCause[fact.code]}</span>
+          <Link href="/help#flags">
+            <code>{fact.code}</code>
+          </Link>{" "}
+          {t.mesh.flag[fact.code]} <span className={controls["muted"]}>{t.flagCause[fact.code]}</span>
         </span>
       );
     case "httpStatus":

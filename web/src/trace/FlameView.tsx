@@ -145,9 +145,11 @@ function Summed(p: Props & { flame: Flame }) {
   const hitNodes = useMemo(() => {
     if (view.find === "") return undefined;
     const found = new Set<number>();
+    // Spans of one node have one name; only a few can be found by their ids.
     for (let i = 0; i < flame.count; i++) if (p.hits.has(flame.row[i]!)) found.add(i);
+    if (p.hits.size <= 100) for (const r of p.hits) found.add(nodeOf(trace, flame, r));
     return found;
-  }, [flame, p.hits, view.find]);
+  }, [trace, flame, p.hits, view.find]);
   const into = (i: number) =>
     setView((v) => ({ ...v, root: i < 0 ? undefined : spanRef(trace, flame.row[i]!) }));
   const describe = (i: number) => {

@@ -140,7 +140,7 @@ function HopLine(p: {
           type="button"
           className={css["open"]}
           aria-pressed={p.selected}
-          onClick={() => row >= 0 && p.onSelect(row)}
+          onClick={() => row >= 0 && row < trace.n && p.onSelect(row)}
         >
           <End
             trace={trace}
@@ -182,7 +182,7 @@ function HopLine(p: {
               key={`${a.row} ${a.start}`}
               type="button"
               className={css["attempt"]}
-              onClick={() => p.onSelect(a.row)}
+              onClick={() => a.row < trace.n && p.onSelect(a.row)}
               title={a.flag && isResponseFlag(a.flag) ? t.mesh.flag[a.flag] : undefined}
             >
               {a.failed ? <ErrorMark size={10} /> : null}

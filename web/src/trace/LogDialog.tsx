@@ -10,7 +10,7 @@ import {
 } from "../model/logLinks";
 import { controls } from "../shell/controls";
 import { Dialog } from "../shell/Dialog";
-import { prefs, usePrefs } from "../shell/prefs";
+import { prefs } from "../shell/prefs";
 import css from "./LogDialog.module.css";
 
 /** The editor of links to logs. Only what is right can be saved; what is typed stays until then. */
@@ -20,7 +20,6 @@ export default function LogDialog({ context, onClose }: { context: LogContext; o
     const { logLinks } = prefs.get();
     return logLinks.length > 0 ? [...logLinks] : [{ name: "", url: "" }];
   });
-  usePrefs();
   const set = (i: number, part: Partial<LogTemplate>) =>
     setLinks((all) => all.map((l, k) => (k === i ? { ...l, ...part } : l)));
   const filled = links.filter((l) => l.name.trim() !== "" || l.url.trim() !== "");
@@ -71,7 +70,7 @@ export default function LogDialog({ context, onClose }: { context: LogContext; o
                 <span>{t.logs.url}</span>
                 <textarea
                   className={controls["input"]}
-                  rows={3}
+                  rows={4}
                   spellCheck={false}
                   value={l.url}
                   onChange={(e) => set(i, { url: e.target.value })}
@@ -111,7 +110,7 @@ export default function LogDialog({ context, onClose }: { context: LogContext; o
           >
             {t.logs.add}
           </button>
-          <button type="submit" className={controls["button"]} disabled={wrong} data-primary="true">
+          <button type="submit" className={`${controls["button"]} ${controls["primary"]}`} disabled={wrong}>
             {t.logs.save}
           </button>
         </p>

@@ -1,4 +1,5 @@
 import { useEffect, useMemo, useState } from "react";
+import { Link } from "wouter";
 import { useI18n } from "../i18n";
 import { shiftedClocks } from "../model/clocks";
 import { type Path, shares } from "../model/criticalPath";
@@ -85,7 +86,9 @@ function Clocks({ raw, view, setView }: Props) {
           }
         >
           <div className={css["services"]}>
-            <h3>{t.clock.list}</h3>
+            <h3>
+              {t.clock.list} <Link href="/help#skew">{t.help}</Link>
+            </h3>
             <ul>
               {shifted.map((c) => (
                 <li key={c.name}>

@@ -36,7 +36,7 @@ const JsonView = lazy(() => import("./JsonView"));
 const codec = { parse: parseTrace, format: formatTrace };
 
 /** A trace with more rows opens as its summary, and its waterfall folded. */
-export const hugeRows = 200_000;
+const hugeRows = 200_000;
 /** Levels that are open at first in the waterfall of a huge trace, and the level that opens all of them. */
 const hugeLevel = 2;
 const everyLevel = 9999;
@@ -145,12 +145,12 @@ function Screen(
     },
     [trace, setView],
   );
-  /** Moves the focus; an open panel follows. */
+  /** Moves the focus; an open panel follows, and so does what other views mark as selected. */
   const goTo = (row: number) => {
     if (row < 0) return;
     setFocusRow(row);
     setFocusAsked((n) => n + 1);
-    if (open) setView((v) => ({ ...v, span: spanRef(trace, row) }));
+    if (open || !waterfall) setView((v) => ({ ...v, span: spanRef(trace, row) }));
   };
   /** Goes to any row of the trace, opening what hides it. */
   const reveal = (row: number) => {

@@ -4,12 +4,12 @@ import type { CompareTexts } from "../en/compare";
 export const compareTexts: CompareTexts = {
   views: {
     label: "보기",
-    waterfall: "폭포수",
+    waterfall: "워터폴",
     flame: "플레임 그래프",
     table: "표",
     hops: "홉",
     json: "JSON",
-    huge: (spans) => `스팬이 ${spans}개라서 요약을 먼저 보여 줍니다. 폭포수는 필요한 만큼 펼쳐집니다.`,
+    huge: (spans) => `스팬이 ${spans}개라서 요약을 먼저 보여 줍니다. 워터폴은 필요한 만큼 펼쳐집니다.`,
   },
 
   flame: {
@@ -31,21 +31,21 @@ export const compareTexts: CompareTexts = {
 
   table: {
     by: "묶는 기준",
-    byOperation: "작업",
+    byOperation: "오퍼레이션",
     byService: "서비스",
     service: "서비스",
-    operation: "서비스와 작업",
+    operation: "서비스와 오퍼레이션",
     lines: (text) => `${text}줄`,
     self: "자체 시간",
     selfHelp: "이 스팬이 실행되고 그 하위 호출은 실행되지 않은 시간입니다",
     pathHelp: "임계 경로에 있는 시간, 곧 트레이스 전체가 기다린 시간입니다",
     total: "합계",
-    totalHelp: "기간의 합입니다. 서로 안에 든 스팬은 두 번 셉니다",
+    totalHelp: "소요 시간의 합입니다. 서로 안에 든 스팬은 두 번 셉니다",
     average: "평균",
     longest: "최장",
     longestHelp: "가장 긴 스팬입니다. 클릭하면 열립니다",
     openLongest: (name, duration) => `${name}의 가장 긴 스팬 열기, ${duration}`,
-    none: (text) => `“${text}”이(가) 들어 있는 서비스나 작업이 없습니다.`,
+    none: (text) => `“${text}”이(가) 들어 있는 서비스나 오퍼레이션이 없습니다.`,
   },
 
   hopList: {
@@ -113,12 +113,12 @@ export const compareTexts: CompareTexts = {
   },
 
   peers: {
-    title: "같은 작업과 비교",
-    slower: (percent, count) => `이 작업의 스팬 ${count}개 가운데 ${percent}보다 느립니다`,
-    window: (from, to) => `같은 서비스, 작업, 종류, ${from}부터 ${to}까지`,
+    title: "같은 오퍼레이션과 비교",
+    slower: (percent, count) => `이 오퍼레이션의 스팬 ${count}개 가운데 ${percent}보다 느립니다`,
+    window: (from, to) => `같은 서비스, 오퍼레이션, 종류, ${from}부터 ${to}까지`,
     quantiles: (p50, p95, p99) => `중앙값 p50 ${p50} · p95 ${p95} · p99 ${p99}`,
-    only: "그 한 시간 동안 이 작업의 스팬은 이것뿐입니다.",
-    failed: "같은 작업과 비교하지 못했습니다.",
+    only: "그 한 시간 동안 이 오퍼레이션의 스팬은 이것뿐입니다.",
+    failed: "같은 오퍼레이션과 비교하지 못했습니다.",
   },
 
   logs: {
@@ -168,7 +168,6 @@ export const compareTexts: CompareTexts = {
     reading: "파일을 읽는 중",
     notice: (name) => `${name} 파일에서 열었으며, 어디에도 저장하지 않습니다.`,
     another: "다른 파일 열기",
-    gone: "파일이 더 이상 메모리에 없습니다. 트레이스를 보려면 다시 여십시오.",
     problem: {
       tooLarge: "파일이 256 MiB를 넘습니다.",
       notJson: "파일이 JSON이 아닙니다.",
@@ -191,13 +190,14 @@ export const compareTexts: CompareTexts = {
     bad: "트레이스 ID가 아닙니다. ID, traceparent 또는 B3 헤더를 붙여 넣으십시오.",
     same: "같은 트레이스입니다.",
     go: "비교하기",
-    peers: "지난 1시간 동안 루트가 같은 트레이스",
-    peersNone: "지난 1시간 동안 루트가 같은 다른 트레이스가 없습니다.",
+    peers: "한 시간 이내의 루트가 같은 트레이스",
+    peersNone: "한 시간 이내에 루트가 같은 다른 트레이스가 없습니다.",
     typical: "보통",
     slowest: "가장 느림",
     fastest: "가장 빠름",
     a: "가 (A)",
     b: "나 (B)",
+    spans: (text) => `스팬 ${text}개`,
     swap: "바꾸기",
     need: "트레이스가 두 개 필요합니다.",
     needHelp: "트레이스를 열어 비교를 고르거나, 여기에 두 ID를 붙여 넣으십시오.",
@@ -227,7 +227,6 @@ export const compareTexts: CompareTexts = {
     colDelta: "시간 차(B − A)",
     colSelf: "자체 시간 차(B − A)",
     times: (n) => `${n}번`,
-    timesBoth: (a, b) => `${a}번 → ${b}번`,
     openA: (name) => `A 트레이스에서 ${name} 열기`,
     openB: (name) => `B 트레이스에서 ${name} 열기`,
     more: (shown, all) => `차이 ${all}개 가운데 큰 것 ${shown}개입니다. 나머지는 아래 트리에 있습니다.`,
