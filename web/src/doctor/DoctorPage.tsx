@@ -148,6 +148,7 @@ function FactsButton({ onFile }: { onFile: (file: File) => void }) {
         title={t.doctor.loadFactsHelp}
         onClick={() => input.current?.click()}
       >
+        <Icon name="text" />
         {t.doctor.loadFacts}
       </button>
       <input
@@ -316,7 +317,7 @@ function Path({ stations }: { stations: readonly Station[] }) {
                 {name}
                 <span className="sr-only">: {t.doctor.light[s.state]}</span>
               </span>
-              {s.reason ? (
+              {s.reason && s.reason !== stations[i - 1]?.reason ? (
                 <span className={css["why"]} lang="en">
                   {s.reason}
                 </span>

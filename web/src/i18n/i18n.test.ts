@@ -31,7 +31,7 @@ describe("dictionaries", () => {
   });
   test("Korean texts are Korean, but for names and protocol words", () => {
     const same =
-      /^(code|app\.title|palette\.toggleLanguage|protocol\.|overview\.colP\d|status\.(colTls|engineName)|trace\.(json|findHits)|details\.(group\.http|group\.rpc|after)|keys\.or)/;
+      /^(code|app\.title|palette\.toggleLanguage|protocol\.|overview\.colP\d|status\.(colTls|engineName)|trace\.(json|findHits)|map\.(edgeLabel|edgeLabelFine|p\d\d)$|service\.missingEdge|details\.(group\.http|group\.rpc|after)|keys\.or)/;
     for (const [path, text] of texts(ko)) if (!same.test(path)) expect(text, path).toMatch(/[가-힣]/);
   });
   test("Korean sentences end politely", () => {

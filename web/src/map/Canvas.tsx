@@ -555,63 +555,78 @@ const NodeView = memo(function NodeView(p: {
     <g
       className={css["node"]}
       transform={`translate(${p.x} ${p.y})`}
-      data-node={n.id}
       data-kind={n.kind}
       data-bad={bad}
       data-dim={n.dim}
       data-selected={p.selected}
       data-change={n.change}
-      role="button"
-      tabIndex={p.stop ? 0 : -1}
-      aria-label={spoken}
-      aria-pressed={p.selected}
-      onClick={() => p.onChoose(n)}
-      onDoubleClick={() => n.kind === "group" && p.onToggle(n.id)}
       onPointerEnter={() => p.onHover(n.id)}
       onPointerLeave={() => p.onHover(undefined)}
-      onFocus={() => p.onActive(n.id)}
     >
-      <title>{[name, n.kind === "group" ? "" : n.namespace, ...words].filter(Boolean).join("\n")}</title>
-      {n.kind === "group" ? <path className={css["stack"]} d={path} transform="translate(5 5)" /> : null}
-      <path className={css["halo"]} d={path} />
-      <path className={css["shape"]} d={path} />
-      {n.kind === "blackhole" ? <path d={path} fill="url(#map-bars)" /> : null}
-      {extra ? <path className={css["detail"]} d={extra} /> : null}
-      {n.kind === "service" && n.slot !== undefined ? <Ring node={n} path={path} /> : null}
-      <path className={css["icon"]} d={kindIcon[n.kind]} transform={`translate(${-w / 2 + 9 + inset} -8)`} />
-      <text className={css["name"]} x={left} y={n.kind === "group" ? -5 : n.kind === "database" ? 0 : -4}>
-        {title}
-        {namespace ? (
-          <tspan className={css["namespace"]} dx="6">
-            {namespace}
-          </tspan>
-        ) : null}
-      </text>
-      <text className={css["figures"]} x={left} y={n.kind === "database" ? 16 : 14}>
-        {fitText(line, bad ? room - 12 : room, 12)}
-      </text>
-      {bad ? (
-        <g transform={`translate(${w / 2 - 18 - inset} 3)`}>
-          <path className={css["badMark"]} d="M3.7.5h4.6l3.2 3.2v4.6l-3.2 3.2H3.7L.5 8.3V3.7z" />
-          <path className={css["badSign"]} d="M6 3v3.6M6 8.6v.4" />
-        </g>
-      ) : null}
-      {n.change && n.change !== "same" ? (
-        <text className={css["change"]} x={-w / 2 + 4} y={-h / 2 - 4} data-change={n.change}>
-          {changeSign[n.change]} {t.map.change[n.change]}
+      {/* What is written on it is beside the button: the button's name says more, in other words. */}
+      <g
+        className={css["button"]}
+        data-node={n.id}
+        data-kind={n.kind}
+        role="button"
+        tabIndex={p.stop ? 0 : -1}
+        aria-label={spoken}
+        aria-pressed={p.selected}
+        onClick={() => p.onChoose(n)}
+        onDoubleClick={() => n.kind === "group" && p.onToggle(n.id)}
+        onFocus={() => p.onActive(n.id)}
+      >
+        <title>
+          {[name, n.kind === "group" ? "" : n.namespace, ...words].filter(Boolean).join("\n").slice(0, 600)}
+        </title>
+        {n.kind === "group" ? <path className={css["stack"]} d={path} transform="translate(5 5)" /> : null}
+        <path className={css["halo"]} d={path} />
+        <path className={css["shape"]} d={path} />
+        {n.kind === "blackhole" ? <path d={path} fill="url(#map-bars)" /> : null}
+        {extra ? <path className={css["detail"]} d={extra} /> : null}
+        {n.kind === "service" && n.slot !== undefined ? <Ring node={n} path={path} /> : null}
+      </g>
+      {/* biome-ignore lint/a11y/noAriaHiddenOnFocusable: a group of SVG has no focus */}
+      <g aria-hidden="true" className={css["written"]}>
+        <path
+          className={css["icon"]}
+          d={kindIcon[n.kind]}
+          transform={`translate(${-w / 2 + 9 + inset} -8)`}
+        />
+        <text className={css["name"]} x={left} y={n.kind === "group" ? -5 : n.kind === "database" ? 0 : -4}>
+          {title}
+          {namespace ? (
+            <tspan className={css["namespace"]} dx="6">
+              {namespace}
+            </tspan>
+          ) : null}
         </text>
-      ) : null}
-      {(p.marks ?? []).slice(0, 3).map((m, i) => (
-        <g
-          key={m.text}
-          className={css["mark"]}
-          data-tone={m.tone}
-          transform={`translate(${w / 2 - 10 - i * 19} ${-h / 2})`}
-        >
-          <circle r="8.5" />
-          <text y="4">{m.sign}</text>
-        </g>
-      ))}
+        <text className={css["figures"]} x={left} y={n.kind === "database" ? 16 : 14}>
+          {fitText(line, bad ? room - 12 : room, 12)}
+        </text>
+        {bad ? (
+          <g transform={`translate(${w / 2 - 18 - inset} 3)`}>
+            <path className={css["badMark"]} d="M3.7.5h4.6l3.2 3.2v4.6l-3.2 3.2H3.7L.5 8.3V3.7z" />
+            <path className={css["badSign"]} d="M6 3v3.6M6 8.6v.4" />
+          </g>
+        ) : null}
+        {n.change && n.change !== "same" ? (
+          <text className={css["change"]} x={-w / 2 + 4} y={-h / 2 - 4} data-change={n.change}>
+            {changeSign[n.change]} {t.map.change[n.change]}
+          </text>
+        ) : null}
+        {(p.marks ?? []).slice(0, 3).map((m, i) => (
+          <g
+            key={m.text}
+            className={css["mark"]}
+            data-tone={m.tone}
+            transform={`translate(${w / 2 - 10 - i * 19} ${-h / 2})`}
+          >
+            <circle r="8.5" />
+            <text y="4">{m.sign}</text>
+          </g>
+        ))}
+      </g>
     </g>
   );
 });

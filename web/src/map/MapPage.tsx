@@ -114,7 +114,19 @@ export default function MapPage() {
     !graph || view.find.length === 0 || graph.nodes.some((n) => !n.dim) || graph.edges.some((e) => !e.dim);
   const problems = answer.data?.missing.length ?? 0;
   return (
-    <main id="main" tabIndex={-1} className={css["page"]}>
+    <main
+      id="main"
+      tabIndex={-1}
+      className={css["page"]}
+      onKeyDown={(e) => {
+        // Whoever arrives by keyboard goes on to the map by an arrow key.
+        if (e.target !== e.currentTarget || !e.key.startsWith("Arrow")) return;
+        const stop = e.currentTarget.querySelector<SVGElement>('[data-node][tabindex="0"]');
+        if (!stop) return;
+        e.preventDefault();
+        stop.focus({ preventScroll: true });
+      }}
+    >
       <div className={css["head"]}>
         <h1>{t.map.title}</h1>
         <p className={controls["muted"]}>{t.map.question}</p>

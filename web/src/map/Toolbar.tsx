@@ -358,7 +358,8 @@ function Legend({ compared }: { compared: boolean }) {
     "group",
   ] as const;
   return (
-    <div className={css["legend"]}>
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: on a small screen it scrolls, and must be in reach of the keyboard
+    <div className={css["legend"]} tabIndex={0} role="group" aria-label={t.map.legend}>
       <ul className={css["kinds"]}>
         {kinds.map((k) => (
           <li key={k}>

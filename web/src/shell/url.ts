@@ -13,7 +13,9 @@ export type Step = "replace" | "push";
 export function useUrlState<T>(codec: Codec<T>): [T, (change: (view: T) => T, step?: Step) => void] {
   const query = useSearch();
   const [path, navigate] = useLocation();
-  const view = useMemo(() => codec.parse(query), [codec, query]);
+  // The router decodes the query once too often for codecs: a name with a percent sign would be another one.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `query` says when the address changed
+  const view = useMemo(() => codec.parse(location.search.slice(1)), [codec, query]);
   const set = useCallback(
     (change: (view: T) => T, step: Step = "replace") => {
       // What stands in the address bar now, not at the last render: two changes may follow at once.
