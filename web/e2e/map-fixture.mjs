@@ -68,7 +68,8 @@ export function makeMap({ nodes: n, examples = [], seed = 7 }) {
   const services = Math.max(2, n - 2 - rest.length);
   const odd = n >= 20 ? hostile : [];
   for (let i = 0; i < services; i++) {
-    const namespace = n > 60 ? `team-${i % 14}` : ["shop", "payments", "platform"][i % 3];
+    const namespace =
+      n > 60 ? `team-${Math.floor((i * 14) / services)}` : ["shop", "payments", "platform"][i % 3];
     const name = odd[i - (services - odd.length)] ?? `svc-${String(i).padStart(3, "0")}`;
     add("service", namespace, name);
   }

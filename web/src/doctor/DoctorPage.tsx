@@ -2,6 +2,7 @@ import { useMutation } from "@tanstack/react-query";
 import { useId, useRef, useState } from "react";
 import { Link } from "wouter";
 import { useI18n } from "../i18n";
+import { visible } from "../map/names";
 import { type DoctorView, formatDoctor, parseDoctor } from "../model/doctorUrl";
 import { instantMs, type Range } from "../model/time";
 import { controls } from "../shell/controls";
@@ -210,7 +211,7 @@ function Diagnosis(p: { report: Report; view: DoctorView; setView: SetView; chec
       </div>
       {path ? (
         <section aria-labelledby="path" className={css["path"]}>
-          <h2 id="path">{t.doctor.pathOf(path.workload)}</h2>
+          <h2 id="path">{t.doctor.pathOf(visible(path.workload))}</h2>
           <Path stations={path.stations} />
         </section>
       ) : null}
@@ -367,7 +368,11 @@ function FindingView(p: { finding: Finding; follows: readonly Finding[]; open: b
             <div>
               <dt>{t.doctor.concerns}</dt>
               <dd>
-                {f.list(x.workloads.slice(0, 8))}
+                {x.workloads.slice(0, 8).map((w) => (
+                  <code key={w} className={css["one"]}>
+                    {visible(w)}
+                  </code>
+                ))}
                 {x.workloads.length > 8
                   ? ` ${t.doctor.moreWorkloads(f.integer(x.workloads.length - 8))}`
                   : ""}
@@ -469,7 +474,7 @@ function Code(p: { label: string; copyLabel: string; text: string; diff?: boolea
               <span
                 // biome-ignore lint/suspicious/noArrayIndexKey: lines are their position
                 key={i}
-                data-line={line.startsWith("+") ? "add" : line.startsWith("-") ? "cut" : "same"}
+                data-line={/^\+(?!\+\+)/.test(line) ? "add" : /^-(?!--)/.test(line) ? "cut" : "same"}
               >
                 {line}
                 {"\n"}
@@ -537,14 +542,14 @@ function Workloads(p: {
                     <button
                       type="button"
                       className={controls["plain"]}
-                      aria-label={t.doctor.showPath(r.workload)}
+                      aria-label={t.doctor.showPath(visible(r.workload))}
                       aria-current={r.workload === p.chosen ? "true" : undefined}
                       onClick={() => {
                         p.setView((v) => ({ ...v, workload: r.workload, finding: "" }), "push");
                         document.getElementById("path")?.scrollIntoView({ block: "center" });
                       }}
                     >
-                      {r.workload}
+                      {visible(r.workload)}
                     </button>
                   </td>
                   {r.stations.map((s) => (

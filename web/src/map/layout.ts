@@ -27,7 +27,7 @@ export function pairKey(from: string, to: string): string {
   return JSON.stringify([from, to]);
 }
 
-export const gap = { rank: 148, node: 24 };
+export const gap = { rank: 128, node: 24 };
 
 /**
  * keep places boxes of which most are known from before: the known ones stay where they are, each new one goes beside the

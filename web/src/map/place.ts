@@ -11,7 +11,7 @@ export function place(task: Task): Placed {
     rankdir: "LR",
     ranksep: gap.rank,
     nodesep: gap.node,
-    ranker: task.nodes.length > 100 ? "tight-tree" : "network-simplex",
+    ranker: task.nodes.length > 100 || task.edges.length > 100 ? "tight-tree" : "network-simplex",
   });
   g.setDefaultEdgeLabel(() => ({}));
   // Names of nodes come from spans: numbers keep them away from a library that uses some names itself.

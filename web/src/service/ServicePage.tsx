@@ -9,7 +9,7 @@ import { type Finding, findingsByWorkload, useDoctor } from "../doctor/api";
 import { type I18n, useI18n } from "../i18n";
 import { type MapEdge, type MapNode, mapApi, type NodeKind, type ServiceDetail } from "../map/api";
 import { isBad, redFigures } from "../map/graph";
-import { nameInId, nodeName, rateText } from "../map/names";
+import { nameInId, nodeName, rateText, visible } from "../map/names";
 import { FiguresTable, Notes } from "../map/Panel";
 import { nodeSearch } from "../map/search";
 import { formatMap, mapFocus, parseMap } from "../model/mapUrl";
@@ -36,7 +36,7 @@ export default function ServicePage() {
   // From the address itself: what the router gives is decoded once too often for names with a percent sign.
   const [namespace, name] = serviceOfPath(location.pathname);
   const id = `${view.kind}/${namespace}/${name}`;
-  useTitle(t.service.title(name || nameInId(id, i18n)));
+  useTitle(t.service.title(nameInId(id, i18n)));
   const detail = useQuery({
     queryKey: ["service", id, view.range],
     queryFn: ({ signal }) => mapApi.service(id, rangeWindow(view.range), 60, { signal }),
@@ -55,9 +55,9 @@ export default function ServicePage() {
       <div className={css["head"]}>
         <h1>
           {node?.slot !== undefined ? (
-            <ServiceTag name={name} slot={node.slot} />
+            <ServiceTag name={visible(name)} slot={node.slot} />
           ) : (
-            name || nameInId(id, i18n)
+            nameInId(id, i18n)
           )}
         </h1>
         <p className={controls["muted"]}>
