@@ -103,7 +103,9 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 		documents: documents{engine},
 		query:     query.New(query.Options{Reader: engine, Keeper: engine, Meta: engine, Now: now, Log: log, Limits: traceLimits(memory)}),
 	}
-	s.doctor = s.newDoctor()
+	if s.doctor, err = s.newDoctor(); err != nil {
+		return err
+	}
 	s.tempo = tempoapi.New(tempoapi.Options{Query: s.query, TraceQL: traceql.New(engine, traceql.Options{Now: now, MaxBytes: queryBytes(memory)}), Log: log, Build: tempoapi.Build(o.Build)})
 	if s.tokens, err = loadTokens(c.AuthTokenFile); err != nil {
 		return err
@@ -125,6 +127,7 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 	tasks.Go(func() { s.keepLedger(background) })
 	tasks.Go(func() { s.reloadOnSignal(background) })
 	tasks.Go(func() { s.doctor.Run(background, scope()) })
+	tasks.Go(func() { s.doctor.RunCluster(background, scope()) })
 	s.ready.Store(true)
 	if o.Ready != nil {
 		o.Ready(s.endpoints())

@@ -52,6 +52,9 @@ type Config struct {
 	MaxSpanAttrs    int
 	MaxTraceSpans   int
 
+	Kubeconfig     string // file; Off: no cluster; empty: the pod's service account, if there is one
+	IstioNamespace string
+
 	LogLevel  string
 	LogFormat string
 
@@ -225,6 +228,8 @@ func Settings() []Setting {
 		reload(Setting{Name: "max-value-bytes", Default: "64KiB", Value: "size", Help: "longest attribute value; longer ones are cut and marked", set: size(func(c *Config) *Size { return &c.MaxValueBytes })}),
 		reload(Setting{Name: "max-span-attributes", Default: "1024", Value: "number", Help: "attributes of one span; further ones are dropped and counted", set: number(func(c *Config) *int { return &c.MaxSpanAttrs })}),
 		reload(Setting{Name: "max-trace-spans", Default: "1000000", Value: "number, 0 for no limit", Help: "spans of one trace; further ones are refused", set: number(func(c *Config) *int { return &c.MaxTraceSpans })}),
+		{Name: "kubeconfig", Default: "", Value: "file, or off", Help: "cluster that the doctor reads continuously (it never writes); without one the service account of the pod Spanloom runs in, if there is one. Rights: spanloom doctor roles", set: text(func(c *Config) *string { return &c.Kubeconfig })},
+		{Name: "istio-namespace", Default: "", Value: "namespace", Help: "namespace of istiod; without one where its Deployment is, else istio-system", set: text(func(c *Config) *string { return &c.IstioNamespace })},
 		{Name: "log-level", Default: "info", Value: "debug, info, warn or error", Help: "least level that is logged", set: oneOf(func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
 		{Name: "log-format", Default: "text", Value: "text or json", Help: "form of log lines", set: oneOf(func(c *Config) *string { return &c.LogFormat }, "text", "json")},
 	}

@@ -28,7 +28,7 @@ type Book struct {
 type Receipt struct {
 	Namespace string           `json:"namespace,omitempty"`
 	Workload  string           `json:"workload,omitempty"`
-	Protocol  string           `json:"protocol"` // zipkin, otlp-grpc, otlp-http
+	Protocol  string           `json:"protocol"` // zipkin, otlp_grpc, otlp_http
 	Sender    string           `json:"sender,omitempty"`
 	Spans     int64            `json:"spans"`
 	Requests  int64            `json:"requests"`
@@ -248,7 +248,7 @@ func (x *exam) refusals(b *Book) {
 	}
 }
 
-// addressesOf tells which workloads stand behind an address: as receipts have it, as proxies say of themselves.
+// addressesOf tells which workloads stand behind an address: as receipts have it, as pods and proxies have it.
 func (x *exam) addressesOf(b *Book) map[string][]string {
 	out := make(map[string][]string)
 	add := func(address, name string) {
@@ -262,6 +262,9 @@ func (x *exam) addressesOf(b *Book) map[string][]string {
 		}
 	}
 	for _, s := range x.subjects {
+		for _, pod := range s.pods {
+			add(pod.IP, s.name)
+		}
 		if s.proxy == nil {
 			continue
 		}

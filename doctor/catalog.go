@@ -147,6 +147,10 @@ var catalog = []Entry{
 		"That kind has concurrency, image and environment variables only.",
 		"A ProxyConfig whose name speaks of tracing.",
 		"Use a Telemetry.", nil},
+	{"T0128", "not-read", Info, "policy", "A part could not be read",
+		"What it holds is unknown to the doctor: stations that need it are unknown, never guessed.",
+		"Rights that are missing, kinds that are not served, proxies that do not answer, questions to the store that failed.",
+		"Grant what `spanloom doctor roles` prints if that part matters, or look why it does not answer.", nil},
 
 	{"T0201", "envoy-rejected", Error, "accepted", "Envoy refuses the configuration",
 		"A refused listener keeps its last state; a new one does not come up at all: requests fail, not only spans.",

@@ -47,7 +47,33 @@ func (s *subject) flow() flow {
 	if s.proxy == nil || s.tracer == nil {
 		return flow{}
 	}
-	return flowOf(s.proxy.HostsOf(s.tracer.Cluster))
+	if f := flowOf(s.proxy.HostsOf(s.tracer.Cluster)); f.known || s.proxy.Has.Hosts {
+		return f
+	}
+	return s.flowOfStats()
+}
+
+// flowOfStats is the same from the cluster's statistics, where host lines were not read and the proxy's filter lets them show.
+func (s *subject) flowOfStats() flow {
+	stat := func(name string) int64 {
+		n, _ := s.proxy.ClusterStat(s.tracer.Cluster, name)
+		return n
+	}
+	total, shown := s.proxy.ClusterStat(s.tracer.Cluster, "upstream_rq_total")
+	if !shown {
+		return flow{}
+	}
+	f := flow{known: true, total: total, refused: stat("upstream_cx_connect_fail")}
+	f.success = stat("upstream_rq_2xx") + stat("upstream_rq_3xx") + stat("upstream_rq_4xx") // as host lines count it
+	f.failed = stat("upstream_rq_5xx") + stat("upstream_rq_rx_reset") + stat("upstream_rq_pending_failure_eject")
+	if total > 0 && f.success+f.failed+f.refused == 0 {
+		return flow{} // what became of the requests is hidden
+	}
+	f.connects = f.refused
+	if f.success > 0 {
+		f.connects++
+	}
+	return f
 }
 
 func (s *subject) flowEvidence(f flow) string {
@@ -61,6 +87,9 @@ func (x *exam) network(s *subject) bool {
 	policy := x.blockedBy(s, host, port)
 	if f.refused > 0 && f.success == 0 {
 		dropped, known := x.dropped[s.tracer.Cluster]
+		if n, ok := s.proxy.ClusterStat(s.tracer.Cluster, "upstream_cx_connect_timeout"); ok && !known {
+			dropped, known = n > 0, true
+		}
 		if !known {
 			dropped = f.failed > f.connects
 		}

@@ -278,7 +278,7 @@ func (x *exam) extraTraces() (int, []string) {
 
 // sdkMismatch: an SDK's propagators lack the family that the proxies' tracer speaks.
 func (x *exam) sdkMismatch(protocol string) bool {
-	return slices.ContainsFunc(x.f.Objects.Workloads, func(w istio.Workload) bool { return x.lacksFamily(&w, protocol) })
+	return slices.ContainsFunc(x.distinct, func(w *istio.Workload) bool { return x.lacksFamily(w, protocol) })
 }
 
 func (x *exam) lacksFamily(w *istio.Workload, protocol string) bool {
@@ -300,8 +300,7 @@ func (x *exam) lacksFamily(w *istio.Workload, protocol string) bool {
 
 // propagators warns of SDKs whose headers the proxies do not speak, where no traces were read that would show it.
 func (x *exam) propagators() {
-	for i := range x.f.Objects.Workloads {
-		w := &x.f.Objects.Workloads[i]
+	for _, w := range x.distinct {
 		for _, s := range x.subjects {
 			if s.namespace != w.Namespace || s.workload != w.Name || s.tracer == nil || !x.lacksFamily(w, s.tracer.Protocol()) {
 				continue

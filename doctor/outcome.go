@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spanloom/spanloom/mesh/envoy"
 	"github.com/spanloom/spanloom/mesh/istio"
 )
 
@@ -234,8 +235,11 @@ func (s *subject) busy(x *exam) bool {
 			return true
 		}
 	}
-	n, _ := s.proxy.SumStats("http.", ".tracing.random_sampling")
-	return n > 0
+	if n, _ := s.proxy.SumStats("http.", ".tracing.random_sampling"); n > 0 {
+		return true
+	}
+	// Istio's own count of requests: enough of them that a few were sampled.
+	return float64(s.proxy.Stats[envoy.RequestsStat])*s.sampling/100 >= 3
 }
 
 // chains are the stations of each workload; of several proxies of one workload the worst light counts.

@@ -7,6 +7,7 @@ package live
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +28,12 @@ type Options struct {
 	Refusing func() string  // why the store takes nothing; nil: it does
 	Now      func() time.Time
 	Log      *slog.Logger
+
+	Cluster       Cluster // that is read continuously; nil: none. The rest is for it
+	Istio         string  // namespace of istiod; empty: found
+	Meta          store.Meta
+	CompareAndSet bool   // Meta does
+	Replica       string // name of this process, unlike all others
 }
 
 // Doctor judges. Safe for concurrent use.
@@ -35,6 +42,8 @@ type Doctor struct {
 
 	mu   sync.Mutex
 	last *doctor.Report
+
+	watcher watcher
 }
 
 // New makes a doctor.
@@ -45,25 +54,39 @@ func New(o Options) *Doctor {
 	return &Doctor{Options: o}
 }
 
-// Report judges what Spanloom knows of a window. With facts those are judged too, together with the receipts of the window
-// unless alone. Facts are not changed. Cost: a read of rollups and a scan of at most half a million spans.
+// Report judges what Spanloom knows of a window, with what was read of the cluster if one is. With facts those are judged
+// instead of the cluster, together with the receipts of the window unless alone. Facts are not changed. Cost: a read of rollups
+// and a scan of at most half a million spans.
 func (d *Doctor) Report(ctx context.Context, s store.Scope, r store.TimeRange, facts *doctor.Facts, alone bool, o doctor.Options) (*doctor.Report, error) {
+	if alone && facts != nil {
+		return doctor.Diagnose(facts, o), nil
+	}
+	if facts == nil {
+		facts = d.clusterFacts()
+	}
+	return d.judgeFor(ctx, s, r, facts, o)
+}
+
+func (d *Doctor) judge(ctx context.Context, s store.Scope, r store.TimeRange, facts *doctor.Facts) (*doctor.Report, error) {
+	return d.judgeFor(ctx, s, r, facts, doctor.Options{})
+}
+
+func (d *Doctor) judgeFor(ctx context.Context, s store.Scope, r store.TimeRange, facts *doctor.Facts, o doctor.Options) (*doctor.Report, error) {
+	book, err := d.Book(ctx, s, r)
+	if err != nil {
+		return nil, err
+	}
 	f := doctor.Facts{Version: doctor.FactsVersion, Source: "server"}
 	if facts != nil {
 		f = *facts
 	}
-	if facts == nil || !alone {
-		book, err := d.Book(ctx, s, r)
-		if err != nil {
-			return nil, err
-		}
-		f.Book = book
-		if facts == nil {
-			f.Collected = d.Now().UnixNano()
-		} else if f.Source == "cluster" {
-			f.Received = nil // saved with the facts; the book is fresher and says more
-		}
+	if f.Source == "server" {
+		f.Collected = d.Now().UnixNano()
 	}
+	if f.Source != "files" {
+		f.Received = nil // the book is fresher and says more
+	}
+	f.Book = book
 	return doctor.Diagnose(&f, o), nil
 }
 
@@ -105,6 +128,29 @@ func (d *Doctor) Book(ctx context.Context, s store.Scope, r store.TimeRange) (*d
 	return b, ctx.Err()
 }
 
+// neverArrived are response flags that say that no server saw the request.
+var neverArrived = []string{"UF", "UH", "NR", "NC", "FI", "UO", "RL", "DF", "UAEX"}
+
+// unreached are the nodes that no call reached: they owe no spans.
+func unreached(m *query.MapAnswer) map[string]bool {
+	out := make(map[string]bool)
+	for i := range m.Edges {
+		e := &m.Edges[i]
+		var lost int64
+		for _, f := range e.Flags {
+			if slices.ContainsFunc(strings.Split(f.Flag, ","), func(one string) bool { return slices.Contains(neverArrived, one) }) {
+				lost += f.N
+			}
+		}
+		all := lost > 0 && lost >= e.RED.N
+		if before, seen := out[e.To]; seen {
+			all = all && before
+		}
+		out[e.To] = all
+	}
+	return out
+}
+
 func (d *Doctor) readMap(b *doctor.Book, m *query.MapAnswer, known map[string][2]string) {
 	ends := make(map[string]*query.MapNode, len(m.Nodes))
 	for i := range m.Nodes {
@@ -114,8 +160,12 @@ func (d *Doctor) readMap(b *doctor.Book, m *query.MapAnswer, known map[string][2
 			known[n.Name+"."+n.Namespace] = [2]string{n.Name, n.Namespace}
 		}
 	}
+	lost := unreached(m)
 	for _, x := range m.Missing {
 		n := ends[x.Node]
+		if x.Kind == query.MissingCallee && lost[x.Node] {
+			continue
+		}
 		if n == nil || n.Kind != rollup.KindService && n.Kind != rollup.KindGateway || n.Name == rollup.Other {
 			continue
 		}
@@ -175,8 +225,7 @@ func (d *Doctor) Run(ctx context.Context, s store.Scope) {
 }
 
 func (d *Doctor) round(ctx context.Context, s store.Scope) {
-	now := d.Now()
-	r, err := d.Report(ctx, s, store.TimeRange{From: now.Add(-watched).UnixNano(), To: now.UnixNano()}, nil, false, doctor.Options{})
+	r, err := d.Report(ctx, s, d.recent(), nil, false, doctor.Options{})
 	if err != nil {
 		if ctx.Err() == nil {
 			d.Log.Warn("the doctor's round ended early, will try again", "error", err)

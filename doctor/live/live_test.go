@@ -15,7 +15,7 @@ import (
 	"github.com/spanloom/spanloom/store/storetest"
 )
 
-// spans: web loses context of its own calls, api passes it on, gone is called and silent, batch.v2 is a name with a dot.
+// spans: web loses context of its own calls, api passes it on, gone is called and silent, down is called and never reached, batch.v2 is a name with a dot.
 const spans = `
 1 1 - web.shop server "web/*" 3580s 40ms node_id=sidecar~10.0.0.2~web-1.shop~x @group=web @namespace=shop @mark=proxy
 2 1 - web.shop client "api" 3580.01s 5ms node_id=sidecar~10.0.0.2~web-1.shop~x upstream_cluster="outbound|8080||api.shop.svc.cluster.local" @group=web @namespace=shop @mark=proxy
@@ -23,6 +23,7 @@ const spans = `
 2 3 2 api.shop client "gone" 3580.012s 1ms node_id=sidecar~10.0.0.3~api-1.shop~x upstream_cluster="outbound|8080||gone.shop.svc.cluster.local" @group=api @namespace=shop @mark=proxy
 3 1 - web.shop server "web/*" 3585s 40ms node_id=sidecar~10.0.0.2~web-1.shop~x @group=web @namespace=shop @mark=proxy
 4 1 - web.shop client "api" 3585.01s 5ms node_id=sidecar~10.0.0.2~web-1.shop~x upstream_cluster="outbound|8080||api.shop.svc.cluster.local" @group=web @namespace=shop @mark=proxy
+2 4 2 api.shop client "down" 3580.013s 1ms node_id=sidecar~10.0.0.3~api-1.shop~x upstream_cluster="outbound|8080||down.shop.svc.cluster.local" response_flags=UH http.status_code=503 @group=api @namespace=shop @mark=proxy @status=error
 5 1 - batch.v2 internal "job" 3585s 1ms @group=batch.v2
 `
 
@@ -32,8 +33,8 @@ func ledger(context.Context, time.Time, time.Time) ([]doctor.Receipt, error) {
 	return []doctor.Receipt{
 		{Workload: "web.shop", Protocol: "zipkin", Sender: "10.0.0.2", Spans: 4, Requests: 1, Last: storetest.At(0)},
 		{Workload: "api.shop", Protocol: "zipkin", Sender: "10.0.0.3", Spans: 2, Requests: 1, Last: storetest.At(0)},
-		{Workload: "batch.v2", Protocol: "otlp-grpc", Sender: "10.0.0.4", Spans: 1, Requests: 1, Last: storetest.At(0)},
-		{Workload: "sender 10.0.0.4", Protocol: "otlp-grpc", Misuses: map[string]int64{"grpc_on_http_port": 1}},
+		{Workload: "batch.v2", Protocol: "otlp_grpc", Sender: "10.0.0.4", Spans: 1, Requests: 1, Last: storetest.At(0)},
+		{Workload: "sender 10.0.0.4", Protocol: "otlp_grpc", Misuses: map[string]int64{"grpc_on_http_port": 1}},
 	}, nil
 }
 

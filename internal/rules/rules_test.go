@@ -48,7 +48,7 @@ var arrows = []struct {
 	{"mesh/istio", []string{"mesh/yamldoc", "mesh/schema"}, "configuration knows nothing of running proxies"},
 	{"mesh/envoy", []string{"mesh/yamldoc", "mesh/istio"}, "Envoy's state is data; judging is the doctor's"},
 	{"doctor/headers", nil, "headers are text"},
-	{"doctor/live", []string{"doctor", "query", "store", "span"}, "the doctor inside of serve reads through query, never an engine"},
+	{"doctor/live", []string{"doctor", "mesh", "query", "store", "span"}, "the doctor inside of serve reads through query, never an engine"},
 	{"doctor/collect", []string{"doctor", "mesh"}, "collecting makes facts"},
 	{"doctor", []string{"mesh"}, "judging is a pure function of facts: it collects nothing"},
 	{"web", nil, "the UI is files"},
