@@ -76,7 +76,7 @@ export function Canvas(p: Props) {
   }, []);
   const untouched = useRef(true);
   const latestSelected = useRef<(() => void) | undefined>(undefined);
-  const fit = useCallback(() => {
+  const showAll = useCallback(() => {
     untouched.current = true;
     apply(fitTo(arranged.bounds, size.current.width, size.current.height));
   }, [apply, arranged]);
@@ -87,8 +87,8 @@ export function Canvas(p: Props) {
     },
     [apply],
   );
-  const latestFit = useRef(fit);
-  latestFit.current = fit;
+  const latestFit = useRef(showAll);
+  latestFit.current = showAll;
 
   useLayoutEffect(() => {
     const el = svg.current;
@@ -240,7 +240,7 @@ export function Canvas(p: Props) {
     },
     mapZoomIn: () => zoom(1.3),
     mapZoomOut: () => zoom(1 / 1.3),
-    mapFit: fit,
+    mapFit: showAll,
   });
 
   // A node that is selected from elsewhere (a list of the panel, a link) comes into sight.
@@ -250,6 +250,21 @@ export function Canvas(p: Props) {
     shown.current = selectedNode;
     if (selectedNode !== undefined && size.current.width > 0) show(selectedNode);
   });
+
+  // A namespace that was opened comes into sight with all that is in it.
+  const framed = useRef(arranged.frames);
+  useEffect(() => {
+    const before = framed.current;
+    framed.current = arranged.frames;
+    const { width, height } = size.current;
+    if (before === arranged.frames || width === 0) return;
+    for (const [id, r] of arranged.frames) {
+      if (before.has(id)) continue;
+      const { scale } = view.current;
+      if (r.width * scale > width - 48 || r.height * scale > height - 48) showAll();
+      else apply(reveal(view.current, r, width, height));
+    }
+  }, [arranged, apply, showAll]);
 
   const hover = useCallback((id: string | undefined) => setHot(id), []);
   return (
@@ -370,7 +385,7 @@ export function Canvas(p: Props) {
                 stop={n.id === stop}
                 selected={n.id === selectedNode}
                 marks={p.marks.get(n.id)}
-                withNamespace={p.withNamespace}
+                withNamespace={p.withNamespace && !(n.group !== undefined && arranged.frames.has(n.group))}
                 i18n={i18n}
                 fontsReady={fontsReady}
                 onChoose={choose}
@@ -415,7 +430,7 @@ export function Canvas(p: Props) {
         <button
           type="button"
           className={controls["icon"]}
-          onClick={fit}
+          onClick={showAll}
           aria-label={t.map.fit}
           title={`${t.map.fit} (0)`}
         >

@@ -22,8 +22,9 @@ const widest = 212;
  * A node is as wide as its name needs, within bounds: maps are wide before they are high. Widths are guessed from the number of
  * letters, so that the layout is the same whatever the font is.
  */
-export function memberSize(n: Pick<MapNode, "service">): { width: number; height: number } {
-  let letters = 0;
+export function memberSize(n: Pick<MapNode, "service" | "kind">): { width: number; height: number } {
+  // What clients have written below their name is longer than the name.
+  let letters = n.kind === "client" ? 15 : 0;
   for (const c of n.service.slice(0, 40)) letters += c > "\u1100" ? 1.8 : 1;
   return {
     width: Math.round(Math.min(widest, Math.max(nodeSize.width, 50 + letters * 7.6))),

@@ -2,8 +2,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Condition } from "../model/conditions";
+import { parseMap } from "../model/mapUrl";
 import type { MapAnswer, MapEdge, MapNode, NodeKind } from "./api";
 import { buildGraph, changeOf, edgeId, type Graph, labelled, reach, sumOf, together, widthOf } from "./graph";
+import { toggled } from "./toggle";
 
 const figures = (rate: number, errorRate = 0, p95 = 10e6) => ({
   calls: rate * 100,
@@ -257,4 +259,19 @@ test("sums, widths and locks", () => {
   expect(together(["mutual", "unknown"])).toBe("unknown");
   expect(together(["mutual", "plaintext"])).toBe("plaintext");
   expect(together([])).toBe("unknown");
+});
+
+test("a group that is opened or folded becomes an exception, and the end of one", () => {
+  const view = { ...parseMap(""), selection: { kind: "group" as const, id: "ns/shop" } };
+  const large = buildGraph(shop, undefined, { ...plain, fold: "all" });
+  const opened = toggled(view, "ns/shop", large);
+  expect([opened.open, opened.closed, opened.selection]).toEqual([["ns/shop"], [], undefined]);
+  const again = toggled(
+    opened,
+    "ns/shop",
+    buildGraph(shop, undefined, { ...plain, fold: "all", open: opened.open }),
+  );
+  expect([again.open, again.closed]).toEqual([[], []]);
+  const folded = toggled(view, "ns/shop", buildGraph(shop, undefined, plain));
+  expect([folded.open, folded.closed]).toEqual([[], ["ns/shop"]]);
 });

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { MapAnswer, MapEdge, MapNode } from "./api";
-import { arrange, curves, neighbour, nodeSize, planOf, sizeOf } from "./arrange";
+import { arrange, curves, memberSize, neighbour, nodeSize, planOf, sizeOf } from "./arrange";
 import { buildGraph } from "./graph";
 import { placeLabels } from "./labels";
 import { frame, free, keep, type Placed, pairKey, stretch, type Task, tray } from "./layout";
@@ -342,4 +342,12 @@ describe("viewport", () => {
 
 test("pairs of names do not run into each other", () => {
   expect(pairKey("a b", "c")).not.toBe(pairKey("a", "b c"));
+});
+
+test("a node is as wide as its name needs, within bounds", () => {
+  const width = (service: string) => memberSize({ kind: "service", service }).width;
+  expect(width("a")).toBe(nodeSize.width);
+  expect(width("recommendations")).toBeGreaterThan(nodeSize.width);
+  expect(width("추천서비스서비스서비스")).toBeGreaterThan(width("recommendat"));
+  expect(width("x".repeat(1e6))).toBe(width("x".repeat(100)));
 });
