@@ -21,7 +21,7 @@ import { type Label, labelHeight, placeLabels } from "./labels";
 import { drawnName, groupTitle, rateText, spokenNode } from "./names";
 import { detail, kindIcon, outline } from "./shapes";
 import { fitText, textWidth } from "./textWidth";
-import { fitTo, reveal, type Viewport, zoomAt } from "./viewport";
+import { fitTo, openAt, reveal, type Viewport, zoomAt } from "./viewport";
 
 /** What a node is marked with, and why, in words. */
 export interface Mark {
@@ -87,8 +87,12 @@ export function Canvas(p: Props) {
     },
     [apply],
   );
-  const latestFit = useRef(showAll);
-  latestFit.current = showAll;
+  const latestFit = useRef(() => {});
+  latestFit.current = () => {
+    untouched.current = true;
+    apply(openAt(arranged.bounds, size.current.width, size.current.height));
+    latestSelected.current?.();
+  };
 
   useLayoutEffect(() => {
     const el = svg.current;

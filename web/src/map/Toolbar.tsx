@@ -268,13 +268,11 @@ function AddCondition(p: {
             setBad("");
           }}
         >
-          {fields
-            .filter((x) => x !== "mtls")
-            .map((x) => (
-              <option key={x} value={x}>
-                {t.map.field[x]}
-              </option>
-            ))}
+          {fields.map((x) => (
+            <option key={x} value={x}>
+              {t.map.field[x]}
+            </option>
+          ))}
         </select>
         {field === "errors" || field === "p95" || field === "rate" ? (
           <>

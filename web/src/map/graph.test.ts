@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import type { Condition } from "../model/conditions";
 import { parseMap } from "../model/mapUrl";
 import type { MapAnswer, MapEdge, MapNode, NodeKind } from "./api";
-import { buildGraph, changeOf, edgeId, type Graph, labelled, reach, sumOf, together, widthOf } from "./graph";
+import { buildGraph, changeOf, edgeId, type Graph, labelled, reach, sumOf, widthOf } from "./graph";
 import { toggled } from "./toggle";
 
 const figures = (rate: number, errorRate = 0, p95 = 10e6) => ({
@@ -249,16 +249,12 @@ test("nothing is lost or made up by folding, focusing and hiding", () => {
   );
 });
 
-test("sums, widths and locks", () => {
+test("sums and widths", () => {
   expect(sumOf([]).n).toBe(0);
   expect(sumOf([figures(1, 1), figures(3, 0)]).errorRate).toBe(0.25);
   expect(widthOf(0)).toBe(1.25);
   expect(widthOf(1e9)).toBe(7);
   expect(widthOf(100)).toBeGreaterThan(widthOf(1));
-  expect(together(["mutual", "mutual"])).toBe("mutual");
-  expect(together(["mutual", "unknown"])).toBe("unknown");
-  expect(together(["mutual", "plaintext"])).toBe("plaintext");
-  expect(together([])).toBe("unknown");
 });
 
 test("a group that is opened or folded becomes an exception, and the end of one", () => {

@@ -7,7 +7,7 @@ import { buildGraph } from "./graph";
 import { placeLabels } from "./labels";
 import { frame, free, keep, type Placed, pairKey, stretch, type Task, tray } from "./layout";
 import { place } from "./place";
-import { fitTo, reveal, scales, zoomAt } from "./viewport";
+import { fitTo, openAt, readable, reveal, scales, zoomAt } from "./viewport";
 
 const box = (id: string, entry = false) => ({ id, ...nodeSize, ...(entry ? { entry } : {}) });
 
@@ -321,6 +321,16 @@ describe("viewport", () => {
     expect((50 + 200) * v.scale + v.y).toBeCloseTo(300);
     expect(fitTo({ x: 0, y: 0, width: 10, height: 10 }, 1000, 600).scale).toBe(1.25);
     expect(fitTo({ x: 0, y: 0, width: 0, height: 0 }, 0, 0).scale).toBe(1);
+  });
+  test("a map opens where it can be read: whole, or from its left", () => {
+    const small = { x: 100, y: 50, width: 1000, height: 400 };
+    expect(openAt(small, 1000, 600)).toEqual(fitTo(small, 1000, 600));
+    const wide = openAt({ x: 100, y: 50, width: 9000, height: 400 }, 1000, 600);
+    expect(wide.scale).toBe(readable);
+    expect(100 * wide.scale + wide.x).toBeCloseTo(36);
+    expect(250 * wide.scale + wide.y).toBeCloseTo(300);
+    const high = openAt({ x: 0, y: 0, width: 400, height: 9000 }, 1000, 600);
+    expect(200 * high.scale + high.x).toBeCloseTo(500);
   });
   test("zoom keeps the point under the pointer and stays within bounds", () => {
     const v = zoomAt({ x: 10, y: 20, scale: 1 }, 2, 110, 220);

@@ -106,7 +106,6 @@ export const map = {
     rate: "Calls/s",
     ns: "Namespace",
     kind: "Kind",
-    mtls: "mTLS",
     name: "Name",
   },
   opMore: "more than",
@@ -114,7 +113,6 @@ export const map = {
   opIs: "is",
   opContains: "contains",
   value: "Value",
-  mtls: { mutual: "encrypted", plaintext: "plain text", unknown: "not known" },
   badAmount: {
     errors: "Give a percentage such as 5 %.",
     p95: "Give a duration such as 200ms or 1.5s.",

@@ -105,7 +105,6 @@ export const map: typeof en = {
     rate: "초당 호출",
     ns: "네임스페이스",
     kind: "종류",
-    mtls: "mTLS 여부",
     name: "이름",
   },
   opMore: "초과",
@@ -113,7 +112,6 @@ export const map: typeof en = {
   opIs: "같음",
   opContains: "포함",
   value: "값",
-  mtls: { mutual: "암호화됨", plaintext: "평문", unknown: "알 수 없음" },
   badAmount: {
     errors: "5 %와 같은 백분율을 입력하십시오.",
     p95: "200ms나 1.5s와 같은 시간을 입력하십시오.",
