@@ -63,7 +63,12 @@ export default function DoctorPage() {
             {facts.pending ? t.doctor.factsReading(facts.file.name) : t.doctor.factsOf(facts.file.name)}
           </span>
           <label>
-            <input type="checkbox" checked={facts.alone} onChange={(e) => facts.setAlone(e.target.checked)} />{" "}
+            <input
+              type="checkbox"
+              checked={facts.alone}
+              disabled={facts.pending}
+              onChange={(e) => facts.setAlone(e.target.checked)}
+            />{" "}
             {t.doctor.alone}
           </label>
           <button type="button" className={controls["button"]} onClick={facts.close}>

@@ -14,7 +14,7 @@ import {
 } from "./layout";
 
 /** Sizes of what is drawn. */
-export const nodeSize = { width: 142, height: 46 };
+export const nodeSize = { width: 158, height: 46 };
 export const groupSize = { width: 190, height: 58 };
 const widest = 212;
 

@@ -80,10 +80,7 @@ test("the calls of an edge are found on the span that names the other side", () 
     "span.upstream_cluster=~.*[|]api[.].*|api",
   ]);
   const db = node("database", "", "postgresql orders", []);
-  expect(texts(edgeFilters({ class: "call" }, web, db))).toEqual([
-    "service=~web|web\\.shop",
-    ".db.system=postgresql",
-  ]);
+  expect(texts(edgeFilters({ class: "call" }, web, db))).toEqual(["service=web", "kind=client"]);
   const app = node("service", "", "cart", ["cart"]);
   expect(texts(edgeFilters({ class: "call" }, app, api))).toEqual(["service=api.shop", "kind=server"]);
   expect(edgeFilters({ class: "call" }, undefined, undefined)).toEqual([]);
