@@ -202,6 +202,12 @@ export async function walk({ base, note, open, axe, step, screenshot }) {
       await odd.page.locator("main canvas").first().waitFor();
       await odd.page.reload();
       await odd.page.locator("main canvas").first().waitFor();
+      const before = new URL(odd.page.url()).pathname;
+      await odd.page.locator("main button").first().click();
+      await odd.page.locator("[role=dialog] li button").nth(1).click();
+      await odd.page.waitForURL(/last=15m/);
+      await odd.page.locator("main canvas").first().waitFor();
+      if (new URL(odd.page.url()).pathname !== before) note(where, "another range is another service");
     }
     await odd.close();
   });
