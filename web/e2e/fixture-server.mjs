@@ -8,6 +8,7 @@ import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { hopsOf, otlpOf } from "./fixture-trace.mjs";
 import { makeTrace, mesh, random, services, summaryOf } from "./generate.mjs";
+import { doctorReport, edgeDetail, makeMap, serviceDetail } from "./map-fixture.mjs";
 
 const dist = fileURLToPath(new URL("../dist", import.meta.url));
 const types = {
@@ -22,7 +23,7 @@ export const largeTraces = { 5000: "5000", 50000: "50000", 500000: "500000" };
 export const largeId = (spans) => largeTraces[spans].padStart(32, "0");
 
 /** startFixture listens and gives its address, its log of API requests and a way to stop it. */
-export async function startFixture({ port = 0, base = "/", empty = false } = {}) {
+export async function startFixture({ port = 0, base = "/", empty = false, mapNodes = 24 } = {}) {
   const nowMs = Date.now();
   const traces = empty
     ? []
@@ -50,6 +51,8 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
     return byId.get(id.padStart(32, "0")) ?? byId.get(id);
   };
   const requests = [];
+  const examples = traces.slice(0, 20).map((t) => t.skeleton.traceId);
+  const map = makeMap({ nodes: empty ? 0 : mapNodes, examples });
 
   const server = createServer((req, res) => {
     const url = new URL(req.url, "http://fixture");
@@ -116,6 +119,18 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
         complete: true,
       });
     }
+    // A window that ended before the fixture's first trace is empty.
+    const past = q.has("end") && Number(BigInt(q.get("end")) / 1000000n) < nowMs - 86400e3;
+    if (path === "map") return json(res, past ? makeMap({ nodes: 0, examples }) : map);
+    if (path === "edge") {
+      const found = edgeDetail(map, q, nowMs, examples);
+      return found ? json(res, found) : fail(res, 404, "notFound", "no such call in this window");
+    }
+    if (path === "service") {
+      const found = serviceDetail(map, q, nowMs, examples);
+      return found ? json(res, found) : fail(res, 404, "notFound", "no such node in this window");
+    }
+    if (path === "doctor") return json(res, doctorReport(map, q.get("lang") ?? "en", examples));
     if (path === "search") return search(q, res);
     if (path === "hops") {
       const trace = find((q.get("traceId") ?? "").toLowerCase());

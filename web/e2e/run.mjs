@@ -1,6 +1,6 @@
 // Walks through the UI of a running Spanloom in a real browser:
 //
-//   node e2e/run.mjs --base http://127.0.0.1:16686/ --out e2e/out [--chromium /usr/bin/chromium]
+//   node e2e/run.mjs --base http://127.0.0.1:16686/ --out e2e/out [--chromium /usr/bin/chromium] [--only map]
 //
 // Each file of walks/ names screens and may bring a walk. Every screen is visited in both languages and themes, with a
 // screenshot and axe (0 violations); a console error, a failed request or a violation of the content security policy is a
@@ -9,19 +9,22 @@ import { parseArgs } from "node:util";
 import { makeKit } from "./kit.mjs";
 import * as basics from "./walks/basics.mjs";
 import * as compare from "./walks/compare.mjs";
+import * as map from "./walks/map.mjs";
 import * as trace from "./walks/trace.mjs";
 
-const walks = [basics, trace, compare];
+const all = { basics, trace, compare, map };
 
 const { values: args } = parseArgs({
   options: {
     base: { type: "string" },
     out: { type: "string", default: "e2e/out" },
+    only: { type: "string" }, // one file of walks, by its name
     chromium: { type: "string", default: "/usr/bin/chromium" },
   },
 });
-if (!args.base) {
-  console.error("usage: node e2e/run.mjs --base URL --out DIR [--chromium PATH]");
+const walks = args.only ? [all[args.only]] : Object.values(all);
+if (!args.base || walks.includes(undefined)) {
+  console.error("usage: node e2e/run.mjs --base URL --out DIR [--chromium PATH] [--only WALKS]");
   process.exit(2);
 }
 const kit = await makeKit({

@@ -44,8 +44,8 @@ const Plot = lazy(() => import("./Plot"));
 export function Chart(p: ChartProps) {
   const height = p.height ?? 120;
   return (
-    <figure className={css["chart"]} aria-label={p.label} role="img">
-      <figcaption className={css["legend"]} aria-hidden="true">
+    <div className={css["chart"]} aria-label={p.label} role="img">
+      <div className={css["legend"]} aria-hidden="true">
         <span className={css["title"]}>{p.label}</span>
         {p.lines.map((l) => (
           <span key={l.label} className={css["key"]}>
@@ -57,12 +57,12 @@ export function Chart(p: ChartProps) {
             {l.label}
           </span>
         ))}
-      </figcaption>
+      </div>
       <div style={{ height }}>
         <Suspense fallback={null}>
           <Plot {...p} height={height} />
         </Suspense>
       </div>
-    </figure>
+    </div>
   );
 }

@@ -63,7 +63,7 @@ function options(el: HTMLElement, tip: HTMLElement | null, latest: { current: Ch
   return {
     width: Math.max(60, el.clientWidth),
     height: latest.current.height ?? 120,
-    padding: [6, 8, 0, 0],
+    padding: [6, 18, 0, 0],
     legend: { show: false },
     scales: {
       x: { time: true },

@@ -2,6 +2,7 @@ import { useMutation } from "@tanstack/react-query";
 import { useId, useRef, useState } from "react";
 import { Link } from "wouter";
 import { useI18n } from "../i18n";
+import { visible } from "../map/names";
 import { type DoctorView, formatDoctor, parseDoctor } from "../model/doctorUrl";
 import { instantMs, type Range } from "../model/time";
 import { controls } from "../shell/controls";
@@ -62,7 +63,12 @@ export default function DoctorPage() {
             {facts.pending ? t.doctor.factsReading(facts.file.name) : t.doctor.factsOf(facts.file.name)}
           </span>
           <label>
-            <input type="checkbox" checked={facts.alone} onChange={(e) => facts.setAlone(e.target.checked)} />{" "}
+            <input
+              type="checkbox"
+              checked={facts.alone}
+              disabled={facts.pending}
+              onChange={(e) => facts.setAlone(e.target.checked)}
+            />{" "}
             {t.doctor.alone}
           </label>
           <button type="button" className={controls["button"]} onClick={facts.close}>
@@ -148,6 +154,7 @@ function FactsButton({ onFile }: { onFile: (file: File) => void }) {
         title={t.doctor.loadFactsHelp}
         onClick={() => input.current?.click()}
       >
+        <Icon name="text" />
         {t.doctor.loadFacts}
       </button>
       <input
@@ -209,7 +216,7 @@ function Diagnosis(p: { report: Report; view: DoctorView; setView: SetView; chec
       </div>
       {path ? (
         <section aria-labelledby="path" className={css["path"]}>
-          <h2 id="path">{t.doctor.pathOf(path.workload)}</h2>
+          <h2 id="path">{t.doctor.pathOf(visible(path.workload))}</h2>
           <Path stations={path.stations} />
         </section>
       ) : null}
@@ -316,7 +323,7 @@ function Path({ stations }: { stations: readonly Station[] }) {
                 {name}
                 <span className="sr-only">: {t.doctor.light[s.state]}</span>
               </span>
-              {s.reason ? (
+              {s.reason && s.reason !== stations[i - 1]?.reason ? (
                 <span className={css["why"]} lang="en">
                   {s.reason}
                 </span>
@@ -366,7 +373,11 @@ function FindingView(p: { finding: Finding; follows: readonly Finding[]; open: b
             <div>
               <dt>{t.doctor.concerns}</dt>
               <dd>
-                {f.list(x.workloads.slice(0, 8))}
+                {x.workloads.slice(0, 8).map((w) => (
+                  <code key={w} className={css["one"]}>
+                    {visible(w)}
+                  </code>
+                ))}
                 {x.workloads.length > 8
                   ? ` ${t.doctor.moreWorkloads(f.integer(x.workloads.length - 8))}`
                   : ""}
@@ -468,7 +479,7 @@ function Code(p: { label: string; copyLabel: string; text: string; diff?: boolea
               <span
                 // biome-ignore lint/suspicious/noArrayIndexKey: lines are their position
                 key={i}
-                data-line={line.startsWith("+") ? "add" : line.startsWith("-") ? "cut" : "same"}
+                data-line={/^\+(?!\+\+)/.test(line) ? "add" : /^-(?!--)/.test(line) ? "cut" : "same"}
               >
                 {line}
                 {"\n"}
@@ -536,14 +547,14 @@ function Workloads(p: {
                     <button
                       type="button"
                       className={controls["plain"]}
-                      aria-label={t.doctor.showPath(r.workload)}
+                      aria-label={t.doctor.showPath(visible(r.workload))}
                       aria-current={r.workload === p.chosen ? "true" : undefined}
                       onClick={() => {
                         p.setView((v) => ({ ...v, workload: r.workload, finding: "" }), "push");
                         document.getElementById("path")?.scrollIntoView({ block: "center" });
                       }}
                     >
-                      {r.workload}
+                      {visible(r.workload)}
                     </button>
                   </td>
                   {r.stations.map((s) => (

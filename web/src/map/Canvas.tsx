@@ -21,7 +21,7 @@ import { type Label, labelHeight, placeLabels } from "./labels";
 import { drawnName, groupTitle, rateText, spokenNode } from "./names";
 import { detail, kindIcon, outline } from "./shapes";
 import { fitText, textWidth } from "./textWidth";
-import { fitTo, reveal, type Viewport, zoomAt } from "./viewport";
+import { fitTo, openAt, reveal, type Viewport, zoomAt } from "./viewport";
 
 /** What a node is marked with, and why, in words. */
 export interface Mark {
@@ -76,7 +76,7 @@ export function Canvas(p: Props) {
   }, []);
   const untouched = useRef(true);
   const latestSelected = useRef<(() => void) | undefined>(undefined);
-  const fit = useCallback(() => {
+  const showAll = useCallback(() => {
     untouched.current = true;
     apply(fitTo(arranged.bounds, size.current.width, size.current.height));
   }, [apply, arranged]);
@@ -87,8 +87,12 @@ export function Canvas(p: Props) {
     },
     [apply],
   );
-  const latestFit = useRef(fit);
-  latestFit.current = fit;
+  const latestFit = useRef(() => {});
+  latestFit.current = () => {
+    untouched.current = true;
+    apply(openAt(arranged.bounds, size.current.width, size.current.height));
+    latestSelected.current?.();
+  };
 
   useLayoutEffect(() => {
     const el = svg.current;
@@ -240,7 +244,7 @@ export function Canvas(p: Props) {
     },
     mapZoomIn: () => zoom(1.3),
     mapZoomOut: () => zoom(1 / 1.3),
-    mapFit: fit,
+    mapFit: showAll,
   });
 
   // A node that is selected from elsewhere (a list of the panel, a link) comes into sight.
@@ -250,6 +254,21 @@ export function Canvas(p: Props) {
     shown.current = selectedNode;
     if (selectedNode !== undefined && size.current.width > 0) show(selectedNode);
   });
+
+  // A namespace that was opened comes into sight with all that is in it.
+  const framed = useRef(arranged.frames);
+  useEffect(() => {
+    const before = framed.current;
+    framed.current = arranged.frames;
+    const { width, height } = size.current;
+    if (before === arranged.frames || width === 0) return;
+    for (const [id, r] of arranged.frames) {
+      if (before.has(id)) continue;
+      const { scale } = view.current;
+      if (r.width * scale > width - 48 || r.height * scale > height - 48) showAll();
+      else apply(reveal(view.current, r, width, height));
+    }
+  }, [arranged, apply, showAll]);
 
   const hover = useCallback((id: string | undefined) => setHot(id), []);
   return (
@@ -370,7 +389,7 @@ export function Canvas(p: Props) {
                 stop={n.id === stop}
                 selected={n.id === selectedNode}
                 marks={p.marks.get(n.id)}
-                withNamespace={p.withNamespace}
+                withNamespace={p.withNamespace && !(n.group !== undefined && arranged.frames.has(n.group))}
                 i18n={i18n}
                 fontsReady={fontsReady}
                 onChoose={choose}
@@ -415,7 +434,7 @@ export function Canvas(p: Props) {
         <button
           type="button"
           className={controls["icon"]}
-          onClick={fit}
+          onClick={showAll}
           aria-label={t.map.fit}
           title={`${t.map.fit} (0)`}
         >
@@ -555,63 +574,78 @@ const NodeView = memo(function NodeView(p: {
     <g
       className={css["node"]}
       transform={`translate(${p.x} ${p.y})`}
-      data-node={n.id}
       data-kind={n.kind}
       data-bad={bad}
       data-dim={n.dim}
       data-selected={p.selected}
       data-change={n.change}
-      role="button"
-      tabIndex={p.stop ? 0 : -1}
-      aria-label={spoken}
-      aria-pressed={p.selected}
-      onClick={() => p.onChoose(n)}
-      onDoubleClick={() => n.kind === "group" && p.onToggle(n.id)}
       onPointerEnter={() => p.onHover(n.id)}
       onPointerLeave={() => p.onHover(undefined)}
-      onFocus={() => p.onActive(n.id)}
     >
-      <title>{[name, n.kind === "group" ? "" : n.namespace, ...words].filter(Boolean).join("\n")}</title>
-      {n.kind === "group" ? <path className={css["stack"]} d={path} transform="translate(5 5)" /> : null}
-      <path className={css["halo"]} d={path} />
-      <path className={css["shape"]} d={path} />
-      {n.kind === "blackhole" ? <path d={path} fill="url(#map-bars)" /> : null}
-      {extra ? <path className={css["detail"]} d={extra} /> : null}
-      {n.kind === "service" && n.slot !== undefined ? <Ring node={n} path={path} /> : null}
-      <path className={css["icon"]} d={kindIcon[n.kind]} transform={`translate(${-w / 2 + 9 + inset} -8)`} />
-      <text className={css["name"]} x={left} y={n.kind === "group" ? -5 : n.kind === "database" ? 0 : -4}>
-        {title}
-        {namespace ? (
-          <tspan className={css["namespace"]} dx="6">
-            {namespace}
-          </tspan>
-        ) : null}
-      </text>
-      <text className={css["figures"]} x={left} y={n.kind === "database" ? 16 : 14}>
-        {fitText(line, bad ? room - 12 : room, 12)}
-      </text>
-      {bad ? (
-        <g transform={`translate(${w / 2 - 18 - inset} 3)`}>
-          <path className={css["badMark"]} d="M3.7.5h4.6l3.2 3.2v4.6l-3.2 3.2H3.7L.5 8.3V3.7z" />
-          <path className={css["badSign"]} d="M6 3v3.6M6 8.6v.4" />
-        </g>
-      ) : null}
-      {n.change && n.change !== "same" ? (
-        <text className={css["change"]} x={-w / 2 + 4} y={-h / 2 - 4} data-change={n.change}>
-          {changeSign[n.change]} {t.map.change[n.change]}
+      {/* What is written on it is beside the button: the button's name says more, in other words. */}
+      <g
+        className={css["button"]}
+        data-node={n.id}
+        data-kind={n.kind}
+        role="button"
+        tabIndex={p.stop ? 0 : -1}
+        aria-label={spoken}
+        aria-pressed={p.selected}
+        onClick={() => p.onChoose(n)}
+        onDoubleClick={() => n.kind === "group" && p.onToggle(n.id)}
+        onFocus={() => p.onActive(n.id)}
+      >
+        <title>
+          {[name, n.kind === "group" ? "" : n.namespace, ...words].filter(Boolean).join("\n").slice(0, 600)}
+        </title>
+        {n.kind === "group" ? <path className={css["stack"]} d={path} transform="translate(5 5)" /> : null}
+        <path className={css["halo"]} d={path} />
+        <path className={css["shape"]} d={path} />
+        {n.kind === "blackhole" ? <path d={path} fill="url(#map-bars)" /> : null}
+        {extra ? <path className={css["detail"]} d={extra} /> : null}
+        {n.kind === "service" && n.slot !== undefined ? <Ring node={n} path={path} /> : null}
+      </g>
+      {/* biome-ignore lint/a11y/noAriaHiddenOnFocusable: a group of SVG has no focus */}
+      <g aria-hidden="true" className={css["written"]}>
+        <path
+          className={css["icon"]}
+          d={kindIcon[n.kind]}
+          transform={`translate(${-w / 2 + 9 + inset} -8)`}
+        />
+        <text className={css["name"]} x={left} y={n.kind === "group" ? -5 : n.kind === "database" ? 0 : -4}>
+          {title}
+          {namespace ? (
+            <tspan className={css["namespace"]} dx="6">
+              {namespace}
+            </tspan>
+          ) : null}
         </text>
-      ) : null}
-      {(p.marks ?? []).slice(0, 3).map((m, i) => (
-        <g
-          key={m.text}
-          className={css["mark"]}
-          data-tone={m.tone}
-          transform={`translate(${w / 2 - 10 - i * 19} ${-h / 2})`}
-        >
-          <circle r="8.5" />
-          <text y="4">{m.sign}</text>
-        </g>
-      ))}
+        <text className={css["figures"]} x={left} y={n.kind === "database" ? 16 : 14}>
+          {fitText(line, bad ? room - 12 : room, 12)}
+        </text>
+        {bad ? (
+          <g transform={`translate(${w / 2 - 18 - inset} 3)`}>
+            <path className={css["badMark"]} d="M3.7.5h4.6l3.2 3.2v4.6l-3.2 3.2H3.7L.5 8.3V3.7z" />
+            <path className={css["badSign"]} d="M6 3v3.6M6 8.6v.4" />
+          </g>
+        ) : null}
+        {n.change && n.change !== "same" ? (
+          <text className={css["change"]} x={-w / 2 + 4} y={-h / 2 - 4} data-change={n.change}>
+            {changeSign[n.change]} {t.map.change[n.change]}
+          </text>
+        ) : null}
+        {(p.marks ?? []).slice(0, 3).map((m, i) => (
+          <g
+            key={m.text}
+            className={css["mark"]}
+            data-tone={m.tone}
+            transform={`translate(${w / 2 - 10 - i * 19} ${-h / 2})`}
+          >
+            <circle r="8.5" />
+            <text y="4">{m.sign}</text>
+          </g>
+        ))}
+      </g>
     </g>
   );
 });

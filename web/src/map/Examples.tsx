@@ -14,7 +14,7 @@ export function Examples({ list, failed }: { list: readonly Example[]; failed: b
     <ul className={css["examples"]}>
       {list.map((x) => (
         <li key={x.traceId}>
-          <Link href={`/trace/${x.traceId}`} aria-label={t.map.openTrace(x.traceId)}>
+          <Link href={`/trace/${x.traceId}`} title={t.map.openTrace(x.traceId)}>
             {failed ? <ErrorMark /> : null}
             <span className={css["when"]} title={f.utc(instantMs(x.start))}>
               {f.time(instantMs(x.start))}

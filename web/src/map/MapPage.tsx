@@ -18,6 +18,7 @@ import css from "./MapPage.module.css";
 import { MapTable } from "./MapTable";
 import { Panel } from "./Panel";
 import { Toolbar } from "./Toolbar";
+import { toggled } from "./toggle";
 import { useLayout } from "./useLayout";
 import { useEarlier, useMap } from "./useMap";
 
@@ -47,7 +48,7 @@ export default function MapPage() {
     [answer.data, before, shape],
   );
   const scope = JSON.stringify([focus, hops, hide, graph?.folding, view.telemetry]);
-  const { layout, pending, error: layoutError, rearrange } = useLayout(graph, scope);
+  const { layout, pending, error: layoutError, rearrange } = useLayout(view.table ? undefined : graph, scope);
 
   const findings = useMemo(() => findingsByWorkload(doctor.data), [doctor.data]);
   const marks = useMemo(() => marksOf(layout?.graph, findings, i18n.t), [layout, findings, i18n]);
@@ -114,7 +115,19 @@ export default function MapPage() {
     !graph || view.find.length === 0 || graph.nodes.some((n) => !n.dim) || graph.edges.some((e) => !e.dim);
   const problems = answer.data?.missing.length ?? 0;
   return (
-    <main id="main" tabIndex={-1} className={css["page"]}>
+    <main
+      id="main"
+      tabIndex={-1}
+      className={css["page"]}
+      onKeyDown={(e) => {
+        // Whoever arrives by keyboard goes on to the map by an arrow key.
+        if (e.target !== e.currentTarget || !e.key.startsWith("Arrow")) return;
+        const stop = e.currentTarget.querySelector<SVGElement>('[data-node][tabindex="0"]');
+        if (!stop) return;
+        e.preventDefault();
+        stop.focus({ preventScroll: true });
+      }}
+    >
       <div className={css["head"]}>
         <h1>{t.map.title}</h1>
         <p className={controls["muted"]}>{t.map.question}</p>
@@ -208,16 +221,6 @@ export default function MapPage() {
       </div>
     </main>
   );
-}
-
-/** Folding or opening one group is an exception from the rule, or the end of one. */
-export function toggled(v: MapView, group: string, graph: Graph | undefined): MapView {
-  const folded = graph?.groups.find((g) => g.id === group)?.folded ?? false;
-  const without = (list: string[]) => list.filter((x) => x !== group);
-  const open = without(v.open);
-  const closed = without(v.closed);
-  if (folded) return { ...v, open: graph?.folding ? [...open, group] : open, closed };
-  return { ...v, open, closed: graph?.folding ? closed : [...closed, group] };
 }
 
 /** The marks of nodes: findings of the doctor, and what the map itself sees. */

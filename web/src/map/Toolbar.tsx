@@ -268,13 +268,11 @@ function AddCondition(p: {
             setBad("");
           }}
         >
-          {fields
-            .filter((x) => x !== "mtls")
-            .map((x) => (
-              <option key={x} value={x}>
-                {t.map.field[x]}
-              </option>
-            ))}
+          {fields.map((x) => (
+            <option key={x} value={x}>
+              {t.map.field[x]}
+            </option>
+          ))}
         </select>
         {field === "errors" || field === "p95" || field === "rate" ? (
           <>
@@ -358,7 +356,8 @@ function Legend({ compared }: { compared: boolean }) {
     "group",
   ] as const;
   return (
-    <div className={css["legend"]}>
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: on a small screen it scrolls, and must be in reach of the keyboard
+    <div className={css["legend"]} tabIndex={0} role="group" aria-label={t.map.legend}>
       <ul className={css["kinds"]}>
         {kinds.map((k) => (
           <li key={k}>

@@ -1,3 +1,4 @@
+import type { MapNode } from "./api";
 import { type Graph, groupOf, type VEdge, type VNode } from "./graph";
 import {
   type Box,
@@ -13,11 +14,26 @@ import {
 } from "./layout";
 
 /** Sizes of what is drawn. */
-export const nodeSize = { width: 186, height: 46 };
-export const groupSize = { width: 196, height: 58 };
+export const nodeSize = { width: 158, height: 46 };
+export const groupSize = { width: 190, height: 58 };
+const widest = 212;
 
-export function sizeOf(n: Pick<VNode, "kind">): { width: number; height: number } {
-  return n.kind === "group" ? groupSize : nodeSize;
+/**
+ * A node is as wide as its name needs, within bounds: maps are wide before they are high. Widths are guessed from the number of
+ * letters, so that the layout is the same whatever the font is.
+ */
+export function memberSize(n: Pick<MapNode, "service" | "kind">): { width: number; height: number } {
+  // What clients have written below their name is longer than the name.
+  let letters = n.kind === "client" ? 15 : 0;
+  for (const c of n.service.slice(0, 40)) letters += c > "\u1100" ? 1.8 : 1;
+  return {
+    width: Math.round(Math.min(widest, Math.max(nodeSize.width, 50 + letters * 7.6))),
+    height: nodeSize.height,
+  };
+}
+
+export function sizeOf(n: VNode): { width: number; height: number } {
+  return n.kind === "group" ? groupSize : memberSize(n.members[0]!);
 }
 
 /** What the worker is asked for a graph: one base layout, and the inside of each group that is opened in it. */
@@ -53,7 +69,7 @@ export function planOf(g: Graph): Plan {
     // What is in the tray has no place in the layers; a group is there if anything of it has.
     const shown = id === n.id ? called.has(id) : connected.has(id) || !groups.get(id)!.folded;
     if (!shown) continue;
-    base.set(id, { id, ...(id === n.id ? nodeSize : groupSize), ...(entry ? { entry } : {}) });
+    base.set(id, { id, ...(id === n.id ? memberSize(n) : groupSize), ...(entry ? { entry } : {}) });
   }
   const edges = new Map<string, [string, string]>();
   for (const e of g.calls) {
@@ -66,7 +82,7 @@ export function planOf(g: Graph): Plan {
       if (group.folded) continue;
       const members = new Set(group.members);
       inner.set(group.id, {
-        nodes: group.members.map((id) => ({ id, ...nodeSize })),
+        nodes: group.members.map((id) => ({ id, ...memberSize(nodeOf.get(id)!) })),
         edges: g.calls
           .filter((e) => e.from !== e.to && members.has(e.from) && members.has(e.to))
           .map((e) => [e.from, e.to]),
@@ -97,12 +113,13 @@ export interface Arranged {
 
 /** arrange puts the drawn nodes where the layouts say. */
 export function arrange(g: Graph, base: Placed, inner: ReadonlyMap<string, Placed>): Arranged {
+  const nodeOf = new Map(g.members.map((n) => [n.id, n]));
   const opened: Opened[] = [];
   for (const group of g.groups) {
     const placed = inner.get(group.id);
     const at = base.at[group.id];
     if (!g.folding || group.folded || !placed || !at) continue;
-    const boxes = group.members.map((id) => ({ id, ...nodeSize }));
+    const boxes = group.members.map((id) => ({ id, ...memberSize(nodeOf.get(id)!) }));
     opened.push({ id: group.id, box: { ...at, ...groupSize }, ...frame(placed, boxes) });
   }
   const move = stretch(opened);

@@ -1,5 +1,5 @@
 import type { Red } from "../api/types";
-import type { Condition, Mtls } from "../model/conditions";
+import type { Condition } from "../model/conditions";
 import type { MapView } from "../model/mapUrl";
 import type { EdgeClass, Figures, MapAnswer, MapEdge, MapNode, NodeKind } from "./api";
 
@@ -44,7 +44,6 @@ export interface VEdge {
   before: Figures | undefined;
   change: Change | undefined;
   protocol: string;
-  mtls: Mtls;
   dim: boolean;
   /** Its figures are written beside it: one of the worst. */
   label: boolean;
@@ -72,8 +71,6 @@ export interface Graph {
   members: MapNode[];
 }
 
-export type MtlsOf = (from: string, to: string) => Mtls;
-
 export function edgeId(e: { from: string; to: string; class: string }): string {
   return JSON.stringify([e.from, e.to, e.class]);
 }
@@ -93,7 +90,6 @@ export function buildGraph(
   answer: MapAnswer,
   earlier: MapAnswer | undefined,
   view: Pick<MapView, "focus" | "hops" | "find" | "hide" | "fold" | "open" | "closed">,
-  mtlsOf: MtlsOf = () => "unknown",
 ): Graph {
   const all = withGone(answer, earlier);
   const reached = view.focus ? reach(all.edges, view.focus, view.hops) : undefined;
@@ -102,7 +98,6 @@ export function buildGraph(
     inReach,
     all.edges.filter((e) => !reached || (reached.has(e.from) && reached.has(e.to))),
     view.hide,
-    mtlsOf,
   );
 
   const sizes = new Map<string, MapNode[]>();
@@ -152,8 +147,7 @@ export function buildGraph(
       before,
       change: before ? changeOf(figures, before) : undefined,
       protocol: mostFrequent(members),
-      mtls: together(members.map((m) => mtlsOf(m.from, m.to))),
-      dim: view.find.length > 0 && !members.some((m) => fits(m, all.byId, view.find, mtlsOf)),
+      dim: view.find.length > 0 && !members.some((m) => fits(m, all.byId, view.find)),
       label: false,
     };
   });
@@ -254,7 +248,7 @@ export function reach(edges: readonly MapEdge[], focus: string, hops: number): S
 }
 
 /** Names and kinds hide nodes with their edges; figures hide edges, and the nodes that have no other. */
-function hide(nodes: MapNode[], edges: MapEdge[], chips: readonly Condition[], mtlsOf: MtlsOf) {
+function hide(nodes: MapNode[], edges: MapEdge[], chips: readonly Condition[]) {
   if (chips.length === 0) return { nodes, edges };
   const identity = chips.filter(isIdentity);
   const figure = chips.filter((c) => !isIdentity(c));
@@ -262,7 +256,7 @@ function hide(nodes: MapNode[], edges: MapEdge[], chips: readonly Condition[], m
   const ids = new Set(left.map((n) => n.id));
   const before = new Set(edges.flatMap((e) => [e.from, e.to]));
   const calls = edges.filter(
-    (e) => ids.has(e.from) && ids.has(e.to) && !figure.some((c) => edgeFits(e, c, mtlsOf)),
+    (e) => ids.has(e.from) && ids.has(e.to) && !figure.some((c) => numberFits(e, c)),
   );
   if (figure.length === 0) return { nodes: left, edges: calls };
   const after = new Set(calls.flatMap((e) => [e.from, e.to]));
@@ -281,7 +275,7 @@ function numberFits(f: Figures, c: Condition): boolean {
   return c.op === ">" ? value > c.value : value < c.value;
 }
 
-/** Whether a node meets all conditions; what only calls have (mTLS) no node meets. */
+/** Whether a node meets all conditions. */
 export function nodeFits(n: MapNode, all: readonly Condition[]): boolean {
   return all.every((c) => {
     switch (c.field) {
@@ -291,26 +285,19 @@ export function nodeFits(n: MapNode, all: readonly Condition[]): boolean {
         return n.kind === c.value;
       case "name":
         return n.service.toLowerCase().includes(c.value.toLowerCase());
-      case "mtls":
-        return false;
       default:
         return numberFits(n, c);
     }
   });
 }
 
-function edgeFits(e: MapEdge, c: Condition, mtlsOf: MtlsOf): boolean {
-  return c.field === "mtls" ? mtlsOf(e.from, e.to) === c.value : numberFits(e, c);
-}
-
 /** An edge meets what one of its ends meets by name, and the rest by its own figures; conditions on names alone find nodes. */
-function fits(e: MapEdge, byId: Map<string, MapNode>, all: readonly Condition[], mtlsOf: MtlsOf): boolean {
+function fits(e: MapEdge, byId: Map<string, MapNode>, all: readonly Condition[]): boolean {
   const identity = all.filter(isIdentity);
   const figure = all.filter((c) => !isIdentity(c));
   if (figure.length === 0) return [e.from, e.to].every((id) => nodeFits(byId.get(id)!, identity));
   return (
-    [e.from, e.to].some((id) => nodeFits(byId.get(id)!, identity)) &&
-    figure.every((c) => edgeFits(e, c, mtlsOf))
+    [e.from, e.to].some((id) => nodeFits(byId.get(id)!, identity)) && figure.every((c) => numberFits(e, c))
   );
 }
 
@@ -375,12 +362,6 @@ function mostFrequent(members: readonly MapEdge[]): string {
   const counts = new Map<string, number>();
   for (const m of members) counts.set(m.protocol, (counts.get(m.protocol) ?? 0) + m.n);
   return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? "";
-}
-
-/** One open edge makes a sum of them open; one of which nothing is known makes it unknown. */
-export function together(list: readonly Mtls[]): Mtls {
-  if (list.includes("plaintext")) return "plaintext";
-  return list.every((m) => m === "mutual") && list.length > 0 ? "mutual" : "unknown";
 }
 
 export function redFigures(r: Red): Figures {

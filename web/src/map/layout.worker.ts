@@ -1,4 +1,5 @@
-import { place, type Task } from "./layout";
+import type { Task } from "./layout";
+import { place } from "./place";
 
 /** Lays graphs out beside the page: a question is a number with a task, the answer the number with what was placed. */
 addEventListener("message", (e: MessageEvent<{ n: number; task: Task }>) => {

@@ -6,7 +6,6 @@ import {
   type Condition,
   formatCondition,
   kindWords,
-  mtlsWords,
   parseCondition,
   withCondition,
 } from "../model/conditions";
@@ -45,11 +44,6 @@ const condition: fc.Arbitrary<Condition> = fc.oneof(
     field: fc.constant("kind" as const),
     op: fc.constant("=" as const),
     value: fc.constantFrom(...kindWords),
-  }),
-  fc.record({
-    field: fc.constant("mtls" as const),
-    op: fc.constant("=" as const),
-    value: fc.constantFrom(...mtlsWords),
   }),
 );
 
@@ -138,7 +132,6 @@ describe("conditions", () => {
     ["ns=shop", { field: "ns", op: "=", value: "shop" }],
     ["name~a=b", { field: "name", op: "~", value: "a=b" }],
     ["kind=database", { field: "kind", op: "=", value: "database" }],
-    ["mtls=plaintext", { field: "mtls", op: "=", value: "plaintext" }],
   ])("%s", (source, want) => expect(parseCondition(source)).toEqual(want));
   test.each([
     "",

@@ -4,9 +4,18 @@ import { amountText } from "../model/conditions";
 import type { Figures, MapNode, NodeKind } from "./api";
 import type { Group, VNode } from "./graph";
 
+/** Characters that are not seen and turn or break a line: names come from whoever sends spans. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: those are meant
+const unseen = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+/** visible shows what a name hides: a right-to-left override must not make "live" of "evil". */
+export function visible(text: string): string {
+  return text.replace(unseen, "\ufffd");
+}
+
 /** What a node is called: clients and unknown ones have no name of their own. */
 export function nodeName(n: Pick<MapNode, "kind" | "service">, { t }: I18n): string {
-  return n.service === "" ? t.map.noName[n.kind] : n.service;
+  return n.service === "" ? t.map.noName[n.kind] : visible(n.service);
 }
 
 /** The name in an id (kind/namespace/name), for nodes that are not in the answer. */
@@ -19,7 +28,7 @@ export function nameInId(id: string, i18n: I18n): string {
 /** What a folded group is called: its namespace, or the kind of its nodes. */
 export function groupName(id: string, { t }: I18n): string {
   const name = id.slice(id.indexOf("/") + 1);
-  return id.startsWith("kind/") ? (t.map.groupOfKind[name] ?? name) : name;
+  return id.startsWith("kind/") ? (t.map.groupOfKind[name] ?? visible(name)) : visible(name);
 }
 
 export function drawnName(n: VNode, i18n: I18n): string {
@@ -71,8 +80,6 @@ export function conditionText(c: Condition, { t }: I18n): string {
       return `${field} ${c.op} ${amountText(c)}`;
     case "kind":
       return `${field}: ${t.map.kind[c.value]}`;
-    case "mtls":
-      return `${field}: ${t.map.mtls[c.value]}`;
     default:
       return `${field}: ${c.value}`;
   }

@@ -12,8 +12,7 @@ function ofService(names: readonly string[]): Filter {
 
 /**
  * edgeFilters finds the spans of the calls between two nodes. Both conditions of a pair do not hold on one span, so the side that
- * names the other is taken: an Envoy's client span names its cluster, a database's call its system; else the callee's
- * own spans are, whoever called.
+ * names the other is taken: an Envoy's client span names its cluster; else the callee's own spans are, whoever called.
  */
 export function edgeFilters(
   e: Pick<MapEdge, "class">,
@@ -43,9 +42,10 @@ export function edgeFilters(
         return cluster("BlackHoleCluster");
     }
   }
+  // Databases are named by db.system or db.system.name, and no condition says "either": the application's calls are shown.
   if (to?.kind === "database" && caller.length > 0) {
-    const system = to.service.split(/[\s/:]/)[0]!;
-    return [ofService(caller), { field: ".db.system", op: "=", value: system }];
+    const apps = caller.filter((s) => !proxies.includes(s));
+    return [ofService(apps.length > 0 ? apps : caller), { field: "kind", op: "=", value: "client" }];
   }
   if (to?.kind === "broker" && caller.length > 0)
     return [ofService(caller), { field: "kind", op: "=", value: "producer" }];

@@ -9,7 +9,7 @@ class Layouter {
   #n = 0;
   #waiting = new Map<number, { resolve: (p: Placed) => void; reject: (e: Error) => void }>();
 
-  place(task: Task): Promise<Placed> {
+  async place(task: Task): Promise<Placed> {
     this.#worker ??= this.#start();
     const n = ++this.#n;
     return new Promise((resolve, reject) => {

@@ -25,6 +25,21 @@ export function fitTo(bounds: Rect, width: number, height: number, pad = 36): Vi
   };
 }
 
+/** Smaller than this, names cannot be read. */
+export const readable = 0.55;
+
+/** openAt is how a map opens: all of it where that can be read, else its left end, where requests come in, at a size that can. */
+export function openAt(bounds: Rect, width: number, height: number, pad = 36): Viewport {
+  const all = fitTo(bounds, width, height, pad);
+  if (all.scale >= readable || width <= 0 || height <= 0 || bounds.width <= 0) return all;
+  const fits = bounds.width * readable <= width - 2 * pad;
+  return {
+    x: fits ? (width - bounds.width * readable) / 2 - bounds.x * readable : pad - bounds.x * readable,
+    y: (height - bounds.height * readable) / 2 - bounds.y * readable,
+    scale: readable,
+  };
+}
+
 /** zoomAt keeps the point under the pointer where it is. */
 export function zoomAt(v: Viewport, factor: number, x: number, y: number): Viewport {
   const scale = clamp(v.scale * factor, scales.least, scales.most);

@@ -2,16 +2,15 @@ import { parseDuration } from "./duration";
 
 /**
  * A condition of the map's find and hide chips: a fixed field, so that no second query language comes about. Its text form is
- * what the URL holds: `errors>5%`, `p95>200ms`, `rate<0.1`, `ns=shop`, `kind=database`, `mtls=plaintext`, `name~cart`.
+ * what the URL holds: `errors>5%`, `p95>200ms`, `rate<0.1`, `ns=shop`, `kind=database`, `name~cart`.
  */
 export type Condition =
   | { field: "errors" | "p95" | "rate"; op: ">" | "<"; value: number }
   | { field: "ns"; op: "="; value: string }
   | { field: "name"; op: "~"; value: string }
-  | { field: "kind"; op: "="; value: KindWord }
-  | { field: "mtls"; op: "="; value: Mtls };
+  | { field: "kind"; op: "="; value: KindWord };
 
-export const fields = ["errors", "p95", "rate", "ns", "kind", "mtls", "name"] as const;
+export const fields = ["errors", "p95", "rate", "ns", "kind", "name"] as const;
 export type Field = (typeof fields)[number];
 
 export const kindWords = [
@@ -29,13 +28,9 @@ export const kindWords = [
 ] as const;
 export type KindWord = (typeof kindWords)[number];
 
-/** Whether the calls of an edge are encrypted, as the doctor's facts say. */
-export const mtlsWords = ["mutual", "plaintext", "unknown"] as const;
-export type Mtls = (typeof mtlsWords)[number];
-
 /** parseCondition reads one condition; undefined for what is none. */
 export function parseCondition(text: string): Condition | undefined {
-  const m = /^(errors|p95|rate|ns|kind|mtls|name)([=<>~])([\s\S]+)$/.exec(text);
+  const m = /^(errors|p95|rate|ns|kind|name)([=<>~])([\s\S]+)$/.exec(text);
   if (!m) return undefined;
   const [, field, op, value] = m as unknown as [string, Field, string, string];
   switch (field) {
@@ -53,10 +48,6 @@ export function parseCondition(text: string): Condition | undefined {
     case "kind":
       return op === "=" && (kindWords as readonly string[]).includes(value)
         ? { field, op, value: value as KindWord }
-        : undefined;
-    case "mtls":
-      return op === "=" && (mtlsWords as readonly string[]).includes(value)
-        ? { field, op, value: value as Mtls }
         : undefined;
   }
 }

@@ -27,6 +27,21 @@ export function pathSegment(text: string): string {
   return encodeURIComponent(safe.toWellFormed());
 }
 
+/** Namespace and name out of a raw path, /service/NS/NAME under any base; what cannot be decoded stays as it is. */
+export function serviceOfPath(path: string): [namespace: string, name: string] {
+  const [ns = "", name = ""] = path
+    .split("/")
+    .slice(-2)
+    .map((s) => {
+      try {
+        return decodeURIComponent(s);
+      } catch {
+        return s;
+      }
+    });
+  return [fromSegment(ns), fromSegment(name)];
+}
+
 export function fromSegment(segment: string): string {
   if (segment === "-") return "";
   return segment.startsWith("~") ? segment.slice(1) : segment;

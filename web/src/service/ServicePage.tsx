@@ -9,11 +9,11 @@ import { type Finding, findingsByWorkload, useDoctor } from "../doctor/api";
 import { type I18n, useI18n } from "../i18n";
 import { type MapEdge, type MapNode, mapApi, type NodeKind, type ServiceDetail } from "../map/api";
 import { isBad, redFigures } from "../map/graph";
-import { nameInId, nodeName, rateText } from "../map/names";
+import { nameInId, nodeName, rateText, visible } from "../map/names";
 import { FiguresTable, Notes } from "../map/Panel";
 import { nodeSearch } from "../map/search";
 import { formatMap, mapFocus, parseMap } from "../model/mapUrl";
-import { formatService, fromSegment, parseService, servicePath } from "../model/serviceUrl";
+import { formatService, parseService, serviceOfPath, servicePath } from "../model/serviceUrl";
 import { type Range, rangeWindow, wider } from "../model/time";
 import { controls, ServiceTag } from "../shell/controls";
 import { ErrorMark, Icon } from "../shell/Icon";
@@ -28,15 +28,15 @@ import css from "./ServicePage.module.css";
 const codec = { parse: parseService, format: formatService };
 
 /** How is this one doing? */
-export default function ServicePage(p: { namespace: string; name: string }) {
+export default function ServicePage() {
   const i18n = useI18n();
   const { t } = i18n;
   const [view, setView] = useUrlState(codec);
   const [, navigate] = useLocation();
-  const namespace = fromSegment(p.namespace);
-  const name = fromSegment(p.name);
+  // From the address itself: what the router gives is decoded once too often for names with a percent sign.
+  const [namespace, name] = serviceOfPath(location.pathname);
   const id = `${view.kind}/${namespace}/${name}`;
-  useTitle(t.service.title(name || nameInId(id, i18n)));
+  useTitle(t.service.title(nameInId(id, i18n)));
   const detail = useQuery({
     queryKey: ["service", id, view.range],
     queryFn: ({ signal }) => mapApi.service(id, rangeWindow(view.range), 60, { signal }),
@@ -55,9 +55,9 @@ export default function ServicePage(p: { namespace: string; name: string }) {
       <div className={css["head"]}>
         <h1>
           {node?.slot !== undefined ? (
-            <ServiceTag name={name} slot={node.slot} />
+            <ServiceTag name={visible(name)} slot={node.slot} />
           ) : (
-            name || nameInId(id, i18n)
+            nameInId(id, i18n)
           )}
         </h1>
         <p className={controls["muted"]}>
@@ -446,6 +446,7 @@ function Neighbours(p: {
             <thead>
               <tr>
                 <th>{t.map.colName}</th>
+                <th>{t.map.colNamespace}</th>
                 <th>{t.map.colKind}</th>
                 <th className={controls["number"]}>{t.map.rate}</th>
                 <th className={controls["number"]}>{t.map.errors}</th>
@@ -473,20 +474,15 @@ function Neighbours(p: {
                         </Link>
                       ) : (
                         nameInId(other, i18n)
-                      )}{" "}
-                      <span className={controls["muted"]}>{namespace}</span>
+                      )}
                     </td>
-                    <td>
-                      <Link
-                        href={edge}
-                        aria-label={`${t.map.tableCalls}: ${nameInId(e.from, i18n)} → ${nameInId(e.to, i18n)}`}
-                      >
-                        {kindText(kind, i18n)}
-                      </Link>
-                    </td>
+                    <td className={css["name"]}>{namespace}</td>
+                    <td className={controls["muted"]}>{kindText(kind, i18n)}</td>
                     <td className={controls["number"]}>
-                      {e.estimated ? "≈" : ""}
-                      {f.number(e.rate)}
+                      <Link href={edge} title={`${nameInId(e.from, i18n)} → ${nameInId(e.to, i18n)}`}>
+                        {e.estimated ? "≈" : ""}
+                        {f.number(e.rate)}
+                      </Link>
                     </td>
                     <td className={`${controls["number"]} ${bad ? controls["error"] : ""}`}>
                       {bad ? <ErrorMark /> : null} {f.percent(e.errorRate)}

@@ -74,7 +74,7 @@ function Frame() {
             <Route path="/dependencies">
               <Redirect to="/map" replace />
             </Route>
-            <Route path="/service/:ns/:name">{(p) => <ServicePage namespace={p.ns} name={p.name} />}</Route>
+            <Route path="/service/:ns/:name" component={ServicePage} />
             <Route path="/doctor" component={DoctorPage} />
             <Route path="/compare" component={ComparePage} />
             <Route path="/file" component={FilePage} />
@@ -102,6 +102,17 @@ function useFocusOnNavigation(path: string) {
     before.current = path;
     const focused = document.activeElement;
     if (focused && focused !== document.body && document.getElementById("main")?.contains(focused)) return;
-    document.getElementById("main")?.focus({ preventScroll: true });
+    const focus = () => {
+      const main = document.getElementById("main");
+      main?.focus({ preventScroll: true });
+      return main !== null;
+    };
+    if (focus()) return;
+    // The code of the page is still on its way.
+    const observer = new MutationObserver(() => {
+      if (focus()) observer.disconnect();
+    });
+    observer.observe(document.body, { childList: true, subtree: true });
+    return () => observer.disconnect();
   }, [path]);
 }

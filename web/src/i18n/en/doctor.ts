@@ -28,7 +28,6 @@ export const doctor = {
   collected: (time: string) => `Facts collected ${time}`,
   copyReport: "Copy report",
 
-  path: "The path of a span",
   pathOf: (workload: string) => `The path of a span of ${workload}`,
   workload: "Workload",
   station: {
@@ -58,7 +57,6 @@ export const doctor = {
     joined: "Do its spans join the traces of its callers?",
   } as Record<string, string>,
   light: { green: "fine", red: "broken", unknown: "not known" },
-  stationName: (station: string, light: string) => `${station}: ${light}`,
   behind: "Behind the first broken station nothing can be told.",
   allWorkloads: "All workloads",
   workloadsHelp: "Broken ones first. Choose one to see its path.",

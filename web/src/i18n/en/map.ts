@@ -92,8 +92,6 @@ export const map = {
   nodeNameQuiet: (kind: string, name: string) => `${name}, ${kind}: no calls counted`,
   groupName: (name: string, n: string, rate: string, errors: string) =>
     `${name}, ${n} folded nodes: calls ${rate}, ${errors} fail`,
-  edgeName: (from: string, to: string, rate: string, errors: string, p95: string) =>
-    `${from} calls ${to}: ${rate}, ${errors} fail, p95 ${p95}`,
 
   findName: "Find by name",
   addChip: "Condition",
@@ -108,7 +106,6 @@ export const map = {
     rate: "Calls/s",
     ns: "Namespace",
     kind: "Kind",
-    mtls: "mTLS",
     name: "Name",
   },
   opMore: "more than",
@@ -116,7 +113,6 @@ export const map = {
   opIs: "is",
   opContains: "contains",
   value: "Value",
-  mtls: { mutual: "encrypted", plaintext: "plain text", unknown: "not known" },
   badAmount: {
     errors: "Give a percentage such as 5 %.",
     p95: "Give a duration such as 200ms or 1.5s.",
@@ -124,10 +120,8 @@ export const map = {
   },
   nothingFound: "Nothing on the map fits the conditions.",
 
-  focus: "Focus",
   focusOn: "Focus on this",
   focusChip: (name: string) => `Focus: ${name}`,
-  hops: "Hops",
   lessHops: "One hop less",
   moreHops: "One hop more",
   hopsText: (n: number) => (n === 1 ? "1 hop" : `${n} hops`),
@@ -138,7 +132,6 @@ export const map = {
   foldAuto: (folded: boolean): string => (folded ? "Folded (large map)" : "Unfolded (small map)"),
   foldAll: "All folded",
   foldNone: "All unfolded",
-  foldThis: "Fold",
   openThis: "Open",
   foldGroup: (name: string) => `Fold ${name}`,
 
@@ -178,7 +171,6 @@ export const map = {
   p50: "p50",
   p95: "p95",
   p99: "p99",
-  count: "Calls counted",
   estimated: (n: string, deviation: string) =>
     `Corrected for sampling: estimated from ${n} sampled calls, standard error ${deviation}.`,
   counted: (n: string) =>
@@ -195,8 +187,6 @@ export const map = {
     client: "Only the caller sent spans of these calls.",
     server: "Only the callee sent spans of these calls.",
   },
-  protocol: "Protocol",
-  protocolUnknown: "not known",
   mtlsUnknown: "mTLS: not known. Spans do not carry it.",
   async: "Messages: the caller does not wait",
   telemetryClass: "Export of telemetry",
@@ -276,7 +266,6 @@ export const map = {
   colProtocol: "Protocol",
   copyTable: "Copy as text",
   copied: (n: string) => `${n} rows copied, with tabs between the cells`,
-  sortBy: (column: string) => `Sort by ${column}`,
 
   flagCause: {
     DC: "the caller's timeout is shorter than the call takes, or it was restarted",

@@ -33,8 +33,6 @@ export const service = {
   missing: "Missing",
   nothingMissing: "Nothing that ought to be here is missing.",
   missingEdge: (from: string, to: string, text: string) => `${from} → ${to}: ${text}`,
-  findings: "Findings of the doctor",
-  noFindings: "None for this workload.",
   doctorAsk: "Follow its spans",
   notFound: "This service has no spans and no calls in this time range.",
   notFoundHelp: "It may have been silent, or it has another name or namespace.",

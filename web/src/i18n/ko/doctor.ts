@@ -30,7 +30,6 @@ export const doctor: typeof en = {
   collected: (time) => `사실을 모은 때: ${time}`,
   copyReport: "보고서 복사",
 
-  path: "스팬의 경로",
   pathOf: (workload) => `${workload}에서 나온 스팬의 경로`,
   workload: "워크로드",
   station: {
@@ -60,14 +59,13 @@ export const doctor: typeof en = {
     joined: "스팬이 호출자의 트레이스에 이어집니까?",
   },
   light: { green: "정상", red: "끊김", unknown: "알 수 없음" },
-  stationName: (station, light) => `${station}: ${light}`,
   behind: "처음 끊긴 역의 뒤는 알 수 없습니다.",
   allWorkloads: "모든 워크로드",
   workloadsHelp: "끊긴 것이 먼저 옵니다. 하나를 고르면 경로를 보여 줍니다.",
   filterWorkloads: "워크로드 찾기",
   noWorkloads: "이 시간 범위에 알려진 워크로드가 없습니다.",
   noWorkloadFits: (text) => `“${text}”이(가) 들어간 워크로드가 없습니다.`,
-  showPath: (workload) => `${workload}의 경로 보기`,
+  showPath: (workload) => `${workload}: 경로 보기`,
 
   findings: "진단",
   noFindings: "알려진 것 중에 잘못된 것이 없습니다.",

@@ -91,7 +91,6 @@ export const map: typeof en = {
   nodeName: (kind, name, rate, errors, p95) => `${name}, ${kind}: 호출 ${rate}, 실패 ${errors}, p95 ${p95}`,
   nodeNameQuiet: (kind, name) => `${name}, ${kind}: 집계된 호출 없음`,
   groupName: (name, n, rate, errors) => `${name}, 접힌 노드 ${n}개: 호출 ${rate}, 실패 ${errors}`,
-  edgeName: (from, to, rate, errors, p95) => `${from}에서 ${to} 호출: ${rate}, 실패 ${errors}, p95 ${p95}`,
 
   findName: "이름으로 찾기",
   addChip: "조건",
@@ -106,7 +105,6 @@ export const map: typeof en = {
     rate: "초당 호출",
     ns: "네임스페이스",
     kind: "종류",
-    mtls: "mTLS 여부",
     name: "이름",
   },
   opMore: "초과",
@@ -114,7 +112,6 @@ export const map: typeof en = {
   opIs: "같음",
   opContains: "포함",
   value: "값",
-  mtls: { mutual: "암호화됨", plaintext: "평문", unknown: "알 수 없음" },
   badAmount: {
     errors: "5 %와 같은 백분율을 입력하십시오.",
     p95: "200ms나 1.5s와 같은 시간을 입력하십시오.",
@@ -122,10 +119,8 @@ export const map: typeof en = {
   },
   nothingFound: "조건에 맞는 것이 맵에 없습니다.",
 
-  focus: "초점",
   focusOn: "여기에 초점 맞추기",
   focusChip: (name) => `초점: ${name}`,
-  hops: "홉",
   lessHops: "한 홉 줄이기",
   moreHops: "한 홉 늘리기",
   hopsText: (n) => `${n}홉`,
@@ -136,7 +131,6 @@ export const map: typeof en = {
   foldAuto: (folded) => (folded ? "접음 (큰 맵)" : "펼침 (작은 맵)"),
   foldAll: "모두 접기",
   foldNone: "모두 펼치기",
-  foldThis: "접기",
   openThis: "펼치기",
   foldGroup: (name) => `${name} 접기`,
 
@@ -176,7 +170,6 @@ export const map: typeof en = {
   p50: "p50",
   p95: "p95",
   p99: "p99",
-  count: "집계된 호출",
   estimated: (n, deviation) =>
     `샘플링을 보정한 값입니다. 샘플링된 호출 ${n}회로 추정했으며 표준 오차는 ${deviation}입니다.`,
   counted: (n) => `호출 ${n}회를 하나씩 세었습니다. 알려진 샘플링은 없습니다.`,
@@ -192,8 +185,6 @@ export const map: typeof en = {
     client: "호출한 쪽만 이 호출의 스팬을 보냈습니다.",
     server: "호출받은 쪽만 이 호출의 스팬을 보냈습니다.",
   },
-  protocol: "프로토콜",
-  protocolUnknown: "알 수 없음",
   mtlsUnknown: "mTLS: 알 수 없습니다. 스팬에는 들어 있지 않습니다.",
   async: "메시지: 호출한 쪽이 기다리지 않음",
   telemetryClass: "텔레메트리 전송",
@@ -272,7 +263,6 @@ export const map: typeof en = {
   colProtocol: "프로토콜",
   copyTable: "텍스트로 복사",
   copied: (n) => `${n}행을 탭으로 구분하여 복사했습니다`,
-  sortBy: (column) => `${column} 기준으로 정렬`,
 
   flagCause: {
     DC: "호출한 쪽의 제한 시간이 호출에 걸리는 시간보다 짧거나 재시작됨",
