@@ -32,7 +32,7 @@ async function openEdge(page) {
 }
 
 async function openGroup(page) {
-  // Gone where no namespace has two nodes: then there is nothing to fold.
+  // Where no namespace has two nodes there is nothing to fold.
   const group = page.locator(`${nodes}[data-kind=group]`).first();
   if ((await group.count()) === 0) return;
   await group.dispatchEvent("click");

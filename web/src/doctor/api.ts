@@ -105,6 +105,11 @@ export function useDoctor(range: Range, lang: string) {
   });
 }
 
+/** What reports call a workload: only its name where no namespace is known. */
+export function workloadName(namespace: string, name: string): string {
+  return namespace === "" ? name : `${namespace}/${name}`;
+}
+
 /** Findings by workload (namespace/name), the gravest first; info counts for nothing here. */
 export function findingsByWorkload(report: Report | undefined): Map<string, Finding[]> {
   const out = new Map<string, Finding[]>();

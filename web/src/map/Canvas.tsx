@@ -563,7 +563,9 @@ const NodeView = memo(function NodeView(p: {
         ? n.kind === "client"
           ? t.map.ownSpansNone
           : t.map.noCalls
-        : t.map.figures(rateText(n.figures, i18n), f.percent(n.figures.errorRate));
+        : bad // the mark beside it says of what
+          ? t.map.edgeLabelFine(rateText(n.figures, i18n), f.percent(n.figures.errorRate))
+          : t.map.figures(rateText(n.figures, i18n), f.percent(n.figures.errorRate));
   const words = (p.marks ?? []).map((m) => m.text);
   const spoken = [
     spokenNode(n, i18n),

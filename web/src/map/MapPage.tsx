@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { Link, useLocation } from "wouter";
-import { type Finding, findingsByWorkload, useDoctor } from "../doctor/api";
+import { type Finding, findingsByWorkload, useDoctor, workloadName } from "../doctor/api";
 import { useI18n } from "../i18n";
 import { formatMap, type MapView, parseMap, type Selection } from "../model/mapUrl";
 import { wider } from "../model/time";
@@ -232,7 +232,7 @@ function marksOf(
   const out = new Map<string, Mark[]>();
   for (const n of graph?.nodes ?? []) {
     const marks: Mark[] = [];
-    const found = n.members.flatMap((m) => findings.get(`${m.namespace}/${m.service}`) ?? []);
+    const found = n.members.flatMap((m) => findings.get(workloadName(m.namespace, m.service)) ?? []);
     if (found.length > 0) {
       const worst = found.some((x) => x.severity === "error") ? "error" : "warn";
       marks.push({

@@ -5,7 +5,7 @@ import type { Red } from "../api/types";
 import { axisTime } from "../chart/axisTime";
 import { Chart } from "../chart/Chart";
 import { redCharts } from "../chart/series";
-import type { Finding } from "../doctor/api";
+import { type Finding, workloadName } from "../doctor/api";
 import { type I18n, useI18n } from "../i18n";
 import type { Selection } from "../model/mapUrl";
 import { servicePath } from "../model/serviceUrl";
@@ -84,7 +84,7 @@ function NodePanel(p: Props & { id: string; close: ReactNode }) {
   const callers = p.graph.calls.filter((e) => e.to === member.id);
   const callees = p.graph.calls.filter((e) => e.from === member.id);
   const missing = p.missing.filter((m) => m.node === member.id && m.from === undefined);
-  const findings = p.findings.get(`${member.namespace}/${member.service}`) ?? [];
+  const findings = p.findings.get(workloadName(member.namespace, member.service)) ?? [];
   const traces = nodeSearch(member, p.range);
   return (
     <Head
@@ -142,7 +142,7 @@ export function Notes(p: { node: MapNode; missing: readonly Missing[]; findings:
     <Link
       href={
         n.kind === "service"
-          ? `/doctor?workload=${encodeURIComponent(`${n.namespace}/${n.service}`)}`
+          ? `/doctor?workload=${encodeURIComponent(workloadName(n.namespace, n.service))}`
           : "/doctor"
       }
     >

@@ -354,6 +354,15 @@ test("pairs of names do not run into each other", () => {
   expect(pairKey("a b", "c")).not.toBe(pairKey("a", "b c"));
 });
 
+test("services without any call are all in the tray", () => {
+  const lone = { ...mesh(1, 3), edges: [] };
+  const { graph, plan, arranged } = picture(lone, {});
+  expect(plan.base.nodes).toEqual([]);
+  expect(graph.nodes.every((n) => arranged.at.has(n.id))).toBe(true);
+  expect(arranged.bounds.width).toBeGreaterThan(0);
+  expect(arranged.tray).toBe(0);
+});
+
 test("a node is as wide as its name needs, within bounds", () => {
   const width = (service: string) => memberSize({ kind: "service", service }).width;
   expect(width("a")).toBe(nodeSize.width);

@@ -5,7 +5,7 @@ import { ApiError } from "../api/client";
 import { axisTime } from "../chart/axisTime";
 import { Chart } from "../chart/Chart";
 import { redCharts } from "../chart/series";
-import { type Finding, findingsByWorkload, useDoctor } from "../doctor/api";
+import { type Finding, findingsByWorkload, useDoctor, workloadName } from "../doctor/api";
 import { type I18n, useI18n } from "../i18n";
 import { type MapEdge, type MapNode, mapApi, type NodeKind, type ServiceDetail } from "../map/api";
 import { isBad, redFigures } from "../map/graph";
@@ -44,7 +44,7 @@ export default function ServicePage() {
   });
   const doctor = useDoctor(view.range, t.code);
   const findings = useMemo(
-    () => findingsByWorkload(doctor.data).get(`${namespace}/${name}`) ?? [],
+    () => findingsByWorkload(doctor.data).get(workloadName(namespace, name)) ?? [],
     [doctor.data, namespace, name],
   );
   const setRange = useCallback((range: Range) => setView((v) => ({ ...v, range }), "push"), [setView]);
@@ -122,7 +122,7 @@ function Gone(p: { range: Range; setRange: (r: Range) => void; namespace: string
       ) : null}
       <p>
         <Link href={`/map?${formatMap({ ...parseMap(""), range: p.range })}`}>{t.service.toMap}</Link> ·{" "}
-        <Link href={`/doctor?workload=${encodeURIComponent(`${p.namespace}/${p.name}`)}`}>
+        <Link href={`/doctor?workload=${encodeURIComponent(workloadName(p.namespace, p.name))}`}>
           {t.service.doctorAsk}
         </Link>
       </p>
