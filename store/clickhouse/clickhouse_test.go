@@ -39,3 +39,29 @@ func TestConformance(t *testing.T) {
 		return open(t, clickhouse.Options{Target: target(t, server.Addr), Now: now})
 	})
 }
+
+// TestModel runs random operations over tiny blocks, with the process restarted in between.
+func TestModel(t *testing.T) {
+	server := clickhouseserver.Start(t, "")
+	targets := make(map[store.Engine]*clickhouse.Target)
+	again := func(t *testing.T, to *clickhouse.Target, now func() time.Time) store.Engine {
+		e := open(t, clickhouse.Options{Target: to, Now: now, Rows: 3})
+		targets[e] = to
+		return e
+	}
+	storetest.Model(t, func(t *testing.T, now func() time.Time) store.Engine {
+		return again(t, target(t, server.Addr), now)
+	}, storetest.ModelOptions{
+		Reopen: func(t *testing.T, e store.Engine, now func() time.Time) store.Engine {
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return again(t, targets[e], now)
+		},
+		Hidden: map[string]func(*testing.T, store.Engine){
+			"merge": func(t *testing.T, e store.Engine) {
+				server.Run(t, "OPTIMIZE TABLE "+targets[e].Database+".spans FINAL")
+			},
+		},
+	})
+}

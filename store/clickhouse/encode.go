@@ -34,10 +34,10 @@ func (e *encoder) input() proto.Input {
 	return in
 }
 
-// encode makes the block of a batch. Cost: no allocation per span but for new words of dictionaries.
-func (e *encoder) encode(b *span.Batch, tenant string, writer, seq uint64) {
-	e.reset()
+// encode adds a batch to the block. Cost: no allocation per span but for new words of dictionaries.
+func (e *encoder) encode(b *span.Batch, writer, seq uint64) {
 	e.b = b
+	tenant, first := []byte(tenantOf(b.Tenant)), e.traceLow.Rows()
 	e.typedOf = e.typedOf[:0]
 	for _, k := range b.Keys {
 		at := int8(-1)
@@ -54,10 +54,10 @@ func (e *encoder) encode(b *span.Batch, tenant string, writer, seq uint64) {
 		e.wordOf[a.keys] = of
 	}
 	for row := range b.Len() {
-		e.tenant.add([]byte(tenant))
+		e.tenant.add(tenant)
 		e.writer = append(e.writer, writer)
 		e.seq = append(e.seq, seq)
-		e.row = append(e.row, uint32(row))
+		e.row = append(e.row, uint32(first+row))
 		e.received.Data = append(e.received.Data, proto.DateTime64(b.Received))
 		e.ids(row)
 		e.times(row)
