@@ -179,6 +179,9 @@ func (s *Server) Number(t testing.TB, statement string) int {
 	return n
 }
 
+// PID is the process.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
 // Output is what the process printed so far, its last 64 KiB.
 func (s *Server) Output() string { return s.output.String() }
 

@@ -30,7 +30,7 @@ var fatal = map[proto.Error]string{
 	proto.ErrRequiredPassword:           "give a password: in a file named by ?password_file= or in SPANLOOM_CLICKHOUSE_PASSWORD",
 	proto.ErrUnknownUser:                "check the user of --clickhouse-dsn",
 	proto.ErrAccessDenied:               "grant the user SELECT and INSERT on the database, and CREATE TABLE or apply `spanloom store schema` yourself",
-	proto.ErrReadonly:                   "the user may only read: give it a profile without readonly",
+	proto.ErrReadonly:                   "the user may only read: give it a profile without readonly (readonly=2 is enough for a process that only answers questions)",
 	proto.ErrUnknownDatabase:            "create the database, or grant CREATE DATABASE",
 	proto.ErrDatabaseAccessDenied:       "grant the user rights on the database",
 	proto.ErrUnknownTable:               "the tables are gone: restart Spanloom, or apply `spanloom store schema`",

@@ -145,9 +145,10 @@ func (a attributeColumn) cond(c store.Cond) condition {
 	if test == nil {
 		return condition{has, no}
 	}
-	// Any of several occurrences will do, though the last one decides; lists are left to the rows.
-	return condition{fmt.Sprintf("arrayExists((k, t, v) -> k = %s AND (t >= %d OR %s), %sKeys, %sTypes, %sValues)",
-		quote(c.Field.Key), span.TypeStrings, test("v"), a.prefix, a.prefix, a.prefix), no}
+	// Any of several occurrences will do, though the last one decides; lists are left to the rows. Most rows are passed over by the
+	// dictionary of the keys alone.
+	return condition{fmt.Sprintf("(%s AND arrayExists((k, t, v) -> k = %s AND (t >= %d OR %s), %sKeys, %sTypes, %sValues))",
+		has, quote(c.Field.Key), span.TypeBytes, test("v"), a.prefix, a.prefix, a.prefix), no}
 }
 
 // valueTest is a test of the text of a scalar that holds wherever the condition does; nil if there is none that leaves anything out.
@@ -295,9 +296,6 @@ func intrinsicOf(c store.Cond) condition {
 			return condition{fmt.Sprintf("arrayExists(v -> %s, EventNames)", test("v")), no}
 		}
 		return condition{"notEmpty(EventNames)", no}
-	}
-	if c.Op == store.Exists {
-		return condition{yes, no}
 	}
 	return condition{yes, no}
 }

@@ -1,4 +1,4 @@
--- Spans of Spanloom, schema 1. ${database} and ${ttl} are filled in; `spanloom store schema` prints the result.
+-- Spans of Spanloom, schema 1. A process creates this where it is missing; `spanloom store schema` prints it.
 --
 -- The columns Spanloom writes hold a span without loss. The columns after them (ALIAS) take no space: they give it under
 -- the names of OpenTelemetry's ClickHouse exporter, for dashboards and people.
@@ -163,6 +163,8 @@ PARTITION BY toDate(Received)
 ORDER BY (Tenant, Minute, TraceLow, TraceHigh)
 ${ttl}
 SETTINGS
+    -- Most questions read a few traces with all their columns.
+    index_granularity = 1024,
     -- A batch that is sent again after a lost answer is told by its token.
     non_replicated_deduplication_window = 1000,
     -- Retention drops whole parts.
