@@ -55,17 +55,50 @@ func (w *words) at(row int) uint32 {
 	}
 }
 
-// DecodeColumn reads a column and checks its indexes: what comes over the wire is not trusted.
+// maxElements bounds what one block may claim to hold in a column: what comes over the wire is not trusted. Blocks that Spanloom asks
+// for have some thousand rows.
+const maxElements = 1 << 23
+
+// DecodeColumn reads a column. It is written out because the one it hides believes the sizes it is told.
 func (w *words) DecodeColumn(r *proto.Reader, rows int) error {
-	if err := w.ColLowCardinalityRaw.DecodeColumn(r, rows); err != nil {
+	const sharedDictionary, ownKeys, keyMask = 1 << 8, 1 << 9, 0xff
+	if rows == 0 {
+		return nil
+	}
+	size := func() (int, error) {
+		n, err := r.Int64()
+		if err == nil && (n < 0 || n > maxElements) {
+			err = fmt.Errorf("%d words", n)
+		}
+		return int(n), err
+	}
+	kind, err := r.Int64()
+	if err != nil {
 		return err
 	}
-	if w.Key == proto.KeyUInt64 {
-		return fmt.Errorf("a dictionary with indexes of 64 bits")
+	if w.Key = proto.CardinalityKey(kind & keyMask); w.Key > proto.KeyUInt32 || kind&sharedDictionary != 0 || kind&ownKeys == 0 {
+		return fmt.Errorf("a dictionary of kind %x", kind)
+	}
+	n, err := size()
+	if err != nil {
+		return err
+	}
+	if err := w.dict.DecodeColumn(r, n); err != nil {
+		return err
+	}
+	keys, err := size()
+	if err != nil {
+		return err
+	}
+	if keys != rows {
+		return fmt.Errorf("%d words for %d rows", keys, rows)
+	}
+	if err := w.Keys().DecodeColumn(r, keys); err != nil {
+		return err
 	}
 	for row := range rows {
-		if int(w.at(row)) >= len(w.dict.Pos) {
-			return fmt.Errorf("index %d in a dictionary of %d words", w.at(row), len(w.dict.Pos))
+		if int(w.at(row)) >= n {
+			return fmt.Errorf("word %d in a dictionary of %d", w.at(row), n)
 		}
 	}
 	return nil
@@ -113,9 +146,6 @@ func (l *list) EncodeState(b *proto.Buffer) {
 	}
 }
 
-// maxElements bounds what one block may claim to hold in a list column.
-const maxElements = 1 << 28
-
 func (l *list) DecodeColumn(r *proto.Reader, rows int) error {
 	if err := l.ColUInt64.DecodeColumn(r, rows); err != nil {
 		return err
@@ -141,4 +171,15 @@ func (l *list) EncodeColumn(b *proto.Buffer) {
 func (l *list) WriteColumn(w *proto.Writer) {
 	l.ColUInt64.WriteColumn(w)
 	l.of.WriteColumn(w)
+}
+
+// results are the columns of an answer; a block that claims too many rows is refused before it takes memory.
+type results struct{ proto.Results }
+
+// DecodeResult implements proto.Result.
+func (r results) DecodeResult(from *proto.Reader, version int, b proto.Block) error {
+	if b.Rows > maxElements {
+		return fmt.Errorf("a block of %d rows", b.Rows)
+	}
+	return r.Results.DecodeResult(from, version, b)
 }

@@ -54,7 +54,7 @@ func (e *Engine) yieldRows(ctx context.Context, tenant string, d *decoder, rest 
 			defer close(blocks)
 			failed <- e.pool.do(ctx, ch.Query{
 				Body:     "SELECT " + strings.Join(d.parts, ", ") + " FROM " + e.table("spans") + " " + rest,
-				Result:   d.result,
+				Result:   results{d.result},
 				Settings: e.settings(),
 				OnResult: func(ctx context.Context, b proto.Block) error {
 					if b.Rows == 0 {
