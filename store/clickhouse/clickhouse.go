@@ -25,8 +25,6 @@ import (
 	"github.com/spanloom/spanloom/store"
 )
 
-type protoBlock = proto.Block
-
 // Options are the settings of an engine.
 type Options struct {
 	Target    *Target

@@ -41,6 +41,9 @@ func ParseDSN(dsn string, getenv func(string) string) (*Target, error) {
 		return nil, &problem.Problem{Kind: problem.Invalid, Field: "clickhouse-dsn", Message: fmt.Sprintf(format, args...), Hint: dsnHelp}
 	}
 	scheme, rest, ok := strings.Cut(dsn, "://")
+	if dsn == "" {
+		return invalid("it is missing")
+	}
 	if !ok || scheme != "clickhouse" {
 		return invalid("it does not begin with clickhouse://")
 	}

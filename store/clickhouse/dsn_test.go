@@ -45,7 +45,7 @@ func TestParseDSN(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ dsn, want string }{
-		{"", "does not begin with clickhouse://"},
+		{"", "it is missing"},
 		{"http://host:8123", "does not begin with clickhouse://"},
 		{"clickhouse://", "a host is missing"},
 		{"clickhouse://one,,two", "a host is missing"},

@@ -257,7 +257,9 @@ type proxy struct {
 	addr string
 	// answers is how many inserts' answers are still to be cut: the server has the data, the client never hears of it.
 	answers atomic.Int64
-	cuts    atomic.Int64
+	// halves is how many inserts are still to be cut in their middle.
+	halves atomic.Int64
+	cuts   atomic.Int64
 }
 
 func startProxy(t *testing.T, to string, conf *tls.Config) *proxy {
@@ -292,7 +294,12 @@ func startProxy(t *testing.T, to string, conf *tls.Config) *proxy {
 				buffer := make([]byte, 32<<10)
 				for {
 					n, err := client.Read(buffer)
-					sent.Add(int64(n))
+					if sent.Add(int64(n)) > 10<<10 && p.halves.Load() > 0 {
+						p.halves.Add(-1)
+						p.cuts.Add(1)
+						client.Close()
+						return
+					}
 					if _, werr := server.Write(buffer[:n]); err != nil || werr != nil {
 						return
 					}
@@ -323,8 +330,8 @@ func startProxy(t *testing.T, to string, conf *tls.Config) *proxy {
 	return p
 }
 
-// TestLostAnswer cuts the connection after the server took an insert: it is sent again and stored once.
-func TestLostAnswer(t *testing.T) {
+// TestCutConnections cuts the connection in the middle of an insert and after the server took one: it is sent again and stored once.
+func TestCutConnections(t *testing.T) {
 	server := clickhouseserver.Start(t, "")
 	p := startProxy(t, server.Addr, nil)
 	to := target(t, p.addr)
@@ -344,6 +351,14 @@ func TestLostAnswer(t *testing.T) {
 	}
 	if n := server.Number(t, "SELECT count() FROM "+to.Database+".spans"); n != 500 {
 		t.Errorf("%d rows, want 500", n)
+	}
+	// The connection breaks in the middle of a batch: nothing of it is stored before it is sent again.
+	p.halves.Store(1)
+	if err := e.Accept(t.Context(), storetest.Batch(t, strings.ReplaceAll(w.String(), "http.url=", "half=1 http.url="))); err != nil {
+		t.Fatal(err)
+	}
+	if n := server.Number(t, "SELECT count() FROM "+to.Database+".spans"); n != 1000 || p.cuts.Load() != 2 {
+		t.Errorf("%d rows after %d cuts, want 1000 after 2", n, p.cuts.Load())
 	}
 	// All answers lost: the sender is told to try again. He does, and every span counts once.
 	p.answers.Store(100)

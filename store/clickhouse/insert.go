@@ -15,7 +15,7 @@ import (
 // A server makes a part of every insert and merges them later; it takes a few inserts a second with ease and hundreds not at all.
 const (
 	fullGroup  = 10_000    // rows at which an insert waits for no more
-	maxGroup   = 100_000   // rows of an insert of several batches
+	maxGroup   = 20_000    // rows of an insert of several batches
 	maxInsert  = 1_000_000 // rows of one batch: the server cuts larger blocks, and a cut insert is not seen as a whole
 	maxInserts = 4         // at once
 

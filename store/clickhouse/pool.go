@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/ClickHouse/ch-go"
+	"github.com/ClickHouse/ch-go/proto"
 
 	"github.com/spanloom/spanloom/internal/problem"
 )
 
 // Connections are kept for a while: a handshake costs two round trips and a thread of the server.
 const (
-	maxConnections  = 32 // that ask at once; more wait
+	maxConnections  = 32 // that ask at once; more wait. Inserts have slots of their own
 	maxIdle         = 8
 	idleTime        = 30 * time.Second // servers close theirs after some minutes; a proxy between may be stricter
 	dialTimeout     = 5 * time.Second
@@ -152,16 +153,17 @@ func (p *pool) put(c idleConn, err error) {
 // do asks one question or inserts one block. A connection that lay idle may have died meanwhile: then the question is asked again
 // on a new one, unless a part of its answer was handed out. Inserts are safe to repeat by their token.
 func (p *pool) do(ctx context.Context, q ch.Query) error {
-	select {
-	case p.slots <- struct{}{}:
-		defer func() { <-p.slots }()
-	case <-ctx.Done():
-		return ctx.Err()
+	if len(q.Input) == 0 {
+		select {
+		case p.slots <- struct{}{}:
+			defer func() { <-p.slots }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	answered := false
-	if tell := q.OnResult; tell != nil {
-		original := tell
-		q.OnResult = func(ctx context.Context, b protoBlock) error {
+	if original := q.OnResult; original != nil {
+		q.OnResult = func(ctx context.Context, b proto.Block) error {
 			answered = answered || b.Rows > 0
 			return original(ctx, b)
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ClickHouse/ch-go"
@@ -26,20 +27,22 @@ func (e *Engine) settings() []ch.Setting {
 	}
 }
 
-// cost counts what a question read, as the server reports it.
-type cost struct{ rows, of, bytes int64 }
+// cost counts what a question read, as the server reports it while it goes on.
+type cost struct{ rows, of, bytes atomic.Int64 }
 
 func (c *cost) progress(_ context.Context, p proto.Progress) error {
-	c.rows += int64(p.Rows)
-	c.of += int64(p.TotalRows)
-	c.bytes += int64(p.Bytes)
+	c.rows.Add(int64(p.Rows))
+	c.of.Add(int64(p.TotalRows))
+	c.bytes.Add(int64(p.Bytes))
 	return nil
 }
 
-// read is the cost as callers know it: blocks are the table's granules of 8192 rows.
+// read is the cost as callers know it: blocks are granules of the table (index_granularity of the schema), of those are left that the
+// primary key and the indexes did not rule out.
 func (c *cost) read() store.Read {
-	const granule = 8192
-	return store.Read{Blocks: (c.rows + granule - 1) / granule, Of: (max(c.of, c.rows) + granule - 1) / granule, Bytes: c.bytes}
+	const granule = 1024
+	rows := c.rows.Load()
+	return store.Read{Blocks: (rows + granule - 1) / granule, Of: (max(c.of.Load(), rows) + granule - 1) / granule, Bytes: c.bytes.Load()}
 }
 
 // yieldRows asks for rows and yields them block by block; each batch is the consumer's own. The question runs in a goroutine of its

@@ -10,7 +10,7 @@ import (
 )
 
 // Scan yields the matching rows, a block of the server's answer at a time, in no order. It reads the columns of the need and of the
-// conditions that SQL does not decide.
+// conditions that SQL does not decide. Read.Of is what the server has planned so far, the highest of the steps counts.
 func (e *Engine) Scan(ctx context.Context, s store.Scope, q *store.Scan) iter.Seq2[store.Rows, error] {
 	return func(yield func(store.Rows, error) bool) {
 		p, err := e.plan(s, q.Match, match.Window{TimeRange: q.Range, Mode: q.Mode})
@@ -29,7 +29,7 @@ func (e *Engine) Scan(ctx context.Context, s store.Scope, q *store.Scan) iter.Se
 				return
 			}
 			now := total.read()
-			r.Read = store.Read{Blocks: now.Blocks - last.Blocks, Of: now.Of - last.Of, Bytes: now.Bytes - last.Bytes}
+			r.Read = store.Read{Blocks: now.Blocks - last.Blocks, Of: now.Of, Bytes: now.Bytes - last.Bytes}
 			last = now
 			if !yield(r, nil) {
 				return
