@@ -29,7 +29,7 @@ import (
 type Options struct {
 	Target    *Target
 	Retention time.Duration    // spans received longer ago are dropped by the server, a day's partition at a time; 0 for never
-	Now       func() time.Time // clock of page tokens and of Keep; nil: time.Now
+	Now       func() time.Time // clock of page tokens; nil: time.Now
 	Linger    time.Duration    // how long a batch waits for others to share its insert, unless ten thousand spans are together; 0 for not at all
 	Rows      int              // of a block that is read; 0 for 8192. Tests set it low
 }
@@ -86,7 +86,8 @@ func (e *Engine) run(ctx context.Context, statement string) error {
 	return e.pool.do(ctx, ch.Query{Body: statement})
 }
 
-// begin takes the number of a batch. Numbers are of the clock, so that they grow over restarts and over processes.
+// begin takes the number of an insert. Numbers are of the machine's clock, not of Options.Now: they must grow over restarts and agree
+// with those of other processes.
 func (e *Engine) begin() uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()

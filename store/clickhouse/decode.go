@@ -14,10 +14,9 @@ import (
 // decoder selects the columns that a need reads and makes batches of the blocks that come.
 type decoder struct {
 	*block
-	need     store.Columns
-	parts    []string // of SELECT
-	result   proto.Results
-	someKeys bool // of spans: only those of Need.Fields
+	need   store.Columns
+	parts  []string // of SELECT
+	result proto.Results
 
 	out        *span.Batch
 	strs       map[*words][]span.Str // words of this block's dictionaries that are in the arena already
