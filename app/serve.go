@@ -27,6 +27,7 @@ import (
 	"github.com/spanloom/spanloom/receive"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/clickhouse"
 	"github.com/spanloom/spanloom/store/local"
 	"github.com/spanloom/spanloom/store/mem"
 	"github.com/spanloom/spanloom/web"
@@ -162,6 +163,9 @@ func openEngine(ctx context.Context, c *config.Config, o Options, memory int64, 
 	if c.Store == "memory" {
 		return mem.New(mem.Options{MaxBytes: memory / 2, Now: now}), nil
 	}
+	if c.Store == "clickhouse" {
+		return openClickHouse(ctx, c, o, now)
+	}
 	sync, err := walSync(c.WALSync)
 	if err != nil {
 		return nil, err
@@ -174,6 +178,21 @@ func openEngine(ctx context.Context, c *config.Config, o Options, memory int64, 
 	return local.Open(ctx, local.Options{
 		Dir: c.DataDir, FS: o.FS, MaxMemory: memory / 2, MaxDisk: maxDisk, Retention: c.Retention, Sync: sync, Now: now, Log: o.Log,
 	})
+}
+
+// linger is how long a request's spans wait for those of others to share an insert: a ClickHouse server takes a few inserts a
+// second with ease. A sender waits so long for his answer.
+const linger = 250 * time.Millisecond
+
+func openClickHouse(ctx context.Context, c *config.Config, o Options, now func() time.Time) (store.Engine, error) {
+	target, err := clickhouse.ParseDSN(c.ClickHouseDSN, os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range target.Warnings {
+		o.Log.Warn(w)
+	}
+	return clickhouse.Open(ctx, clickhouse.Options{Target: target, Retention: c.Retention, Linger: linger, Now: now})
 }
 
 // walSync is 0 for always, else the interval.
