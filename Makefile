@@ -7,7 +7,7 @@ DATE := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
 UI_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) web/index.html web/package.json web/package-lock.json web/vite.config.ts
 
-.PHONY: build run demo test test-go test-web test-e2e test-long test-reporters kube soak bench lint fuzz web clean
+.PHONY: build run demo test test-go test-web test-e2e test-long test-reporters kube engines soak bench lint fuzz web clean
 build: web/dist/index.html
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/spanloom ./cmd/spanloom
 
@@ -46,6 +46,12 @@ test-reporters:
 kube:
 	tools/get kube-apiserver >/dev/null && tools/get etcd >/dev/null
 	cd test/kube && SPANLOOM_KUBE=1 $(GO) test -count 1 -timeout 20m ./...
+
+# Engines that run elsewhere, against real servers: ClickHouse, of npm (180 MB) and python3.
+engines:
+	tools/get clickhouse >/dev/null
+	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 40m ./store/clickhouse/...
+	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 10m -run TestClickHouse ./app
 
 # Ingest, questions, housework, restarts and kills together, then overload. SOAK=5m for longer.
 SOAK ?= 2m
