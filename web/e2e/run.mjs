@@ -3,8 +3,8 @@
 //   node e2e/run.mjs --base http://127.0.0.1:16686/ --out e2e/out [--chromium /usr/bin/chromium] [--only map] [--some]
 //
 // Each file of walks/ names screens and may bring a walk. Every screen is visited in both languages and themes (with
-// --some in two of the four pairs), with a screenshot and axe (0 violations); a console error, a failed request or a violation of the content security policy is a
-// finding. Exit code 0 is fine, 1 is a finding, 2 is a wrong call.
+// --some in two of the four pairs), with a screenshot and axe (0 violations); a console error, a failed request or a
+// violation of the content security policy is a finding. Exit code 0 is fine, 1 is a finding, 2 is a wrong call.
 import { parseArgs } from "node:util";
 import { makeKit } from "./kit.mjs";
 import * as basics from "./walks/basics.mjs";
