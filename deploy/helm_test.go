@@ -3,7 +3,6 @@ package deploy_test
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -18,11 +17,10 @@ import (
 	"github.com/spanloom/spanloom/config"
 	"github.com/spanloom/spanloom/doctor"
 	"github.com/spanloom/spanloom/doctor/collect"
+	"github.com/spanloom/spanloom/internal/golden"
 	"github.com/spanloom/spanloom/mesh/istio"
 	"github.com/spanloom/spanloom/mesh/render"
 )
-
-var update = flag.Bool("update", false, "rewrite what the tests want")
 
 // helm is Helm itself, built by tools/get.
 func helm(t *testing.T) string {
@@ -70,35 +68,18 @@ func TestHelmValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkObjects(t, base)
-	names, err := filepath.Glob("testdata/values/*.txt")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no cases: %v", err)
-	}
-	for _, name := range names {
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
-			data, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			values, want, _ := strings.Cut(string(data), "-- want --\n")
-			text, err := template(t, tool, values)
-			if err != nil {
-				t.Fatal(err)
-			}
-			checkObjects(t, text)
-			got := changed(base, named(t, text))
-			if *update {
-				if err := os.WriteFile(name, []byte(values+"-- want --\n"+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != want {
-				t.Errorf("got\n%s\nwant\n%s", got, want)
-			}
-			if got == "" {
-				t.Error("these values change nothing")
-			}
-		})
-	}
+	golden.Files(t, "testdata/values/*.txt", func(t *testing.T, values string) string {
+		text, err := template(t, tool, values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkObjects(t, text)
+		got := changed(base, named(t, text))
+		if got == "" {
+			t.Error("these values change nothing")
+		}
+		return got
+	})
 }
 
 // Every value of the chart stands in some case.
@@ -249,7 +230,7 @@ func TestPlainManifests(t *testing.T) {
 			out.WriteString(line)
 		}
 		checkObjects(t, out.String())
-		if *update {
+		if *golden.Update {
 			if err := os.WriteFile(c.file, []byte(out.String()), 0o644); err != nil {
 				t.Fatal(err)
 			}

@@ -3,24 +3,20 @@ package query
 import (
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"iter"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/spanloom/spanloom/internal/golden"
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write what the tests got into testdata")
 
 // batches is a reader of one trace that yields what it holds.
 type batches struct {
@@ -49,40 +45,20 @@ var testClock = func() time.Time { return time.Unix(0, epoch).Add(time.Hour) }
 var testTrace = span.TraceIDFromUint64s(0xa, 1)
 
 func TestAssemble(t *testing.T) {
-	files, err := filepath.Glob("testdata/assemble/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no cases: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
+	golden.Files(t, "testdata/assemble/*.txt", func(t *testing.T, given string) string {
+		list := readSpans(t, given)
+		got := assembled(t, list)
+		if strings.Contains(given, "in order") { // which copy was received last matters
+			return got
+		}
+		rnd := rand.New(rand.NewPCG(1, 2))
+		for range 10 {
+			if again := assembled(t, shuffled(list, rnd)); again != got {
+				t.Fatalf("in another order of receipt\n%s\nwant\n%s", again, got)
 			}
-			given, want, ok := strings.Cut(string(text), "-- want --\n")
-			if !ok {
-				t.Fatal("no line -- want --")
-			}
-			list := readSpans(t, given)
-			got := assembled(t, list)
-			if *rewrite {
-				if err := os.WriteFile(file, []byte(given+"-- want --\n"+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != want {
-				t.Errorf("got\n%s\nwant\n%s", got, want)
-			}
-			if strings.Contains(given, "in order") { // which copy was received last matters
-				return
-			}
-			rnd := rand.New(rand.NewPCG(1, 2))
-			for range 10 {
-				if again := assembled(t, shuffled(list, rnd)); again != got {
-					t.Fatalf("in another order of receipt\n%s\nwant\n%s", again, got)
-				}
-			}
-		})
-	}
+		}
+		return got
+	})
 }
 
 func assembled(t *testing.T, list []*span.Batch) string {

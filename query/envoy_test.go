@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spanloom/spanloom/internal/envoyspans"
+	"github.com/spanloom/spanloom/internal/golden"
 	"github.com/spanloom/spanloom/process"
 	"github.com/spanloom/spanloom/receive"
 	"github.com/spanloom/spanloom/receive/otlp"
@@ -127,7 +128,7 @@ func TestEnvoyTraces(t *testing.T) {
 		}
 	}
 	const file = "testdata/envoy-traces.txt"
-	if *rewrite {
+	if *golden.Update {
 		if err := os.WriteFile(file, []byte(shapes.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -3,11 +3,11 @@ package query
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/spanloom/spanloom/internal/golden"
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/mem"
@@ -15,52 +15,32 @@ import (
 )
 
 // caseFiles runs f on the spans and settings of every file of a folder: settings are lines "key: value" before the first
-// span. What f answers must be what stands behind "-- want --"; the rewrite flag writes it.
+// span. What f answers must be what stands behind "-- want --".
 func caseFiles(t *testing.T, folder string, f func(t *testing.T, settings map[string]string, e *mem.Engine) string) {
 	t.Helper()
-	files, err := filepath.Glob("testdata/" + folder + "/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
+	golden.Files(t, "testdata/"+folder+"/*.txt", func(t *testing.T, input string) string {
+		settings := make(map[string]string)
+		var spans strings.Builder
+		for line := range strings.Lines(input) {
+			if key, value, ok := strings.Cut(strings.TrimSpace(line), ": "); ok && !strings.ContainsAny(key, " #") {
+				settings[key] = value
+			} else {
+				spans.WriteString(line)
 			}
-			input, want, _ := strings.Cut(string(text), "-- want --\n")
-			settings := make(map[string]string)
-			var spans strings.Builder
-			for line := range strings.Lines(input) {
-				if key, value, ok := strings.Cut(strings.TrimSpace(line), ": "); ok && !strings.ContainsAny(key, " #") {
-					settings[key] = value
-				} else {
-					spans.WriteString(line)
-				}
+		}
+		e := mem.New(mem.Options{Now: storetestClock})
+		defer e.Close()
+		b := storetest.Batch(t, spans.String())
+		for i := range b.Group { // as process does it
+			if b.Group[i].Len == 0 {
+				b.Group[i] = b.Service[i]
 			}
-			e := mem.New(mem.Options{Now: storetestClock})
-			defer e.Close()
-			b := storetest.Batch(t, spans.String())
-			for i := range b.Group { // as process does it
-				if b.Group[i].Len == 0 {
-					b.Group[i] = b.Service[i]
-				}
-			}
-			if err := e.Accept(t.Context(), b); err != nil {
-				t.Fatal(err)
-			}
-			got := f(t, settings, e)
-			if *rewrite {
-				if err := os.WriteFile(file, []byte(input+"-- want --\n"+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != want {
-				t.Errorf("got\n%s\nwant\n%s", got, want)
-			}
-		})
-	}
+		}
+		if err := e.Accept(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		return f(t, settings, e)
+	})
 }
 
 func storetestClock() time.Time { return storetest.Epoch.Add(storetest.DefaultReceived) }
@@ -167,7 +147,7 @@ func TestMapOfEnvoys(t *testing.T) {
 		w.WriteString("== " + folder + "\n" + printMap(a))
 	}
 	const file = "testdata/envoy-map.txt"
-	if *rewrite {
+	if *golden.Update {
 		if err := os.WriteFile(file, []byte(w.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}

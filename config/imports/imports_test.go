@@ -1,7 +1,6 @@
 package imports_test
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,44 +8,23 @@ import (
 
 	"github.com/spanloom/spanloom/config"
 	"github.com/spanloom/spanloom/config/imports"
+	"github.com/spanloom/spanloom/internal/golden"
 )
-
-var update = flag.Bool("update", false, "rewrite what the tests want")
 
 // Each file of testdata holds a configuration and the settings it gives; serve must take them.
 func TestImport(t *testing.T) {
-	names, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no cases: %v", err)
-	}
-	for _, name := range names {
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
-			data, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			in, want, ok := strings.Cut(string(data), "-- want --\n")
-			if !ok {
-				t.Fatal("no -- want --")
-			}
-			var im imports.Importer
-			if err := im.File("in.yaml", []byte(in)); err != nil {
-				t.Fatal(err)
-			}
-			got := written(t, im.Result())
-			if *update {
-				if err := os.WriteFile(name, []byte(in+"-- want --\n"+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != want {
-				t.Errorf("got\n%s\nwant\n%s", got, want)
-			}
-			if strings.Contains(got, "hunter2") {
-				t.Error("a password of the input is in the output")
-			}
-			served(t, got)
-		})
-	}
+	golden.Files(t, "testdata/*.txt", func(t *testing.T, in string) string {
+		var im imports.Importer
+		if err := im.File("in.yaml", []byte(in)); err != nil {
+			t.Fatal(err)
+		}
+		got := written(t, im.Result())
+		if strings.Contains(got, "hunter2") {
+			t.Error("a password of the input is in the output")
+		}
+		served(t, got)
+		return got
+	})
 }
 
 func written(t testing.TB, r imports.Result) string {

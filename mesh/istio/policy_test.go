@@ -1,16 +1,15 @@
 package istio
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-)
 
-var update = flag.Bool("update", false, "rewrite what the tests want")
+	"github.com/spanloom/spanloom/internal/golden"
+)
 
 // Each file of testdata/policy holds configuration, the proxies asked about, and the policy of each:
 //
@@ -18,85 +17,50 @@ var update = flag.Bool("update", false, "rewrite what the tests want")
 //	-- ask --         lines "namespace label=value,… [gateway] [injected={…}] [env=N]"
 //	-- want --        a line per direction
 func TestPolicy(t *testing.T) {
-	files, err := filepath.Glob("testdata/policy/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no cases: %v", err)
-	}
-	for _, f := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) {
-			data, err := os.ReadFile(f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			head, parts := sections(string(data))
-			var r Reader
-			var got strings.Builder
-			for _, p := range parts {
-				if strings.HasSuffix(p.name, ".yaml") {
-					if err := r.File(p.name, []byte(p.text)); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-			for _, n := range r.Notes {
-				fmt.Fprintf(&got, "note %s:%d %s: %s\n", n.File, n.Line, n.Reason, n.Message)
-			}
-			var mesh *MeshConfig
-			if len(r.Meshes) > 0 {
-				mesh = &r.Meshes[0]
-			}
-			for _, p := range parts {
-				if p.name != "ask" {
-					continue
-				}
-				for _, line := range strings.Split(strings.TrimSpace(p.text), "\n") {
-					proxy, env := asked(t, line)
-					pol := r.PolicyOf(mesh, env, proxy)
-					fmt.Fprintf(&got, "%s\n  client %s\n  server %s\n", line, direction(pol.Client), direction(pol.Server))
-				}
-			}
-			want := ""
-			for i, p := range parts {
-				if p.name == "want" {
-					want = p.text
-					parts = parts[:i]
-					break
-				}
-			}
-			if *update {
-				var b strings.Builder
-				b.WriteString(head)
-				for _, p := range parts {
-					fmt.Fprintf(&b, "-- %s --\n%s", p.name, p.text)
-				}
-				fmt.Fprintf(&b, "-- want --\n%s", got.String())
-				if err := os.WriteFile(f, []byte(b.String()), 0o644); err != nil {
+	golden.Files(t, "testdata/policy/*.txt", func(t *testing.T, in string) string {
+		parts := sections(in)
+		var r Reader
+		var got strings.Builder
+		for _, p := range parts {
+			if strings.HasSuffix(p.name, ".yaml") {
+				if err := r.File(p.name, []byte(p.text)); err != nil {
 					t.Fatal(err)
 				}
-				return
 			}
-			if got.String() != want {
-				t.Errorf("got\n%swant\n%s", got.String(), want)
+		}
+		for _, n := range r.Notes {
+			fmt.Fprintf(&got, "note %s:%d %s: %s\n", n.File, n.Line, n.Reason, n.Message)
+		}
+		var mesh *MeshConfig
+		if len(r.Meshes) > 0 {
+			mesh = &r.Meshes[0]
+		}
+		for _, p := range parts {
+			if p.name != "ask" {
+				continue
 			}
-		})
-	}
+			for _, line := range strings.Split(strings.TrimSpace(p.text), "\n") {
+				proxy, env := asked(t, line)
+				pol := r.PolicyOf(mesh, env, proxy)
+				fmt.Fprintf(&got, "%s\n  client %s\n  server %s\n", line, direction(pol.Client), direction(pol.Server))
+			}
+		}
+		return got.String()
+	})
 }
 
 type section struct{ name, text string }
 
-func sections(data string) (head string, out []section) {
-	for _, line := range strings.SplitAfter(data, "\n") {
+// sections cuts text into parts that lines "-- NAME --" begin; what stands before the first is a comment.
+func sections(text string) (out []section) {
+	for _, line := range strings.SplitAfter(text, "\n") {
 		if name, ok := strings.CutPrefix(strings.TrimRight(line, "\n"), "-- "); ok && strings.HasSuffix(name, " --") {
 			out = append(out, section{name: strings.TrimSuffix(name, " --")})
-			continue
-		}
-		if len(out) == 0 {
-			head += line
-		} else {
+		} else if len(out) > 0 {
 			out[len(out)-1].text += line
 		}
 	}
-	return head, out
+	return out
 }
 
 func asked(t *testing.T, line string) (p Proxy, env *float64) {
@@ -156,7 +120,7 @@ func FuzzFile(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		_, parts := sections(string(data))
+		parts := sections(string(data))
 		for _, p := range parts {
 			f.Add([]byte(p.text))
 		}

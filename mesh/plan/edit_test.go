@@ -1,49 +1,31 @@
 package plan
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
-)
 
-var update = flag.Bool("update", false, "rewrite what the tests want")
+	"github.com/spanloom/spanloom/internal/golden"
+)
 
 // Each file of testdata/edit holds a document, the place and what is to be merged there, and the document afterwards; or
 // the error.
 func TestEdit(t *testing.T) {
-	names, err := filepath.Glob("testdata/edit/*.txt")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no cases: %v", err)
-	}
-	for _, name := range names {
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
-			data, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			text, rest, ok1 := strings.Cut(string(data), "-- add")
-			head, want, ok2 := strings.Cut(rest, "-- want --\n")
-			place, add, ok3 := strings.Cut(head, " --\n")
-			if !ok1 || !ok2 || !ok3 {
-				t.Fatal("sections are: document, -- add PATH --, -- want --")
-			}
-			got := edited(t, text, strings.Fields(place), add)
-			if *update {
-				if err := os.WriteFile(name, []byte(text+"-- add"+head+"-- want --\n"+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != want {
-				t.Errorf("got\n%s\nwant\n%s", got, want)
-			}
-			if again := edited(t, got, strings.Fields(place), add); !strings.HasPrefix(got, "error: ") && again != got {
-				t.Errorf("a second time it changes again:\n%s", again)
-			}
-		})
-	}
+	golden.Files(t, "testdata/edit/*.txt", func(t *testing.T, in string) string {
+		text, rest, ok1 := strings.Cut(in, "-- add")
+		place, add, ok2 := strings.Cut(rest, " --\n")
+		if !ok1 || !ok2 {
+			t.Fatal("sections are: document, -- add PATH --, -- want --")
+		}
+		got := edited(t, text, strings.Fields(place), add)
+		if again := edited(t, got, strings.Fields(place), add); !strings.HasPrefix(got, "error: ") && again != got {
+			t.Errorf("a second time it changes again:\n%s", again)
+		}
+		return got
+	})
 }
 
 func edited(t testing.TB, text string, path []string, add string) string {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spanloom/spanloom/internal/golden"
 	"github.com/spanloom/spanloom/mesh/istio"
 	"github.com/spanloom/spanloom/mesh/render"
 )
@@ -65,39 +66,19 @@ func planned(t testing.TB, w render.Words, files []File) *Plan {
 // Each file of testdata/plan holds an intent, files, and the plan as it is printed. A patch made of the plan is taken by
 // git, and then nothing is left to do.
 func TestPlan(t *testing.T) {
-	names, err := filepath.Glob("testdata/plan/*.txt")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no cases: %v", err)
-	}
-	for _, name := range names {
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
-			data, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
+	golden.Files(t, "testdata/plan/*.txt", func(t *testing.T, in string) string {
+		intent, files := sections(in)
+		p := planned(t, words(t, intent), files)
+		var b strings.Builder
+		Print(&b, p)
+		patched := patch(t, p, files)
+		for _, c := range planned(t, words(t, intent), patched).Changes {
+			if !strings.Contains(b.String(), "a patch of the file leaves it out") {
+				t.Errorf("after the patch there is still to %s %s:\n%s", c.Action, c.Object, c.Diff)
 			}
-			head, want, ok := strings.Cut(string(data), "-- want --\n")
-			if !ok {
-				t.Fatal("no -- want --")
-			}
-			intent, files := sections(head)
-			p := planned(t, words(t, intent), files)
-			var b strings.Builder
-			Print(&b, p)
-			if *update {
-				if err := os.WriteFile(name, []byte(head+"-- want --\n"+b.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if b.String() != want {
-				t.Errorf("got\n%s\nwant\n%s", b.String(), want)
-			}
-			patched := patch(t, p, files)
-			for _, c := range planned(t, words(t, intent), patched).Changes {
-				if !strings.Contains(b.String(), "a patch of the file leaves it out") {
-					t.Errorf("after the patch there is still to %s %s:\n%s", c.Action, c.Object, c.Diff)
-				}
-			}
-		})
-	}
+		}
+		return b.String()
+	})
 }
 
 // sections cuts "intent, -- NAME --, text, …" apart.

@@ -1,7 +1,6 @@
 package render_test
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,12 +9,11 @@ import (
 
 	"github.com/spanloom/spanloom/deploy"
 	"github.com/spanloom/spanloom/doctor"
+	"github.com/spanloom/spanloom/internal/golden"
 	"github.com/spanloom/spanloom/mesh/istio"
 	"github.com/spanloom/spanloom/mesh/render"
 	"github.com/spanloom/spanloom/mesh/schema"
 )
-
-var update = flag.Bool("update", false, "rewrite what the tests want")
 
 // words reads an intent written as lines "flag value".
 func words(t testing.TB, text string) render.Words {
@@ -73,39 +71,18 @@ func rendered(t testing.TB, w render.Words, present *istio.Objects) string {
 
 // Each file of testdata/render holds an intent, perhaps objects that are there already, and the YAML.
 func TestRender(t *testing.T) {
-	names, err := filepath.Glob("testdata/render/*.txt")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no cases: %v", err)
-	}
-	for _, name := range names {
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
-			data, err := os.ReadFile(name)
-			if err != nil {
+	golden.Files(t, "testdata/render/*.txt", func(t *testing.T, in string) string {
+		intent, objects, has := strings.Cut(in, "-- present --\n")
+		var present *istio.Objects
+		if has {
+			var r istio.Reader
+			if err := r.File("present.yaml", []byte(objects)); err != nil {
 				t.Fatal(err)
 			}
-			head, want, ok := strings.Cut(string(data), "-- want --\n")
-			if !ok {
-				t.Fatal("no -- want --")
-			}
-			intent, objects, has := strings.Cut(head, "-- present --\n")
-			var present *istio.Objects
-			if has {
-				var r istio.Reader
-				if err := r.File("present.yaml", []byte(objects)); err != nil {
-					t.Fatal(err)
-				}
-				present = &r.Objects
-			}
-			got := withoutDashboards(t, rendered(t, words(t, intent), present))
-			if *update {
-				if err := os.WriteFile(name, []byte(head+"-- want --\n"+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != want {
-				t.Errorf("got\n%s\nwant\n%s", got, want)
-			}
-		})
-	}
+			present = &r.Objects
+		}
+		return withoutDashboards(t, rendered(t, words(t, intent), present))
+	})
 }
 
 // withoutDashboards names the dashboards instead of showing their thousands of lines; each must be there whole.

@@ -2,74 +2,51 @@ package rollup_test
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/spanloom/spanloom/internal/golden"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/rollup"
 	"github.com/spanloom/spanloom/store/storetest"
 )
 
-var update = flag.Bool("update", false, "rewrite the wanted parts of testdata")
-
 // TestCases counts spans in the form of storetest, one segment between lines "--- segment", and prints the merged table. Each
 // segment's table goes through its bytes.
 func TestCases(t *testing.T) {
-	files, err := filepath.Glob("testdata/cases/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
+	golden.Files(t, "testdata/cases/*.txt", func(t *testing.T, input string) string {
+		segments := strings.Split(input, "--- segment\n")
+		merged := rollup.New()
+		for _, segment := range segments {
+			b := rollup.NewBuilder()
+			b.Add(storetest.Batch(t, segment))
+			p := b.Table().AppendBinary(nil)
+			back, err := rollup.Decode(p)
 			if err != nil {
 				t.Fatal(err)
 			}
-			input, want, _ := strings.Cut(string(text), "-- want --\n")
-			segments := strings.Split(input, "--- segment\n")
-			merged := rollup.New()
-			for _, segment := range segments {
-				b := rollup.NewBuilder()
-				b.Add(storetest.Batch(t, segment))
-				p := b.Table().AppendBinary(nil)
-				back, err := rollup.Decode(p)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if again := back.AppendBinary(nil); !bytes.Equal(p, again) {
-					t.Errorf("decoded and written again the table has other bytes:\n%q\n%q", p, again)
-				}
-				merged.Merge(back)
+			if again := back.AppendBinary(nil); !bytes.Equal(p, again) {
+				t.Errorf("decoded and written again the table has other bytes:\n%q\n%q", p, again)
 			}
-			got := show(merged)
-			if len(segments) == 1 { // the rows of a scan, in any order, give the same
-				b := rollup.NewBuilder()
-				batch := storetest.Batch(t, input)
-				for i := batch.Len() - 1; i >= 0; i-- {
-					b.Collect(store.Rows{Batch: batch, Rows: []uint32{uint32(i)}})
-				}
-				b.Flush(store.TimeRange{})
-				if scanned := show(b.Table()); scanned != got {
-					t.Errorf("row by row:\n%s\nat once:\n%s", scanned, got)
-				}
+			merged.Merge(back)
+		}
+		got := show(merged)
+		if len(segments) == 1 { // the rows of a scan, in any order, give the same
+			b := rollup.NewBuilder()
+			batch := storetest.Batch(t, input)
+			for i := batch.Len() - 1; i >= 0; i-- {
+				b.Collect(store.Rows{Batch: batch, Rows: []uint32{uint32(i)}})
 			}
-			if *update {
-				if err := os.WriteFile(file, []byte(input+"-- want --\n"+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
+			b.Flush(store.TimeRange{})
+			if scanned := show(b.Table()); scanned != got {
+				t.Errorf("row by row:\n%s\nat once:\n%s", scanned, got)
 			}
-			if got != want {
-				t.Errorf("got\n%s\nwant\n%s", got, want)
-			}
-		})
-	}
+		}
+		return got
+	})
 }
 
 // show prints a table: one line per key, its cells behind it.
