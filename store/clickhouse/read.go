@@ -9,13 +9,13 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/match"
 )
 
@@ -91,9 +91,6 @@ func (e *Engine) yieldRows(ctx context.Context, tenant string, d *decoder, rest 
 	}
 }
 
-// twinDistance is how far apart a 64-bit id and its 128-bit twin may start and still be one request's.
-const twinDistance = int64(time.Hour)
-
 // extent is a trace and the starts of its first and its last span.
 type extent struct {
 	id       span.TraceID
@@ -157,24 +154,14 @@ func (e *Engine) Trace(ctx context.Context, s store.Scope, id span.TraceID, _ st
 	}
 }
 
-// family is the trace and those of its twins that began within an hour of it; where the trace is not here, of its newest twin.
+// family is the traces that a look-up of id means.
 func family(found []extent, id span.TraceID) (list []extent) {
-	start, here, twin := int64(0), false, false
+	var sightings []answer.Sighting
 	for _, x := range found {
-		if x.id == id {
-			list = append(list, x)
-			start, here = x.from, true
-		}
+		sightings = append(sightings, answer.Sighting{ID: x.id, Start: x.from})
 	}
-	for _, x := range found {
-		if !here && x.id.IsTwin(id) && (!twin || x.from > start) {
-			start, twin = x.from, true
-		}
-	}
-	for _, x := range found {
-		if d := x.from - start; x.id.IsTwin(id) && d <= twinDistance && d >= -twinDistance {
-			list = append(list, x)
-		}
+	for _, place := range answer.Family(sightings, id) {
+		list = append(list, found[place])
 	}
 	return list
 }

@@ -9,15 +9,11 @@ import (
 	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
 
-	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/match"
 )
-
-// maxLimit bounds a page: a summary takes some hundred bytes.
-const maxLimit = 100_000
 
 // Candidates a question names: a bit more than a page at first, so that most searches need one; then more, for searches whose
 // SQL lets through much that the rows refuse.
@@ -29,15 +25,7 @@ const (
 // Search asks for candidates: traces by their newest row that SQL lets through, newest first. That start is an upper bound of the
 // trace's rank, which comes from all its rows. It ends when no candidate left can make the page.
 func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*store.Page, error) {
-	if q.Limit <= 0 || q.Limit > maxLimit {
-		return nil, &problem.Problem{Kind: problem.Invalid, Field: "limit", Message: fmt.Sprintf("a page of %d traces", q.Limit),
-			Hint: fmt.Sprintf("ask for 1 to %d", maxLimit)}
-	}
-	must, err := match.Compile(s.MustMatch)
-	if err != nil {
-		return nil, err
-	}
-	want, err := match.Compile(q.Match)
+	asked, err := answer.Ask(s, q)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +35,7 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 		return nil, err
 	}
 	now, hash := e.now(), planHash(s, q)
-	sr := searcher{engine: e, plan: p, query: q, page: answer.NewTop(q.Limit + 1), resolver: answer.NewResolver(must, want), seen: make(map[span.TraceID]struct{})}
+	sr := searcher{engine: e, plan: p, query: q, page: answer.NewTop(q.Limit + 1), resolver: answer.NewResolver(asked.Must, asked.Want), seen: make(map[span.TraceID]struct{})}
 	if q.Page == "" {
 		sr.snapshot = e.snapshot()
 	} else {
@@ -57,7 +45,7 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 		}
 		sr.snapshot, sr.after, sr.paged = t.snapshot, t.after, true
 	}
-	sr.need = store.Need{Columns: store.ColIdentity | store.ColName | store.ColParent | store.ColStatus}.And(must.Need()).And(want.Need())
+	sr.need = answer.SummaryNeed.And(asked.Both.Need())
 	page := &store.Page{Done: store.Done{Complete: true}}
 	if err := sr.run(ctx); err != nil {
 		why := reason(ctx, err)

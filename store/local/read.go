@@ -4,7 +4,6 @@ import (
 	"context"
 	"iter"
 	"slices"
-	"time"
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -15,9 +14,6 @@ import (
 
 // batchRows is how many rows Trace and Traces yield at once.
 const batchRows = 4096
-
-// twinDistance is how far apart a 64-bit id and its 128-bit twin may start and still be one request's.
-const twinDistance = int64(time.Hour)
 
 // Trace yields a trace and its twins. hint is ignored: spans of a trace may have come at any time.
 // Cost: a filter of each segment, then the blocks that have its rows.
@@ -136,28 +132,16 @@ func (e *Engine) begin(ctx context.Context, s store.Scope) (*match.Program, *sna
 	return must, snap, err
 }
 
-// joinTwins takes of all traces with one lower half the asked one and those that start within an hour of it; where the asked one
-// is not here, those around the newest.
+// joinTwins is the ids of the traces that a look-up of id means.
 func joinTwins(traces []gathered, id span.TraceID) (ids []span.TraceID) {
-	found, start := false, int64(0)
+	var found []answer.Sighting
 	for _, tr := range traces {
-		if tr.id == id && len(tr.rows) > 0 {
-			found, start = true, firstStart(tr.rows)
-			ids = append(ids, id)
+		if len(tr.rows) > 0 {
+			found = append(found, answer.Sighting{ID: tr.id, Start: firstStart(tr.rows)})
 		}
 	}
-	if !found {
-		known := false
-		for _, tr := range traces {
-			if t := firstStart(tr.rows); tr.id.IsTwin(id) && (!known || t > start) {
-				known, start = true, t
-			}
-		}
-	}
-	for _, tr := range traces {
-		if d := firstStart(tr.rows) - start; tr.id != id && tr.id.IsTwin(id) && d <= twinDistance && d >= -twinDistance {
-			ids = append(ids, tr.id)
-		}
+	for _, place := range answer.Family(found, id) {
+		ids = append(ids, found[place].ID)
 	}
 	return ids
 }

@@ -5,19 +5,14 @@ import (
 	"container/heap"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
-	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/local/internal/segment"
 	"github.com/spanloom/spanloom/store/match"
 )
-
-// maxLimit bounds a page: a summary takes some hundred bytes.
-const maxLimit = 100_000
 
 // Search walks the blocks of all segments and memtables by their newest start, newest first, and ends when no block left has a
 // start as new as the last trace of the page. In each block the matching rows name candidates; a candidate's rank, summary and
@@ -27,25 +22,13 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	if err := e.readable(s); err != nil {
 		return nil, err
 	}
-	if q.Limit <= 0 || q.Limit > maxLimit {
-		return nil, &problem.Problem{Kind: problem.Invalid, Field: "limit", Message: fmt.Sprintf("a page of %d traces", q.Limit),
-			Hint: fmt.Sprintf("ask for 1 to %d", maxLimit)}
-	}
-	must, err := match.Compile(s.MustMatch)
-	if err != nil {
-		return nil, err
-	}
-	want, err := match.Compile(q.Match)
-	if err != nil {
-		return nil, err
-	}
-	both, err := match.Compile(s.MustMatch, q.Match)
+	asked, err := answer.Ask(s, q)
 	if err != nil {
 		return nil, err
 	}
 	plan := e.pages.plan(s, q)
 	var snap *snapshot
-	sr := searcher{query: q, most: e.o.GatherRows, page: answer.NewTop(q.Limit + 1), resolver: answer.NewResolver(must, want)}
+	sr := searcher{query: q, most: e.o.GatherRows, page: answer.NewTop(q.Limit + 1), resolver: answer.NewResolver(asked.Must, asked.Want)}
 	var pin uint64
 	if q.Page != "" {
 		t, pinned, err := e.pages.parse(q.Page, plan)
@@ -60,8 +43,8 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	defer snap.release()
 	defer sr.open.close()
 	sr.snap = snap
-	sr.need = summaryNeed.And(both.Need())
-	done, err := sr.run(ctx, newQuestion(ctx, &e.reads, both, match.Window{TimeRange: q.Range, Mode: q.Mode}))
+	sr.need = answer.SummaryNeed.And(asked.Both.Need())
+	done, err := sr.run(ctx, newQuestion(ctx, &e.reads, asked.Both, match.Window{TimeRange: q.Range, Mode: q.Mode}))
 	if err != nil {
 		return nil, err
 	}
@@ -82,9 +65,6 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	}
 	return page, nil
 }
-
-// summaryNeed is what a summary says of a trace.
-var summaryNeed = store.Need{Columns: store.ColIdentity | store.ColParent | store.ColName | store.ColStatus}
 
 // searcher is one search on its way.
 type searcher struct {

@@ -4,18 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
-	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/match"
 )
-
-// maxLimit bounds a page: a summary takes some hundred bytes.
-const maxLimit = 100_000
 
 // Search walks the chunks by their newest start, newest first, and ends when no chunk left has a start as new as the last
 // trace of the page. In each chunk the matching rows name candidates; a candidate's rank, summary and counts come from all
@@ -25,19 +20,7 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	if err := checkTenant(s.Tenant); err != nil {
 		return nil, err
 	}
-	if q.Limit <= 0 || q.Limit > maxLimit {
-		return nil, &problem.Problem{Kind: problem.Invalid, Field: "limit", Message: fmt.Sprintf("a page of %d traces", q.Limit),
-			Hint: fmt.Sprintf("ask for 1 to %d", maxLimit)}
-	}
-	must, err := match.Compile(s.MustMatch)
-	if err != nil {
-		return nil, err
-	}
-	want, err := match.Compile(q.Match)
-	if err != nil {
-		return nil, err
-	}
-	both, err := match.Compile(s.MustMatch, q.Match)
+	asked, err := answer.Ask(s, q)
 	if err != nil {
 		return nil, err
 	}
@@ -50,9 +33,9 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 		return nil, errClosed()
 	}
 	sr := searcher{
-		engine: e, query: q, window: match.Window{TimeRange: q.Range, Mode: q.Mode}, prog: both,
+		engine: e, query: q, window: match.Window{TimeRange: q.Range, Mode: q.Mode}, prog: asked.Both,
 		end: all.end(), base: all.base, page: answer.NewTop(q.Limit + 1),
-		resolver: answer.NewResolver(must, want),
+		resolver: answer.NewResolver(asked.Must, asked.Want),
 	}
 	if q.Page != "" {
 		t, err := e.parseToken(q.Page, plan)

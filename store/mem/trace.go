@@ -5,18 +5,15 @@ import (
 	"context"
 	"iter"
 	"slices"
-	"time"
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/match"
 )
 
 // batchRows is how many rows Trace yields at once.
 const batchRows = 4096
-
-// twinDistance is how far apart a 64-bit id and its 128-bit twin may start and still be one request's.
-const twinDistance = int64(time.Hour)
 
 // Trace yields a trace and its twins. hint is ignored: the look-up costs nothing that it could save.
 // Cost: one look-up and a copy of the trace's rows.
@@ -104,22 +101,16 @@ func (e *Engine) traceRows(s store.Scope, id span.TraceID) ([]location, error) {
 	all := e.snapshot()
 	e.mu.Unlock()
 
-	rows := all.rows(nil, refs[0], all.end())
-	found := len(rows) > 0
-	start := firstStart(rows)
-	var newest []location // of the twins, where the id itself is unknown
-	twins := make([][]location, 0, len(refs))
-	for _, last := range refs[1:] {
-		twin := all.rows(nil, last, all.end())
-		twins = append(twins, twin)
-		if !found && (newest == nil || firstStart(twin) > start) {
-			newest, start = twin, firstStart(twin)
+	var traces [][]location
+	var found []answer.Sighting
+	for i, last := range refs {
+		if rows := all.rows(nil, last, all.end()); len(rows) > 0 {
+			traces, found = append(traces, rows), append(found, answer.Sighting{ID: ids[i], Start: firstStart(rows)})
 		}
 	}
-	for _, twin := range twins {
-		if d := firstStart(twin) - start; d <= twinDistance && d >= -twinDistance {
-			rows = append(rows, twin...)
-		}
+	var rows []location
+	for _, place := range answer.Family(found, id) {
+		rows = append(rows, traces[place]...)
 	}
 	return rows, nil
 }
