@@ -88,6 +88,11 @@ export async function postJSON(path: string, body: unknown, ask: Ask = {}): Prom
   if (!answer.response.ok) await readJSON(answer, ask);
 }
 
+/** postFile sends JSON as it lies in a file and reads the answer. */
+export async function postFile<T>(path: string, params: Params, file: Blob, ask: Ask = {}): Promise<T> {
+  return readJSON(await send("POST", apiUrl(path, params), file, ask), ask);
+}
+
 /** getJSONAt is getJSON for an address of this server outside of our own API. */
 export async function getJSONAt<T>(path: string, params: Params, ask: Ask = {}): Promise<T> {
   return readJSON(await send("GET", `${basePath()}/${path}?${encode(params)}`, undefined, ask), ask);
@@ -99,7 +104,7 @@ interface Answer {
   tried: string;
 }
 
-async function send(method: string, url: string, body: string | undefined, ask: Ask): Promise<Answer> {
+async function send(method: string, url: string, body: string | Blob | undefined, ask: Ask): Promise<Answer> {
   const tried = `${method} ${url}`;
   try {
     const response = await fetch(url, {

@@ -1,6 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { ApiError, type Ask, apiUrl, getJSON, isAbort } from "../api/client";
-import type { ErrorKind } from "../api/types";
+import { type Ask, getJSON, postFile } from "../api/client";
 import { type Range, rangeWindow } from "../model/time";
 
 export type Severity = "error" | "warning" | "info";
@@ -49,51 +48,13 @@ export const doctorApi = {
   report: (range: Range, lang: string, ask?: Ask) =>
     getJSON<Report>("doctor", { ...rangeWindow(range), lang }, ask),
   /** Judges a saved facts file; `alone` leaves this server's receipts out. */
-  async judge(
-    facts: Blob,
-    range: Range,
-    lang: string,
-    alone: boolean,
-    signal?: AbortSignal,
-  ): Promise<Report> {
-    const url = apiUrl("doctor", { ...rangeWindow(range), lang, ...(alone ? { alone: true } : {}) });
-    const tried = `POST ${url}`;
-    let response: Response;
-    let text: string;
-    try {
-      response = await fetch(url, {
-        method: "POST",
-        headers: { "Content-Type": "application/json", Accept: "application/json" },
-        credentials: "same-origin",
-        body: facts,
-        signal: signal ?? null,
-      });
-      text = await response.text();
-    } catch (cause) {
-      if (isAbort(cause)) throw cause;
-      throw new ApiError({ kind: "network", message: String(cause), status: 0, tried });
-    }
-    const requestId = response.headers.get("x-request-id") ?? undefined;
-    let body: unknown;
-    try {
-      body = JSON.parse(text);
-    } catch {
-      const message = text.trim().slice(0, 200) || response.statusText;
-      throw new ApiError({ kind: "network", message, status: response.status, tried, requestId });
-    }
-    if (response.ok) return body as Report;
-    const e = (body as { error?: { kind?: ErrorKind; message?: string; hint?: string; field?: string } })
-      .error;
-    throw new ApiError({
-      kind: e?.kind ?? "internal",
-      message: e?.message ?? response.statusText,
-      hint: e?.hint,
-      field: e?.field,
-      status: response.status,
-      tried,
-      requestId,
-    });
-  },
+  judge: (facts: Blob, range: Range, lang: string, alone: boolean, ask?: Ask) =>
+    postFile<Report>(
+      "doctor",
+      { ...rangeWindow(range), lang, ...(alone ? { alone: true } : {}) },
+      facts,
+      ask,
+    ),
 };
 
 export function useDoctor(range: Range, lang: string) {

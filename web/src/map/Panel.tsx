@@ -2,9 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useRef } from "react";
 import { Link } from "wouter";
 import type { Red } from "../api/types";
-import { axisTime } from "../chart/axisTime";
-import { Chart } from "../chart/Chart";
-import { redCharts } from "../chart/series";
+import { RedCharts } from "../chart/RedCharts";
 import { type Finding, workloadName } from "../doctor/api";
 import { type I18n, useI18n } from "../i18n";
 import type { Selection } from "../model/mapUrl";
@@ -422,7 +420,7 @@ function EdgePanel(p: Props & { selection: Extract<Selection, { kind: "edge" }>;
 }
 
 function EdgeDetailView(p: Props & { selection: Extract<Selection, { kind: "edge" }>; i18n: I18n }) {
-  const { t, f } = p.i18n;
+  const { t } = p.i18n;
   const s = p.selection;
   const detail = useQuery({
     queryKey: ["edge", s.from, s.to, s.class, p.range],
@@ -431,30 +429,12 @@ function EdgeDetailView(p: Props & { selection: Extract<Selection, { kind: "edge
   });
   if (detail.isPending) return <Loading rows={3} />;
   if (!detail.data) return <ErrorNotice error={detail.error} onRetry={() => detail.refetch()} />;
-  const charts = redCharts(detail.data.series);
-  const formatTime = axisTime(t.code, charts.times);
   return (
     <>
       <PartialNotice complete={detail.data.complete} reason={detail.data.reason} read={detail.data.read} />
-      <Chart
-        label={t.map.chartRate}
-        times={charts.times}
-        lines={charts.rate({ calls: t.map.calls, errors: t.map.errors })}
-        height={104}
-        format={(v) => f.number(v)}
-        formatTime={formatTime}
-        dots={charts.failed}
-        onRange={p.onRange}
-        onTrace={p.onTrace}
-      />
-      <Chart
-        label={t.map.chartLatency}
-        times={charts.times}
-        lines={charts.latency({ p50: t.map.p50, p95: t.map.p95, p99: t.map.p99 })}
-        dots={charts.slow}
-        height={120}
-        format={(v) => f.duration(v)}
-        formatTime={formatTime}
+      <RedCharts
+        series={detail.data.series}
+        heights={{ rate: 104, latency: 120 }}
         onRange={p.onRange}
         onTrace={p.onTrace}
       />

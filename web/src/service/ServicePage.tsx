@@ -2,9 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useCallback, useMemo, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { ApiError } from "../api/client";
-import { axisTime } from "../chart/axisTime";
-import { Chart } from "../chart/Chart";
-import { redCharts } from "../chart/series";
+import { RedCharts } from "../chart/RedCharts";
 import { type Finding, findingsByWorkload, useDoctor, workloadName } from "../doctor/api";
 import { type I18n, useI18n } from "../i18n";
 import { type MapEdge, type MapNode, mapApi, type NodeKind, type ServiceDetail } from "../map/api";
@@ -138,11 +136,9 @@ function Detail(p: {
   onTrace: (id: string) => void;
 }) {
   const i18n = useI18n();
-  const { t, f } = i18n;
+  const { t } = i18n;
   const { detail, range } = p;
   const { node } = detail;
-  const charts = useMemo(() => redCharts(detail.series), [detail.series]);
-  const formatTime = axisTime(t.code, charts.times);
   const traces = nodeSearch(node, range);
   const failed = nodeSearch(node, range, true);
   const own = detail.missing.filter((m) => m.node === node.id && m.from === undefined);
@@ -172,25 +168,9 @@ function Detail(p: {
           <FiguresTable now={node} before={undefined} />
         </div>
         <div className={css["charts"]}>
-          <Chart
-            label={t.map.chartRate}
-            times={charts.times}
-            lines={charts.rate({ calls: t.map.calls, errors: t.map.errors })}
-            height={150}
-            format={(v) => f.number(v)}
-            formatTime={formatTime}
-            dots={charts.failed}
-            onRange={p.onRange}
-            onTrace={p.onTrace}
-          />
-          <Chart
-            label={t.map.chartLatency}
-            times={charts.times}
-            lines={charts.latency({ p50: t.map.p50, p95: t.map.p95, p99: t.map.p99 })}
-            dots={charts.slow}
-            height={150}
-            format={(v) => f.duration(v)}
-            formatTime={formatTime}
+          <RedCharts
+            series={detail.series}
+            heights={{ rate: 150, latency: 150 }}
             onRange={p.onRange}
             onTrace={p.onTrace}
           />
