@@ -150,8 +150,7 @@ func (f *follower) trace(ctx context.Context, id string) (*FollowedTrace, []Brea
 		breaks = append(breaks, Break{Kind: kind, Workload: workload, TraceID: s.TraceID, Message: fmt.Sprintf(format, args...)})
 	}
 	for i := range s.Spans.Parent {
-		const placeholder = 4
-		if s.Spans.Flags[i]&placeholder != 0 && s.Spans.ID[i] != f.own {
+		if s.Spans.Flags[i]&flagPlaceholder != 0 && s.Spans.ID[i] != f.own {
 			below := 0
 			for _, q := range s.Spans.Parent {
 				if q == i {

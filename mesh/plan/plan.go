@@ -565,50 +565,38 @@ func effect(in render.Intent, t render.Target) (does, live, restart string) {
 }
 
 // owner looks up who keeps an object, as the readers found out.
-func (m *maker) owner(d *document) istio.Owner {
+func (m *maker) owner(d *document) (owner istio.Owner) {
 	o := m.state.Objects
 	if o == nil {
-		return istio.Owner{}
+		return owner
 	}
-	is := func(r istio.Ref) bool {
-		return r.Kind == d.ref.Kind && r.Name == d.ref.Name && r.Namespace == d.ref.Namespace
+	look := func(r istio.Ref, its istio.Owner) {
+		if owner == (istio.Owner{}) && r.Kind == d.ref.Kind && r.Name == d.ref.Name && r.Namespace == d.ref.Namespace {
+			owner = its
+		}
 	}
 	for _, x := range o.Meshes {
-		if is(x.Ref) {
-			return x.Owner
-		}
+		look(x.Ref, x.Owner)
 	}
 	for _, x := range o.Telemetries {
-		if is(x.Ref) {
-			return x.Owner
-		}
+		look(x.Ref, x.Owner)
 	}
 	for _, x := range o.EnvoyFilters {
-		if is(x.Ref) {
-			return x.Owner
-		}
+		look(x.Ref, x.Owner)
 	}
 	for _, x := range o.NetworkPolicies {
-		if is(x.Ref) {
-			return x.Owner
-		}
+		look(x.Ref, x.Owner)
 	}
 	for _, x := range o.Services {
-		if is(x.Ref) {
-			return x.Owner
-		}
+		look(x.Ref, x.Owner)
 	}
 	for _, x := range o.Kialis {
-		if is(x.Ref) {
-			return x.Owner
-		}
+		look(x.Ref, x.Owner)
 	}
 	for _, x := range o.Workloads {
-		if is(x.Ref) {
-			return x.Owner
-		}
+		look(x.Ref, x.Owner)
 	}
-	return istio.Owner{}
+	return owner
 }
 
 func instead(o istio.Owner, t render.Target) string {

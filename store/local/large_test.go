@@ -54,19 +54,7 @@ func TestTraceLongerThanASegment(t *testing.T) {
 			t.Errorf("%s: %d traces, %v", when, len(page.Traces), err)
 		}
 	}
-	check("as it came")
-	if err := e.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	check("in segments")
-	c.Add(2 * time.Hour)
-	if err := e.tidy(); err != nil {
-		t.Fatal(err)
-	}
-	if s := e.Stats().Segments; s.Files != 1 {
-		t.Errorf("%d segments after compaction", s.Files)
-	}
-	check("joined")
+	stages(t, e, c, check)
 	mustClose(t, e)
 	if r, err := Fsck(t.Context(), fsys, "/data", false); err != nil || !r.Clean() {
 		t.Errorf("fsck: %v, %v", r.Damage, err)
@@ -132,7 +120,13 @@ func TestManyKeysInSegments(t *testing.T) {
 			t.Errorf("%s: %d attributes of %d", when, n, keys)
 		}
 	}
-	check("as they came")
+	stages(t, e, c, check)
+}
+
+// stages checks an engine as its spans came, in segments, and joined by compaction.
+func stages(t *testing.T, e *Engine, c *clock, check func(when string)) {
+	t.Helper()
+	check("as it came")
 	if err := e.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
