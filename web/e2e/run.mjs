@@ -8,8 +8,9 @@
 import { parseArgs } from "node:util";
 import { makeKit } from "./kit.mjs";
 import * as basics from "./walks/basics.mjs";
+import * as search from "./walks/search.mjs";
 
-const walks = [basics];
+const walks = [basics, search];
 
 const { values: args } = parseArgs({
   options: {

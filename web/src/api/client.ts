@@ -1,15 +1,21 @@
 import type {
+  Asked,
   AttributeKey,
   AttributeValue,
+  Differences,
   ErrorKind,
+  Heatmap,
   List,
   Operation,
   Receipts,
+  SavedSearch,
+  SavedSearches,
+  SearchLine,
   Service,
   Skeleton,
   Span,
   Status,
-  TraceSummary,
+  TraceQLCheck,
 } from "./types";
 
 /** ApiError is every way a request can fail, with what a person needs to report it. */
@@ -69,26 +75,43 @@ export interface Ask {
   onProgress?: ((bytes: number) => void) | undefined;
 }
 
-/** getJSON fetches one answer; anything but a 2xx with JSON is an ApiError, an abort stays an AbortError. */
-export async function getJSON<T>(path: string, params?: Params, ask: Ask = {}): Promise<T> {
-  const url = apiUrl(path, params);
-  const tried = `GET ${url}`;
-  let response: Response;
+interface Reply {
+  tried: string;
+  response: Response;
+}
+
+async function request(method: "GET" | "POST", url: string, ask: Ask, body?: unknown): Promise<Reply> {
+  const tried = `${method} ${url}`;
   try {
-    response = await fetch(url, {
-      headers: { Accept: "application/json" },
+    const response = await fetch(url, {
+      ...(method === "POST" ? { method, body: JSON.stringify(body) } : {}),
+      headers: {
+        Accept: "application/json",
+        ...(method === "POST" ? { "Content-Type": "application/json" } : {}),
+      },
       credentials: "same-origin",
       signal: ask.signal ?? null,
     });
+    return { tried, response };
   } catch (cause) {
     if (isAbort(cause)) throw cause;
     throw new ApiError({ kind: "network", message: String(cause), status: 0, tried });
   }
+}
+
+/** readJSON is the answer of a reply; anything but a 2xx with JSON is an ApiError. */
+async function readJSON<T>({ tried, response }: Reply, ask: Ask): Promise<T> {
   const requestId = response.headers.get("x-request-id") ?? undefined;
-  let text: string;
+  let text = "";
   try {
-    text =
-      ask.onProgress && response.body ? await readText(response.body, ask.onProgress) : await response.text();
+    if (ask.onProgress && response.body) {
+      let bytes = 0;
+      for await (const part of textOf(response.body)) {
+        text += part.text;
+        bytes += part.bytes;
+        ask.onProgress(bytes);
+      }
+    } else text = await response.text();
   } catch (cause) {
     if (isAbort(cause)) throw cause;
     throw new ApiError({
@@ -119,22 +142,68 @@ export async function getJSON<T>(path: string, params?: Params, ask: Ask = {}): 
   });
 }
 
-async function readText(
-  stream: ReadableStream<Uint8Array>,
-  onProgress: (bytes: number) => void,
-): Promise<string> {
+/** getJSON fetches one answer; anything but a 2xx with JSON is an ApiError, an abort stays an AbortError. */
+export async function getJSON<T>(path: string, params?: Params, ask: Ask = {}): Promise<T> {
+  return readJSON<T>(await request("GET", apiUrl(path, params), ask), ask);
+}
+
+export async function postJSON<T>(path: string, body: unknown, ask: Ask = {}): Promise<T> {
+  return readJSON<T>(await request("POST", apiUrl(path), ask, body), ask);
+}
+
+/**
+ * getLines fetches lines of JSON and hands them on as they come, several at once where they came so. An
+ * answer that breaks off before its `end` line is an ApiError, and so is an error that the last line tells.
+ */
+export async function getLines(
+  path: string,
+  params: Params,
+  onLines: (lines: SearchLine[]) => void,
+  ask: Ask = {},
+): Promise<void> {
+  const reply = await request("GET", apiUrl(path, params), ask);
+  const { tried, response } = reply;
+  if (!response.ok || !response.body) {
+    await readJSON<unknown>(reply, ask);
+    return;
+  }
+  const more = {
+    status: response.status,
+    tried,
+    requestId: response.headers.get("x-request-id") ?? undefined,
+  };
+  let rest = "";
+  let last: SearchLine | undefined;
+  try {
+    for await (const part of textOf(response.body)) {
+      rest += part.text;
+      const end = rest.lastIndexOf("\n");
+      if (end < 0) continue;
+      const lines = rest
+        .slice(0, end)
+        .split("\n")
+        .map((line) => JSON.parse(line) as SearchLine);
+      rest = rest.slice(end + 1);
+      last = lines.at(-1);
+      onLines(lines);
+    }
+  } catch (cause) {
+    if (isAbort(cause)) throw cause;
+    throw new ApiError({ kind: "network", message: String(cause), ...more });
+  }
+  if (last?.type !== "end") throw new ApiError({ kind: "network", message: "the answer broke off", ...more });
+  if (last.error) throw new ApiError({ ...last.error, ...more });
+}
+
+async function* textOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<{ text: string; bytes: number }> {
   const reader = stream.getReader();
   const decoder = new TextDecoder();
-  let text = "";
-  let bytes = 0;
   for (;;) {
     const { done, value } = await reader.read();
     if (done) break;
-    bytes += value.byteLength;
-    text += decoder.decode(value, { stream: true });
-    onProgress(bytes);
+    yield { text: decoder.decode(value, { stream: true }), bytes: value.byteLength };
   }
-  return text + decoder.decode();
+  yield { text: decoder.decode(), bytes: 0 };
 }
 
 export function isAbort(cause: unknown): boolean {
@@ -160,8 +229,20 @@ export const api = {
     p: { key: string; prefix?: string; scope?: string; service?: string; limit?: number } & Window,
     ask?: Ask,
   ) => getJSON<List<AttributeValue>>("attributes/values", { ...p }, ask),
-  search: (p: { filter: string[]; limit: number; page?: string | undefined } & Window, ask?: Ask) =>
-    getJSON<List<TraceSummary>>("search", { ...p }, ask),
+  search: (
+    p: Asked & { limit: number; page?: string | undefined } & Window,
+    onLines: (lines: SearchLine[]) => void,
+    ask?: Ask,
+  ) => getLines("search/stream", { ...p }, onLines, ask),
+  heatmap: (p: Asked & { columns: number } & Window, ask?: Ask) => getJSON<Heatmap>("heatmap", { ...p }, ask),
+  differences: (
+    p: Asked & { select: string[]; selectStart?: string; selectEnd?: string; fields?: number } & Window,
+    ask?: Ask,
+  ) => getJSON<Differences>("differences", { ...p }, ask),
+  checkTraceQL: (q: string, ask?: Ask) => getJSON<TraceQLCheck>("traceql", { q }, ask),
+  searches: (ask?: Ask) => getJSON<SavedSearches>("searches", undefined, ask),
+  saveSearches: (items: SavedSearch[], ifVersion: number) =>
+    postJSON<{ version: number }>("searches", { items, ifVersion }),
   skeleton: (traceId: string, ask?: Ask) =>
     getJSON<Skeleton>(`traces/${encodeURIComponent(traceId)}`, undefined, ask),
   spans: (traceId: string, ids: string[], ask?: Ask) =>

@@ -1,3 +1,9 @@
+import { apart } from "./en/apart";
+import { editor } from "./en/editor";
+import { found } from "./en/found";
+import { heatmap } from "./en/heatmap";
+import { searches } from "./en/searches";
+
 /**
  * The texts of the UI. This file is the type: another language that lacks a key does not compile.
  * Sentences with numbers are functions, never pieces that are put together; numbers come formatted.
@@ -140,6 +146,12 @@ export const en = {
     otlp_http: "OTLP HTTP",
   } as Record<string, string>,
 
+  apart,
+  editor,
+  found,
+  heatmap,
+  searches,
+
   search: {
     title: "Search",
     filters: "Filters",
@@ -153,9 +165,7 @@ export const en = {
     remove: (filter: string) => `Remove ${filter}`,
     edit: (filter: string) => `Edit ${filter}`,
     clear: "Remove all",
-    asText: "Text",
     textLabel: "Filters as text",
-    textHelp: "Conditions separated by spaces; all must hold on one span. Enter searches.",
     apply: "Search",
     suggestions: "Suggestions",
     suggestLoading: "Loading suggestions; typing on works",
@@ -211,6 +221,7 @@ export const en = {
       badDuration: "Durations need a unit: 250ms, 1.5s, 2m.",
       badStatus: "status is one of error, ok, unset.",
       badKind: "kind is one of server, client, internal, producer, consumer, unspecified.",
+      badRoot: "root is true or false.",
       badOp: "This operator does not fit the field.",
       openQuote: "A quoted value lacks its closing quote.",
     },
@@ -222,6 +233,7 @@ export const en = {
       traceDuration: "trace duration",
       kind: "kind",
       namespace: "namespace",
+      root: "has no parent",
     },
   },
 

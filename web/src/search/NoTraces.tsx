@@ -1,10 +1,12 @@
 import { Link } from "wouter";
 import { useI18n } from "../i18n";
-import { type Filter, formatFilter, formatFilters } from "../model/filters";
+import { formatFilter, formatFilters } from "../model/filters";
 import type { SearchView } from "../model/searchUrl";
 import { instantMs, wider } from "../model/time";
+import type { Question } from "../model/traceql";
 import { controls } from "../shell/controls";
 import { useNow } from "../shell/now";
+import { prefs } from "../shell/prefs";
 import { useStatus } from "../shell/queries";
 import { rangeText } from "../shell/RangePicker";
 import { Empty } from "../shell/states";
@@ -12,7 +14,7 @@ import { Empty } from "../shell/states";
 /** Why there is nothing: nothing ever came, nothing in this range, or the filters; each with the next step. */
 export function NoTraces(p: {
   view: SearchView;
-  filters: Filter[];
+  question: Question;
   change: (part: Partial<SearchView>) => void;
 }) {
   const i18n = useI18n();
@@ -37,7 +39,23 @@ export function NoTraces(p: {
       </Empty>
     );
   }
-  if (p.filters.length === 0) {
+  const { filters } = p.question;
+  if (!filters) {
+    return (
+      <Empty title={t.found.traceqlEmpty}>
+        {age}
+        <button
+          type="button"
+          className={controls["button"]}
+          onClick={() => prefs.change({ filterText: true })}
+        >
+          {t.found.editQuery}
+        </button>
+        {widen}
+      </Empty>
+    );
+  }
+  if (filters.length === 0) {
     return (
       <Empty title={t.search.emptyRange}>
         {age}
@@ -48,12 +66,12 @@ export function NoTraces(p: {
   return (
     <Empty title={t.search.emptyFiltered}>
       {age}
-      {p.filters.map((filter) => (
+      {filters.map((filter) => (
         <button
           key={formatFilter(filter)}
           type="button"
           className={controls["button"]}
-          onClick={() => p.change({ query: formatFilters(p.filters.filter((x) => x !== filter)) })}
+          onClick={() => p.change({ query: formatFilters(filters.filter((x) => x !== filter)) })}
         >
           {t.search.emptyDrop(formatFilter(filter))}
         </button>

@@ -9,8 +9,10 @@ export interface Prefs {
   /** Width of the waterfall's name column and of the details panel, pixels. */
   nameWidth: number;
   panelWidth: number;
-  /** Whether the search shows its filters as text too. */
+  /** Whether the search shows its query as TraceQL too. */
   filterText: boolean;
+  /** Whether the search shows durations over time. */
+  heatmap: boolean;
 }
 
 export const defaultPrefs: Prefs = {
@@ -20,6 +22,7 @@ export const defaultPrefs: Prefs = {
   nameWidth: 380,
   panelWidth: 420,
   filterText: false,
+  heatmap: true,
 };
 
 const key = "spanloom.prefs";
@@ -44,6 +47,7 @@ export function readPrefs(text: string | null): Prefs {
     nameWidth: width(stored.nameWidth, defaultPrefs.nameWidth),
     panelWidth: width(stored.panelWidth, defaultPrefs.panelWidth),
     filterText: stored.filterText === true,
+    heatmap: stored.heatmap !== false,
   };
 }
 
