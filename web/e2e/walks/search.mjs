@@ -34,7 +34,10 @@ export const screens = () => [
     ready: rows,
     act: async (page) => {
       await openEditor(page);
-      await page.locator("[data-editor] .cm-content").fill("{ staus = error }");
+      await page.locator("[data-editor] .cm-content").click();
+      await page.keyboard.press("Control+a");
+      await page.keyboard.type("{ staus = error }");
+      await page.keyboard.press("Escape");
       await page.locator("form p", { hasText: "status" }).waitFor();
     },
   },

@@ -4,7 +4,7 @@ import type { Tokens } from "./tokens";
 
 /**
  * drawHeat paints the cells of a heatmap: the more spans, the stronger the accent (by logarithm, so that
- * one slow span is still seen beside thousands). Failed ones fill their share of the cell from below.
+ * one slow span is still seen beside thousands). Failed ones fill their share of the cell from the left.
  */
 export function drawHeat(
   ctx: CanvasRenderingContext2D,
@@ -52,8 +52,8 @@ export function drawHeat(
     if (c.errors) {
       ctx.globalAlpha = 1;
       ctx.fillStyle = t.error;
-      const part = Math.min(height, Math.max(3, (height * c.errors) / c.n));
-      ctx.fillRect(x, y + height - part, w, part);
+      const part = Math.min(w, Math.max(2.5, (w * c.errors) / c.n));
+      ctx.fillRect(x, y, part, height);
     }
   }
   ctx.globalAlpha = 1;

@@ -56,9 +56,6 @@ export function FilterBar({ query, range, onChange, onRequest }: Props) {
         onOpen={open}
         onRequest={onRequest}
       />
-      {question.ok ? null : (
-        <TextLine key={query} query={query} mistake={question.mistake} onChange={onChange} />
-      )}
       <button
         type="button"
         className={`${controls["button"]} ${css["mode"]}`}
@@ -69,6 +66,9 @@ export function FilterBar({ query, range, onChange, onRequest }: Props) {
         <Icon name="text" />
         {t.editor.toggle}
       </button>
+      {question.ok ? null : (
+        <TextLine key={query} query={query} mistake={question.mistake} onChange={onChange} />
+      )}
       {filterText && question.ok ? (
         <TraceQLBar key={query} question={question.value} query={query} range={range} onChange={onChange} />
       ) : null}
@@ -206,7 +206,7 @@ function FilterInput(p: {
         {p.whole !== undefined ? (
           <ul className={css["chips"]} aria-label={t.search.filters}>
             <li className={css["chip"]}>
-              <button type="button" onClick={p.onOpen} title={p.whole} aria-label={t.editor.chipEdit}>
+              <button type="button" onClick={p.onOpen} title={p.whole}>
                 <span className={css["chipField"]}>{t.editor.chip}</span>
                 <span className={css["whole"]}>{p.whole}</span>
               </button>

@@ -81,7 +81,7 @@ export function HeatPanel(p: Props) {
         {heat && red ? (
           <p className={css["figures"]}>
             <span>
-              {f.integer(red.n)} {heat.of === "roots" ? t.heatmap.roots : t.heatmap.matches}
+              {(heat.of === "roots" ? t.heatmap.roots : t.heatmap.matches)(red.n, f.integer(red.n))}
             </span>
             {red.errors > 0 ? (
               <span className={controls["error"]}>{t.heatmap.failed(red.errors, f.integer(red.errors))}</span>
@@ -316,7 +316,7 @@ function Chart(p: { heat: Heatmap; busy: boolean; onChoose: (a: Area) => void; o
           heat={heat}
           area={area}
           words={words}
-          left={Math.min(Math.max(rect.x, 8), Math.max(8, width - 460))}
+          left={Math.min(Math.max(rect.x, 8), Math.max(8, width - 520))}
           onChoose={() => p.onChoose(area)}
           onApart={() => {
             p.onApart(area);

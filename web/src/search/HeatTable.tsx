@@ -15,7 +15,7 @@ export function HeatTable({ heat, onChoose }: { heat: Heatmap; onChoose: (a: Are
   const cells = fullest.sort((a, b) => b.column - a.column || b.row - a.row);
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
-    <div className={css["tableScroll"]} tabIndex={0} role="region" aria-label={t.heatmap.title}>
+    <div className={css["tableScroll"]} tabIndex={0} role="region" aria-label={t.heatmap.label}>
       <table className={controls["table"]}>
         {heat.cells.length > most ? (
           <caption className={css["note"]}>

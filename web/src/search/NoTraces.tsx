@@ -10,6 +10,7 @@ import { prefs } from "../shell/prefs";
 import { useStatus } from "../shell/queries";
 import { rangeText } from "../shell/RangePicker";
 import { Empty } from "../shell/states";
+import css from "./Search.module.css";
 
 /** Why there is nothing: nothing ever came, nothing in this range, or the filters; each with the next step. */
 export function NoTraces(p: {
@@ -70,7 +71,8 @@ export function NoTraces(p: {
         <button
           key={formatFilter(filter)}
           type="button"
-          className={controls["button"]}
+          className={`${controls["button"]} ${css["drop"]}`}
+          title={formatFilter(filter)}
           onClick={() => p.change({ query: formatFilters(filters.filter((x) => x !== filter)) })}
         >
           {t.search.emptyDrop(formatFilter(filter))}

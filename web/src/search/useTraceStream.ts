@@ -126,9 +126,10 @@ function withLines(found: Found, before: Read, lines: readonly SearchLine[], ids
 }
 
 function sum(a: Read, b: Read | undefined): Read {
+  const of = Math.max(a.of ?? 0, b?.of ?? 0);
   return {
-    blocks: (a.blocks ?? 0) + (b?.blocks ?? 0),
-    of: Math.max(a.of ?? 0, b?.of ?? 0),
+    blocks: Math.min((a.blocks ?? 0) + (b?.blocks ?? 0), of), // one may be read for two pages
+    of,
     bytes: (a.bytes ?? 0) + (b?.bytes ?? 0),
   };
 }

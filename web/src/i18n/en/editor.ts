@@ -14,7 +14,6 @@ export const editor = {
   unchecked: "The server could not be asked whether this is right; Enter still searches.",
   noForm: (fields: string) => `${fields} has no TraceQL form. Editing here starts without it.`,
   chip: "TraceQL query",
-  chipEdit: "Edit the TraceQL query",
   kinds: {
     field: "field",
     attribute: "attribute",

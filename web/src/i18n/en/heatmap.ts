@@ -3,8 +3,8 @@ const s = (n: number) => (n === 1 ? "" : "s");
 /** Duration over time above the results. */
 export const heatmap = {
   title: "Duration over time",
-  roots: "root spans",
-  matches: "matching spans",
+  roots: (n: number, text: string) => `${text} root span${s(n)}`,
+  matches: (n: number, text: string) => `${text} matching span${s(n)}`,
   count: (n: number, text: string) => `${text} span${s(n)}`,
   failed: (_n: number, text: string) => `${text} failed`,
   percentiles: (p50: string, p95: string, p99: string) => `p50 ${p50} · p95 ${p95} · p99 ${p99}`,

@@ -15,7 +15,6 @@ export const editor: typeof en = {
   unchecked: "맞는지 서버에 물어보지 못했습니다. Enter를 누르면 그대로 검색합니다.",
   noForm: (fields) => `${fields} 필터는 TraceQL로 쓸 수 없습니다. 여기서 편집하면 이 필터는 빠집니다.`,
   chip: "TraceQL 쿼리",
-  chipEdit: "TraceQL 쿼리 편집",
   kinds: {
     field: "필드",
     attribute: "속성",

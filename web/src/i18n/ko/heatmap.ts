@@ -2,8 +2,8 @@ import type { heatmap as en } from "../en/heatmap";
 
 export const heatmap: typeof en = {
   title: "시간별 소요 시간",
-  roots: "루트 스팬",
-  matches: "조건에 맞는 스팬",
+  roots: (_n, text) => `루트 스팬 ${text}개`,
+  matches: (_n, text) => `조건에 맞는 스팬 ${text}개`,
   count: (_n, text) => `스팬 ${text}개`,
   failed: (_n, text) => `실패 ${text}개`,
   percentiles: (p50, p95, p99) => `중앙값 ${p50} · p95 ${p95} · p99 ${p99}`,
