@@ -7,7 +7,7 @@ DATE := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
 UI_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) web/index.html web/package.json web/package-lock.json web/vite.config.ts
 
-.PHONY: build run demo test test-go test-web test-e2e test-long test-reporters soak bench lint fuzz web clean
+.PHONY: build run demo test test-go test-web test-e2e test-long test-reporters kube engines soak bench lint fuzz web clean
 build: web/dist/index.html
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/spanloom ./cmd/spanloom
 
@@ -32,15 +32,27 @@ test-e2e: build
 	$(GO) test -tags e2e -count 1 -timeout 10m ./test/e2e/...
 
 # The race detector over the short suite; then, without it, 200 kills, 1,000 power cuts, every fixture payload, long random runs, the
-# reference server and the SDKs.
+# reference server, the SDKs, Prometheus, Envoy's counters and Helm; then every screen of the UI in both languages and themes.
 test-long: build
 	$(GO) test -race -short -timeout 20m ./...
 	SPANLOOM_LONG=1 $(GO) test -timeout 30m ./...
+	SPANLOOM_LONG=1 $(GO) test -tags e2e -count 1 -timeout 20m ./test/e2e/...
 
 # The reference server of Zipkin's API, and reporters in Go, Python, Node and Java: they need java, mvn, npm and python3.
 test-reporters:
 	tools/get zipkin >/dev/null
 	SPANLOOM_LONG=1 $(GO) test -count 1 -timeout 20m ./test/reference/... ./test/sdks/...
+
+# The doctor and rendered objects against a real kube-apiserver with Istio's CRDs. The first run builds the API server: some minutes.
+kube:
+	tools/get kube-apiserver >/dev/null && tools/get etcd >/dev/null
+	cd test/kube && SPANLOOM_KUBE=1 $(GO) test -count 1 -timeout 20m ./...
+
+# Engines that run elsewhere, against real servers: ClickHouse, of npm (180 MB) and python3.
+engines:
+	tools/get clickhouse >/dev/null
+	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 40m ./store/clickhouse/...
+	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 10m -run TestClickHouse ./app
 
 # Ingest, questions, housework, restarts and kills together, then overload. SOAK=5m for longer.
 SOAK ?= 2m
@@ -53,6 +65,7 @@ bench: build
 lint: web/node_modules/.package-lock.json
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these files'; exit 1; }
 	$(GO) vet ./... && $(GO) vet -tags e2e ./test/...
+	cd test/kube && $(GO) vet ./...
 	$(GO) test -count 1 ./internal/rules
 	cd web && npm run --silent lint
 

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/klauspost/compress/gzip"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
@@ -173,7 +175,7 @@ func (s *service) queryHandler(listen string) http.Handler {
 	if s.config.ExternalURL != "" {
 		origins = append(origins, s.config.ExternalURL)
 	}
-	own := uiapi.New(uiapi.Options{Query: s.query, TraceQL: s.traceql, Receipts: receipts{s}, Status: s.status, Log: s.log, Origins: origins,
+	own := uiapi.New(uiapi.Options{Query: s.query, TraceQL: s.traceql, Receipts: receipts{s}, Status: s.status, Doctor: s.doctor, Log: s.log, Origins: origins,
 		RecentBytes: int(min(memoryPlan(s.config)/16, 64<<20))})
 	jaeger := jaegerapi.New(jaegerapi.Options{Query: s.query, Reader: s.engine, Log: s.log, Origins: origins})
 	mount := func(base string) http.Handler {
@@ -181,7 +183,7 @@ func (s *service) queryHandler(listen string) http.Handler {
 		mux := http.NewServeMux()
 		mux.Handle("/api/spanloom/", requestID(s.needRole(own)))
 		mux.Handle("/api/", requestID(s.needRole(jaeger)))
-		mux.Handle("/tempo/", http.StripPrefix("/tempo", requestID(s.needRole(s.tempo))))
+		mux.Handle("/tempo/", http.StripPrefix("/tempo", requestID(s.needRole(packed(s.tempo)))))
 		mux.Handle("/", ui) // the page itself holds no data: it asks the API, which asks for the token
 		return mux
 	}
@@ -222,21 +224,32 @@ func (s *service) zipkinPort(listen string, receiver http.Handler) http.Handler 
 
 // zipkinAPI answers Zipkin's queries; ui is the base of the UI to which links to Zipkin's pages lead.
 func (s *service) zipkinAPI(ui string) http.Handler {
-	return zipkinapi.New(zipkinapi.Options{Query: s.query, Log: s.log, UI: ui, Version: s.build.Version, Commit: s.build.Commit,
+	return packed(zipkinapi.New(zipkinapi.Options{Query: s.query, Log: s.log, UI: ui, Version: s.build.Version, Commit: s.build.Commit,
 		Health: func() (string, string) {
 			stats := s.engine.Stats()
 			return stats.Kind, stats.Refusing
-		}})
+		}}))
 }
 
-// needRole asks for read, and for admin where something changes.
+// packed packs answers from some KB on for clients that take that: spans as JSON shrink to a tenth. Jaeger's and the own API do it
+// themselves, for they know what they stream.
+func packed(h http.Handler) http.Handler {
+	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(2048), gzhttp.CompressionLevel(gzip.BestSpeed))
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return wrap(h)
+}
+
+// needRole asks for read, and for admin where something changes. Facts that a reader posts to the doctor change nothing.
 func (s *service) needRole(h http.Handler) http.Handler {
 	if !s.tokens.on() {
 		return h
 	}
 	read, admin := s.tokens.httpGuard(roleRead, h, nil), s.tokens.httpGuard(roleAdmin, h, nil)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions ||
+			strings.HasSuffix(r.URL.Path, uiapi.Prefix+"/doctor") {
 			read.ServeHTTP(w, r)
 			return
 		}

@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/spanloom/spanloom/doctor"
+	"github.com/spanloom/spanloom/doctor/live"
 	"github.com/spanloom/spanloom/process"
 	"github.com/spanloom/spanloom/receive"
 	"github.com/spanloom/spanloom/span"
@@ -17,6 +19,7 @@ type metrics struct {
 	steps  *process.Pipeline
 	engine store.Engine
 	budget *receive.Budget
+	doctor *live.Doctor
 }
 
 var protocols = []span.Protocol{span.ProtocolZipkin, span.ProtocolOTLPGRPC, span.ProtocolOTLPHTTP}
@@ -66,6 +69,7 @@ var (
 	hourBytesDesc   = desc("spanloom_store_hour_bytes", "Bytes of files, by tenant and hour of receipt (UTC), of the last 24 hours that have some.", "tenant", "hour")
 	syncsDesc       = desc("spanloom_log_syncs_total", "fsyncs of the log.")
 	logBytesDesc    = desc("spanloom_log_written_bytes_total", "Bytes written to the log.")
+	findingsDesc    = desc("spanloom_doctor_findings", "Findings of the doctor's newest round over the last 15 minutes, by code.", "code", "severity")
 	inFlightDesc    = desc("spanloom_inflight_bytes", "Bytes of request bodies being read and decoded.")
 
 	collectorAccepted      = desc("otelcol_receiver_accepted_spans", "As the OpenTelemetry Collector names it.", "receiver", "transport")
@@ -160,4 +164,27 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	counter(syncsDesc, float64(stats.LogSyncs))
 	counter(logBytesDesc, float64(stats.LogBytes))
 	gauge(inFlightDesc, float64(m.budget.Used()))
+	m.findings(gauge)
+}
+
+// findings gives every code a series from the first round on, so that an alarm on it resolves.
+func (m *metrics) findings(gauge func(*prometheus.Desc, float64, ...string)) {
+	report := m.doctor.Last()
+	if report == nil {
+		return
+	}
+	type series struct {
+		code     string
+		severity doctor.Severity
+	}
+	counts := make(map[series]int)
+	for _, e := range doctor.Catalog() {
+		counts[series{e.Code, e.Severity}] = 0
+	}
+	for _, f := range report.Findings {
+		counts[series{f.Code, f.Severity}]++
+	}
+	for k, n := range counts {
+		gauge(findingsDesc, float64(n), k.code, string(k.severity))
+	}
 }

@@ -11,7 +11,7 @@ import (
 // Rules is the part of the settings that process takes and SIGHUP exchanges, checked.
 func Rules(c *config.Config) (process.Rules, error) {
 	r := process.DefaultRules()
-	r.SamplePercent = c.SamplingPercent
+	r.SamplePercent, r.MeshPercent = c.SamplingPercent, c.MeshPercent
 	r.Redact.Enabled, r.Redact.Query = c.Redact, c.RedactQuery
 	r.Redact.Keys = append(r.Redact.Keys, c.RedactKeys...)
 	r.Redact.Keep, r.Redact.Patterns = c.RedactKeep, c.RedactPatterns

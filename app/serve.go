@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/spanloom/spanloom/config"
+	"github.com/spanloom/spanloom/doctor/live"
 	"github.com/spanloom/spanloom/internal/faultfs"
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/process"
@@ -26,6 +27,7 @@ import (
 	"github.com/spanloom/spanloom/receive"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/clickhouse"
 	"github.com/spanloom/spanloom/store/local"
 	"github.com/spanloom/spanloom/store/mem"
 	"github.com/spanloom/spanloom/web"
@@ -102,6 +104,9 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 		documents: documents{engine},
 		query:     query.New(query.Options{Reader: engine, Keeper: engine, Meta: engine, Now: now, Log: log, Limits: traceLimits(memory)}),
 	}
+	if s.doctor, err = s.newDoctor(); err != nil {
+		return err
+	}
 	s.traceql = traceql.New(engine, traceql.Options{Now: now, MaxBytes: queryBytes(memory)})
 	s.tempo = tempoapi.New(tempoapi.Options{Query: s.query, TraceQL: s.traceql, Log: log, Build: tempoapi.Build(o.Build)})
 	if s.tokens, err = loadTokens(c.AuthTokenFile); err != nil {
@@ -123,6 +128,8 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { s.keepLedger(background) })
 	tasks.Go(func() { s.reloadOnSignal(background) })
+	tasks.Go(func() { s.doctor.Run(background, scope()) })
+	tasks.Go(func() { s.doctor.RunCluster(background, scope()) })
 	s.ready.Store(true)
 	if o.Ready != nil {
 		o.Ready(s.endpoints())
@@ -156,6 +163,9 @@ func openEngine(ctx context.Context, c *config.Config, o Options, memory int64, 
 	if c.Store == "memory" {
 		return mem.New(mem.Options{MaxBytes: memory / 2, Now: now}), nil
 	}
+	if c.Store == "clickhouse" {
+		return openClickHouse(ctx, c, o, now)
+	}
 	sync, err := walSync(c.WALSync)
 	if err != nil {
 		return nil, err
@@ -168,6 +178,21 @@ func openEngine(ctx context.Context, c *config.Config, o Options, memory int64, 
 	return local.Open(ctx, local.Options{
 		Dir: c.DataDir, FS: o.FS, MaxMemory: memory / 2, MaxDisk: maxDisk, Retention: c.Retention, Sync: sync, Now: now, Log: o.Log,
 	})
+}
+
+// linger is how long a request's spans wait for those of others to share an insert: a ClickHouse server takes a few inserts a
+// second with ease. A sender waits so long for his answer.
+const linger = 250 * time.Millisecond
+
+func openClickHouse(ctx context.Context, c *config.Config, o Options, now func() time.Time) (store.Engine, error) {
+	target, err := clickhouse.ParseDSN(c.ClickHouseDSN, os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range target.Warnings {
+		o.Log.Warn(w)
+	}
+	return clickhouse.Open(ctx, clickhouse.Options{Target: target, Retention: c.Retention, Linger: linger, Now: now})
 }
 
 // walSync is 0 for always, else the interval.
@@ -191,6 +216,7 @@ type service struct {
 	ledger    *receive.Ledger
 	documents documents
 	query     *query.Query
+	doctor    *live.Doctor
 	tempo     *tempoapi.API
 	traceql   *traceql.Engine
 	tokens    *tokens

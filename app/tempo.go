@@ -29,7 +29,7 @@ func (s *service) addTempo() error {
 // tempoHandler is Tempo's HTTP API on a port of its own. Proxies keep the prefixes under which it is mounted elsewhere or cut them:
 // both arrive.
 func (s *service) tempoHandler(name, listen string) http.Handler {
-	h := http.Handler(s.tempo)
+	h := packed(s.tempo)
 	if s.guarded(name) {
 		h = s.needRole(h)
 	}

@@ -25,6 +25,7 @@ type Config struct {
 	DebugAddr     string
 	DataDir       string
 	Store         string
+	ClickHouseDSN string
 	Retention     time.Duration
 	MaxDisk       Size
 	MaxMemory     Size
@@ -42,6 +43,7 @@ type Config struct {
 	MaxBody       Size
 
 	SamplingPercent float64
+	MeshPercent     float64 // of mesh-sampling-percent
 	ResourceRules   []string
 	Redact          bool
 	RedactQuery     bool
@@ -51,6 +53,9 @@ type Config struct {
 	MaxValueBytes   Size
 	MaxSpanAttrs    int
 	MaxTraceSpans   int
+
+	Kubeconfig     string // file; Off: no cluster; empty: the pod's service account, if there is one
+	IstioNamespace string
 
 	LogLevel  string
 	LogFormat string
@@ -173,7 +178,8 @@ func Settings() []Setting {
 		{Name: "admin-addr", Default: ":8888", Value: "host:port or off", Help: "/metrics, /healthz, /readyz", set: addr(func(c *Config) *string { return &c.AdminAddr })},
 		{Name: "debug-addr", Default: "off", Value: "host:port or off", Help: "pprof", set: addr(func(c *Config) *string { return &c.DebugAddr })},
 		{Name: "data-dir", Default: "./spanloom-data", Value: "folder", Help: "folder of the embedded engine; locked by one process", set: text(func(c *Config) *string { return &c.DataDir })},
-		{Name: "store", Default: "local", Value: "local or memory", Help: "engine: local keeps a durable log, memory forgets on restart", set: oneOf(func(c *Config) *string { return &c.Store }, "local", "memory")},
+		{Name: "store", Default: "local", Value: "local, memory or clickhouse", Help: "engine: local keeps a durable log, memory forgets on restart, clickhouse writes to servers you run (docs/users/clickhouse.md)", set: oneOf(func(c *Config) *string { return &c.Store }, "local", "memory", "clickhouse")},
+		{Name: "clickhouse-dsn", Value: "clickhouse://user@host:9000,host2:9000/database", Help: "servers of --store clickhouse; options: secure, skip_verify, ca_file, cert_file, key_file, server_name, password_file. A password may also stand in SPANLOOM_CLICKHOUSE_PASSWORD", set: text(func(c *Config) *string { return &c.ClickHouseDSN })},
 		{Name: "retention", Default: "15d", Value: "duration such as 12h or 15d", Help: "how long spans are kept at most", set: func(c *Config, v string) (err error) { c.Retention, err = ParseDuration(v); return err }},
 		{Name: "max-disk", Default: "80%", Value: "size such as 20GiB, or a share of the volume", Help: "the oldest spans go before the data folder grows beyond", set: size(func(c *Config) *Size { return &c.MaxDisk })},
 		{Name: "max-memory", Default: "80%", Value: "size such as 400MiB, or a share of the cgroup limit", Help: "memory the process plans with; half of it holds spans", set: size(func(c *Config) *Size { return &c.MaxMemory })},
@@ -216,6 +222,14 @@ func Settings() []Setting {
 			c.SamplingPercent = f
 			return nil
 		}}),
+		reload(Setting{Name: "mesh-sampling-percent", Default: "100", Value: "above 0, up to 100", Help: "requests that sidecars trace (Istio's randomSamplingPercentage), where their spans do not say so: map and rates are corrected by it", set: func(c *Config, v string) error {
+			f, err := strconv.ParseFloat(v, 64)
+			if err != nil || !(f > 0 && f <= 100) {
+				return fmt.Errorf("%q is not a percentage above 0 and up to 100", v)
+			}
+			c.MeshPercent = f
+			return nil
+		}}),
 		reload(list("resource-attribute", "", "upsert:key=value, insert:key=value or delete:key", "change every span's resource; repeatable, in order", func(c *Config) *[]string { return &c.ResourceRules })),
 		reload(yes("redact", "true", "take secrets out of spans before they are stored", func(c *Config) *bool { return &c.Redact })),
 		reload(yes("redact-query", "true", "replace the values of URL query parameters", func(c *Config) *bool { return &c.RedactQuery })),
@@ -225,6 +239,8 @@ func Settings() []Setting {
 		reload(Setting{Name: "max-value-bytes", Default: "64KiB", Value: "size", Help: "longest attribute value; longer ones are cut and marked", set: size(func(c *Config) *Size { return &c.MaxValueBytes })}),
 		reload(Setting{Name: "max-span-attributes", Default: "1024", Value: "number", Help: "attributes of one span; further ones are dropped and counted", set: number(func(c *Config) *int { return &c.MaxSpanAttrs })}),
 		reload(Setting{Name: "max-trace-spans", Default: "1000000", Value: "number, 0 for no limit", Help: "spans of one trace; further ones are refused", set: number(func(c *Config) *int { return &c.MaxTraceSpans })}),
+		{Name: "kubeconfig", Default: "", Value: "file, or off", Help: "cluster that the doctor reads continuously (it never writes); without one the service account of the pod Spanloom runs in, if there is one. Rights: spanloom doctor roles", set: text(func(c *Config) *string { return &c.Kubeconfig })},
+		{Name: "istio-namespace", Default: "", Value: "namespace", Help: "namespace of istiod; without one where its Deployment is, else istio-system", set: text(func(c *Config) *string { return &c.IstioNamespace })},
 		{Name: "log-level", Default: "info", Value: "debug, info, warn or error", Help: "least level that is logged", set: oneOf(func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error")},
 		{Name: "log-format", Default: "text", Value: "text or json", Help: "form of log lines", set: oneOf(func(c *Config) *string { return &c.LogFormat }, "text", "json")},
 	}

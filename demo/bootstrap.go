@@ -10,7 +10,7 @@ import (
 )
 
 // What istiod sends a proxy over xDS stands here in one static bootstrap, field by field as Istio 1.31 writes it.
-// Left out is what the demo has no use for: mTLS, the catch-all and pass-through chains, Istio's own stats.
+// Left out is what the demo has no use for: mTLS, the catch-all and pass-through chains, Istio's own stats and its filter of Envoy's.
 
 type (
 	obj  = map[string]any // one message of Envoy's configuration in its JSON form
@@ -68,7 +68,8 @@ func (p Proxy) bootstrap(c Collector, f Flush) (obj, error) {
 				},
 			},
 		},
-		"admin": obj{"address": socketAddress("127.0.0.1", 0)},
+		"admin":        obj{"address": socketAddress("127.0.0.1", 0)},
+		"stats_config": statsConfig(),
 		"static_resources": obj{
 			"listeners": listeners,
 			"clusters":  clusters,
@@ -83,6 +84,18 @@ func (p Proxy) bootstrap(c Collector, f Flush) (obj, error) {
 			"static_layer": f.runtime(),
 		}}},
 	}, nil
+}
+
+// statsConfig gives Envoy's statistics the labels that they have in Istio, where clusters and connection managers are known
+// to Prometheus as cluster_name and http_conn_manager_prefix. Their names end in a semicolon, which tells where the rest begins.
+func statsConfig() obj {
+	tag := func(name, regex string) obj { return obj{"tag_name": name, "regex": regex} }
+	return obj{"use_all_default_tags": false, "stats_tags": list{
+		tag("cluster_name", `^cluster\.((.+?);\.)`),
+		tag("http_conn_manager_prefix", `^http\.((.+?);\.)`),
+		tag("response_code", `_rq(_(\d{3}))$`),
+		tag("response_code_class", `_rq(_(\dxx))$`),
+	}}
 }
 
 // runtime gives the flush settings as Envoy's runtime keys, which is where Istio's runtimeValues end up too.
@@ -175,13 +188,16 @@ func (p Proxy) resourceAttributes() string {
 	return "k8s.namespace.name=" + p.Namespace + ",k8s.pod.name=" + p.Pod + ",deployment.environment.name=demo"
 }
 
-// tracing is the tracing block of a connection manager: everything is sampled, five tags name the workload.
+// tracing is the tracing block of a connection manager; five tags name the workload.
 func (p Proxy) tracing(provider obj) obj {
-	all := obj{"value": 100}
+	all, random := obj{"value": 100}, obj{"value": 100}
+	if p.Percent > 0 {
+		random = obj{"value": p.Percent}
+	}
 	tag := func(key, value string) obj { return obj{"tag": key, "literal": obj{"value": value}} }
 	return obj{
 		"client_sampling":  all,
-		"random_sampling":  all,
+		"random_sampling":  random,
 		"overall_sampling": all,
 		"custom_tags": list{
 			tag("istio.canonical_revision", p.Version),
@@ -294,6 +310,9 @@ func (p Proxy) gatewayListener(provider obj) obj {
 	manager["server_name"] = "istio-envoy"
 	manager["use_remote_address"] = true
 	manager["forward_client_cert_details"] = "SANITIZE_SET"
+	if p.KeepRequestIDs {
+		manager["preserve_external_request_id"] = true
+	}
 	// A server span and one client span for every try upstream (Istio 1.28 and later).
 	manager["tracing"].(obj)["spawn_upstream_span"] = true
 	return p.listener(outboundListener(gatewayPort), "OUTBOUND", p.Port, manager)

@@ -19,7 +19,11 @@ type Options struct {
 
 	Gateway string  // host:port of the ingress gateway; "" is a free port on 127.0.0.1
 	Rate    float64 // requests a second through the gateway; 0 is 5
+	Percent float64 // of the requests that are traced; 0 is 100
 	UI      string  // URL of Spanloom's UI, only logged
+
+	// KeepRequestIDs lets the gateway take x-request-id from outside, by which Envoy decides what is traced. By default it makes its own.
+	KeepRequestIDs bool
 
 	Log *slog.Logger     // nil logs nothing
 	Now func() time.Time // the clock of the figures in the log; nil is the real one
@@ -37,6 +41,12 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Rate < 0 || o.Rate > 1000 {
 		return o, fmt.Errorf("rate %v requests a second: choose 0.1 to 1000", o.Rate)
+	}
+	if o.Percent == 0 {
+		o.Percent = 100
+	}
+	if o.Percent < 0 || o.Percent > 100 {
+		return o, fmt.Errorf("%v percent of the requests are to be traced: choose more than 0, at most 100", o.Percent)
 	}
 	if o.Flush == (Flush{}) {
 		o.Flush.Interval = 500 * time.Millisecond
@@ -150,7 +160,7 @@ func (m *Mesh) startGateway(ctx context.Context, productpage, stock Service) err
 		Proxy: Proxy{
 			Router: true,
 			Pod:    "istio-ingressgateway-7f57bc4f4f-4xs7d", App: "istio-ingressgateway", Version: "latest", Namespace: "istio-system",
-			Address: host, Port: port, Tracer: ZipkinB3W3C,
+			Address: host, Port: port, Tracer: ZipkinB3W3C, Percent: m.options.Percent, KeepRequestIDs: m.options.KeepRequestIDs,
 			Routes: []Route{
 				{Exact: "/productpage", To: productpage},
 				{Prefix: "/api/v1/products", To: productpage},

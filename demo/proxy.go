@@ -45,6 +45,9 @@ type Proxy struct {
 	Address   string // IP its listeners bind to and its connections come from
 	Port      int    // where a router's listener binds; 0 lets the kernel choose, as for all other listeners
 	Tracer    Tracer
+	Percent   float64 // of the requests that are traced, by request id; 0 is 100
+
+	KeepRequestIDs bool // a router's: take x-request-id from outside
 
 	Inbound  []Inbound // ports of the workload's own application
 	Outbound []Service // destinations its application may call, grouped by port as Istio groups them

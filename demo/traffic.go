@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -82,7 +83,11 @@ func (c *client) do(ctx context.Context, s scenario) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patient)
 	defer cancel()
+	id, _ := ctx.Value(idKey{}).(string)
 	if s.path == "" {
+		if id != "" {
+			ctx = metadata.AppendToOutgoingContext(ctx, requestIDHeader, id)
+		}
 		err := c.grpc.Invoke(ctx, stockMethod, wrapperspb.String(strconv.Itoa(bookFine)), new(wrapperspb.Int64Value))
 		return status.Code(err).String()
 	}
@@ -91,6 +96,9 @@ func (c *client) do(ctx context.Context, s scenario) string {
 		return err.Error()
 	}
 	req.Host = "bookinfo.example"
+	if id != "" {
+		req.Header.Set(requestIDHeader, id)
+	}
 	req.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) Bookinfo-Demo/1.0")
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -102,6 +110,73 @@ func (c *client) do(ctx context.Context, s scenario) string {
 	defer resp.Body.Close()
 	io.Copy(io.Discard, resp.Body)
 	return strconv.Itoa(resp.StatusCode)
+}
+
+// Played is what became of the requests of one kind.
+type Played struct {
+	Sent       int
+	Unexpected map[string]int // answers other than the kind's own, by status
+}
+
+// Play sends a number of requests of the usual mix, at most some at a time, and returns by the name of their kind what came
+// of them when the last has its answer. The same seed gives the same requests with the same ids; whether the gateway keeps the
+// ids is up to Options.KeepRequestIDs.
+func (m *Mesh) Play(ctx context.Context, seed uint64, requests, atATime int) (map[string]Played, error) {
+	c, err := newClient(m.Gateway())
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	random := rand.New(rand.NewPCG(seed, 0))
+	mix, played := scenarios(), make(map[string]Played)
+	type request struct {
+		scenario
+		id string
+	}
+	due := make(chan request)
+	var mu sync.Mutex // guards played
+	var workers sync.WaitGroup
+	for range atATime {
+		workers.Go(func() {
+			for r := range due {
+				got := c.do(withID(ctx, r.id), r.scenario)
+				mu.Lock()
+				p := played[r.name]
+				p.Sent++
+				if got != r.want {
+					if p.Unexpected == nil {
+						p.Unexpected = make(map[string]int)
+					}
+					p.Unexpected[got]++
+				}
+				played[r.name] = p
+				mu.Unlock()
+			}
+		})
+	}
+	for range requests {
+		s := pick(mix, random.IntN(100))
+		if ctx.Err() != nil {
+			break
+		}
+		due <- request{s, uuid4(random)}
+	}
+	close(due)
+	workers.Wait()
+	return played, ctx.Err()
+}
+
+// uuid4 is a request id as Envoy makes them.
+func uuid4(random *rand.Rand) string {
+	hi, lo := random.Uint64(), random.Uint64()
+	return fmt.Sprintf("%08x-%04x-4%03x-%04x-%012x", hi>>32, hi>>16&0xffff, hi&0xfff, lo>>48&0x3fff|0x8000, lo&0xffffffffffff)
+}
+
+type idKey struct{}
+
+// withID gives the request that is made with the context a request id of its own.
+func withID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, idKey{}, id)
 }
 
 // Drive sends requests through the gateway, at Options.Rate and in a fixed mix of good and bad, until ctx ends, and

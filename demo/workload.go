@@ -51,7 +51,7 @@ func (w workload) start(ctx context.Context, address string, o Options) (*runnin
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", w.proxy.Pod, err)
 	}
-	w.proxy.Address = address
+	w.proxy.Address, w.proxy.Percent = address, o.Percent
 	w.proxy.Inbound = []Inbound{{Host: w.of.Host, Port: w.of.Port, GRPC: w.of.GRPC, App: listener.Addr().String()}}
 	for _, s := range w.calls {
 		w.proxy.Outbound = append(w.proxy.Outbound, *s)

@@ -20,7 +20,7 @@ func (x *exam) bareCause(s *subject) *draft {
 		if a := annotated(s); a != nil && a.Tracing != nil && a.Tracing.Backend == "" {
 			return x.replaced(s, a)
 		}
-		if s.proxy != nil && (s.proxy.Config == nil || s.proxy.Config.Tracing == nil || s.proxy.Config.Tracing.Backend == "") {
+		if c := s.running(); s.proxy != nil && c == nil || c != nil && (c.Tracing == nil || c.Tracing.Backend == "") {
 			return x.restart(s, fmt.Sprintf("the mesh configuration names the tracer %s, the running proxy has none", x.mesh.Config.Tracing.Address))
 		}
 	}

@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spanloom/spanloom/mesh/envoy"
@@ -47,7 +48,33 @@ func (s *subject) flow() flow {
 	if s.proxy == nil || s.tracer == nil {
 		return flow{}
 	}
-	return flowOf(s.proxy.HostsOf(s.tracer.Cluster))
+	if f := flowOf(s.proxy.HostsOf(s.tracer.Cluster)); f.known || s.proxy.Has.Hosts {
+		return f
+	}
+	return s.flowOfStats()
+}
+
+// flowOfStats is the same from the cluster's statistics, where host lines were not read and the proxy's filter lets them show.
+func (s *subject) flowOfStats() flow {
+	stat := func(name string) int64 {
+		n, _ := s.proxy.ClusterStat(s.tracer.Cluster, name)
+		return n
+	}
+	total, shown := s.proxy.ClusterStat(s.tracer.Cluster, "upstream_rq_total")
+	if !shown {
+		return flow{}
+	}
+	f := flow{known: true, total: total, refused: stat("upstream_cx_connect_fail")}
+	f.success = stat("upstream_rq_2xx") + stat("upstream_rq_3xx") + stat("upstream_rq_4xx") // as host lines count it
+	f.failed = stat("upstream_rq_5xx") + stat("upstream_rq_rx_reset") + stat("upstream_rq_pending_failure_eject")
+	if total > 0 && f.success+f.failed+f.refused == 0 {
+		return flow{} // what became of the requests is hidden
+	}
+	f.connects = f.refused
+	if f.success > 0 {
+		f.connects++
+	}
+	return f
 }
 
 func (s *subject) flowEvidence(f flow) string {
@@ -61,6 +88,9 @@ func (x *exam) network(s *subject) bool {
 	policy := x.blockedBy(s, host, port)
 	if f.refused > 0 && f.success == 0 {
 		dropped, known := x.dropped[s.tracer.Cluster]
+		if n, ok := s.proxy.ClusterStat(s.tracer.Cluster, "upstream_cx_connect_timeout"); ok && !known {
+			dropped, known = n > 0, true
+		}
 		if !known {
 			dropped = f.failed > f.connects
 		}
@@ -93,11 +123,48 @@ func (x *exam) network(s *subject) bool {
 	case f.connects > f.refused && f.total > 0:
 		s.green("network", "connections stand")
 	case !f.known:
+		if d := x.targetUndeclared(host, port); d != nil {
+			x.red(s, "network", d)
+			break
+		}
 		s.unknown("network", "Envoy's counters were not read")
 	default:
 		s.unknown("network", "no connection was tried")
 	}
 	return true
+}
+
+// targetUndeclared warns of a Service whose target port none of the containers behind it declares. Containers need not declare
+// their ports; one that declares others most likely does not listen there.
+func (x *exam) targetUndeclared(host string, port int) *draft {
+	for _, v := range x.f.Objects.FindHost(host) {
+		p := v.Port(port)
+		if p == nil || len(v.Selector) == 0 {
+			continue
+		}
+		target := port
+		if p.Target != "" && p.Target != "0" {
+			var err error
+			if target, err = strconv.Atoi(p.Target); err != nil {
+				continue // by name
+			}
+		}
+		var declared []int
+		for _, w := range x.distinct {
+			if w.Namespace == v.Namespace && istio.Matches(v.Selector, w.Labels) {
+				declared = append(declared, w.Ports...)
+			}
+		}
+		if len(declared) == 0 || slices.Contains(declared, target) {
+			continue
+		}
+		slices.Sort(declared)
+		at := v.Ref.At("spec.ports", p.Line)
+		return &draft{code: "T0309", severity: Warning, soft: true, object: at, detail: fmt.Sprintf("port %d of %s leads to %d, which no container behind it declares", port, v.Ref, target),
+			evidence: []string{fmt.Sprintf("%s: targetPort %d", place(at), target), fmt.Sprintf("the containers declare %v", slices.Compact(declared))},
+			fix:      Fix{Text: fmt.Sprintf("Set targetPort to the port on which the collector's receiver listens, or let it listen on %d.", target), Command: editCommand(v.Ref)}}
+	}
+	return nil
 }
 
 func (x *exam) droppedDraft(s *subject, host string, port int, evidence []string) *draft {
@@ -320,7 +387,7 @@ func (r *Received) of(s *subject) int {
 	own := s.reportsAs()
 	for name, count := range r.ByService {
 		app, ns, dotted := strings.Cut(name, ".")
-		if slices.Contains(own, name) || slices.Contains(names, app) && app != "" && (!dotted || ns == s.namespace) {
+		if slices.Contains(own, name) || name != "" && name == s.workload || slices.Contains(names, app) && app != "" && (!dotted || ns == s.namespace) {
 			n += count
 		}
 	}

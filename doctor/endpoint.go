@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spanloom/spanloom/mesh/envoy"
@@ -110,8 +111,24 @@ func (x *exam) similarLabels(v *istio.Service) string {
 	return ""
 }
 
+// noSuchService: the legacy tracer's address names a Service of this cluster, and there is none. Envoy asks DNS, so that a host
+// elsewhere is none of the doctor's business.
+func (x *exam) noSuchService(host string) bool {
+	parts := strings.Split(host, ".")
+	if len(parts) < 2 || len(parts) > 2 && parts[2] != "svc" {
+		return false
+	}
+	known := slices.ContainsFunc(x.f.Objects.Namespaces, func(n istio.Namespace) bool { return n.Name == parts[1] }) ||
+		slices.ContainsFunc(x.f.Objects.Services, func(v istio.Service) bool { return v.Namespace == parts[1] })
+	return known && x.hostMissing(istio.FullHost(parts[0], parts[1]))
+}
+
 func (x *exam) endpointWritten(s *subject) bool {
 	host, _ := x.destination(s)
+	if s.source == "bootstrap" && x.noSuchService(host) {
+		x.red(s, "endpoint", x.unresolvable(s, nil, []string{fmt.Sprintf("%d Services were read, none is %s", len(x.f.Objects.Services), host)}))
+		return false
+	}
 	for _, v := range x.f.Objects.FindHost(host) {
 		if v.Headless && s.source != "bootstrap" && !s.gateway {
 			d := x.headless(s, []string{place(v.Ref) + ": clusterIP: None"})

@@ -3,7 +3,6 @@ package doctor
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spanloom/spanloom/mesh/envoy"
@@ -28,29 +27,13 @@ type exam struct {
 	hosts     map[string]bool  // collectors, as the configuration names them
 	addresses map[string]bool  // of endpoints behind tracers' clusters
 	byPlace   map[string][]int // proxies by namespace
-	named     *bool            // some of what arrived can be told to be of a workload
-	dropped   map[string]bool  // clusters to which connects time out, as statistics show; false: they are refused
-}
-
-// subject is one workload whose spans should arrive.
-type subject struct {
-	name      string // namespace/workload
-	namespace string
-	workload  string
-	labels    map[string]string
-	gateway   bool
-	proxy     *envoy.Proxy
-	written   *istio.Workload
-	assumed   bool // nothing of it was read; it stands for workloads like it
-	policy    istio.Policy
-	seen      seen
-	tracer    *envoy.Tracer
-	provider  *istio.Provider
-	source    string // provider, bootstrap, envoyfilter
-	sampling  float64
-	chain     []Station
-	broken    *draft // the first red station's
-	sent      bool   // its proxy's counters prove that requests with spans were answered well
+	podsIn    map[string][]*istio.Workload
+	makersIn  map[string][]*istio.Workload // what makes pods, by namespace
+	distinct  []*istio.Workload            // workloads without the pods of those that are there, and one pod for each other
+	named     *bool                        // some of what arrived can be told to be of a workload
+	byBook    bool                         // what arrived is known from Spanloom's own book
+	silent    int                          // workloads that are called and send nothing
+	dropped   map[string]bool              // clusters to which connects time out, as statistics show; false: they are refused
 }
 
 // draft is a finding in the making. Drafts of one code and object are one finding.
@@ -91,6 +74,7 @@ func Diagnose(f *Facts, o Options) *Report {
 		x.walk(s)
 	}
 	x.missingSidecars()
+	x.book()
 	x.joined()
 	x.general()
 	return x.report(o)
@@ -101,27 +85,18 @@ func newExam(facts *Facts) *exam {
 	own := *facts // the index below is this diagnosis's own: facts may be shared
 	f := &own
 	x := &exam{f: f, seenPorts: make(map[string]map[string]bool), dropped: make(map[string]bool), hosts: make(map[string]bool), addresses: make(map[string]bool), byPlace: make(map[string][]int)}
+	if x.byBook = f.Received == nil && f.Book != nil; x.byBook {
+		f.Received = f.Book.received()
+	}
 	f.Objects.Index()
 	x.chooseMesh()
 	for _, h := range x.collectors() {
 		x.hosts[h] = true
 	}
 	x.indexClusters()
+	x.indexWorkloads()
 	x.findSubjects()
 	return x
-}
-
-func (s *subject) target() istio.Proxy {
-	p := istio.Proxy{Namespace: s.namespace, Labels: s.labels, Gateway: s.gateway}
-	if s.proxy != nil && s.proxy.Node != "" {
-		p.Injected = s.proxy.Config
-		if p.Injected == nil {
-			p.Injected = &istio.ProxyConfig{}
-		}
-	} else if s.written != nil && s.written.Config != nil && s.written.Config.Tracing != nil {
-		p.Injected = s.written.Config // tracing of the annotation replaces the mesh's
-	}
-	return p
 }
 
 // chooseMesh decides which mesh configuration counts: what istiod says is in force, else what is written.
@@ -225,239 +200,6 @@ func (x *exam) indexClusters() {
 			}
 		}
 	}
-}
-
-// findSubjects lists the workloads: those with a proxy, those that are only written, and if there is neither some that
-// stand for what the objects imply.
-func (x *exam) findSubjects() {
-	byName := make(map[string]bool)
-	for i := range x.f.Proxies {
-		p := &x.f.Proxies[i]
-		s := &subject{namespace: p.Namespace, workload: p.Workload, labels: p.Labels, gateway: p.Type == "router", proxy: p}
-		if s.workload == "" {
-			s.workload = firstOf(p.Labels["service.istio.io/canonical-name"], p.Labels["app"], p.Pod, p.Name)
-		}
-		s.name = s.namespace + "/" + s.workload
-		if x.isCollector(s) {
-			continue
-		}
-		byName[s.name] = true
-		x.subjects = append(x.subjects, s)
-	}
-	for i := range x.f.Objects.Workloads {
-		w := &x.f.Objects.Workloads[i]
-		s := &subject{namespace: w.Namespace, workload: w.Name, labels: w.Labels, gateway: isGateway(w), written: w, name: w.Namespace + "/" + w.Name}
-		if w.Kind == "istiod" || w.Kind == "SpringConfig" || w.Labels["app"] == "istiod" || w.ControlsTrc != nil || byName[s.name] || w.Pod && x.ofWritten(w) || x.proxied(w) || x.isCollector(s) || slices.Contains(systemNamespaces, w.Namespace) {
-			continue
-		}
-		if w.Namespace == x.root() && !s.gateway {
-			continue
-		}
-		byName[s.name] = true
-		x.subjects = append(x.subjects, s)
-	}
-	if len(x.subjects) == 0 {
-		x.assume()
-	}
-	slices.SortStableFunc(x.subjects, func(a, b *subject) int { return strings.Compare(a.name, b.name) })
-}
-
-var systemNamespaces = []string{"kube-system", "kube-public", "kube-node-lease", "cert-manager", "argocd", "flux-system", "kiali-operator"}
-
-func isGateway(w *istio.Workload) bool {
-	return w.Gateway || strings.Contains(w.Labels["istio"], "gateway") || w.Labels["gateway.networking.k8s.io/gateway-name"] != ""
-}
-
-// ofWritten tells whether a pod belongs to a Deployment or the like that is a subject of its own.
-func (x *exam) ofWritten(pod *istio.Workload) bool {
-	return slices.ContainsFunc(x.f.Objects.Workloads, func(w istio.Workload) bool {
-		return !w.Pod && w.Namespace == pod.Namespace && len(w.Labels) > 0 && istio.Matches(w.Labels, pod.Labels)
-	})
-}
-
-func (x *exam) proxied(w *istio.Workload) bool {
-	return slices.ContainsFunc(x.byPlace[w.Namespace], func(i int) bool {
-		p := &x.f.Proxies[i]
-		return (p.Workload == w.Name || p.Pod == w.Name || len(w.Labels) > 0 && istio.Matches(w.Labels, p.Labels))
-	})
-}
-
-// collectors are the hosts that spans are sent to, as the configuration names them.
-func (x *exam) collectors() []string {
-	var out []string
-	for _, m := range []*istio.MeshConfig{x.mesh, x.raw} {
-		for _, p := range m.TracingProviders() {
-			if p.Service != "" {
-				out = append(out, istio.HostOf(p.Service))
-			}
-		}
-		if m != nil && m.Config != nil && m.Config.Tracing != nil {
-			if host, _ := hostPort(m.Config.Tracing.Address); host != "" {
-				out = append(out, x.fullHost(host))
-			}
-		}
-	}
-	return out
-}
-
-// fullHost completes "zipkin.istio-system" if there is such a service.
-func (x *exam) fullHost(host string) string {
-	if full := host + ".svc." + istio.Domain; strings.Count(host, ".") == 1 && len(x.f.Objects.FindHost(full)) > 0 {
-		return full
-	}
-	if full := host + "." + istio.Domain; strings.HasSuffix(host, ".svc") {
-		return full
-	}
-	return host
-}
-
-func hostPort(address string) (host string, port int) {
-	i := strings.LastIndexByte(address, ':')
-	if i < 0 {
-		return address, 0
-	}
-	port, _ = strconv.Atoi(address[i+1:])
-	return strings.Trim(address[:i], "[]"), port
-}
-
-// isCollector tells whether a workload is where spans go to: it need not send any.
-func (x *exam) isCollector(s *subject) bool {
-	if s.proxy != nil {
-		if parts := strings.Split(s.proxy.Node, "~"); len(parts) == 4 && x.addresses[parts[1]] {
-			return true
-		}
-	}
-	for host := range x.hosts {
-		name, rest, _ := strings.Cut(host, ".")
-		ns, _, _ := strings.Cut(rest, ".")
-		if ns != s.namespace {
-			continue
-		}
-		for _, svc := range x.f.Objects.FindHost(host) {
-			if len(svc.Selector) > 0 && istio.Matches(svc.Selector, s.labels) {
-				return true
-			}
-		}
-		for _, n := range []string{s.workload, s.labels["app"], s.labels["app.kubernetes.io/name"]} {
-			if n != "" && (n == name || strings.TrimSuffix(name, "-collector") == n) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func (x *exam) isTracerCluster(cluster string) bool {
-	_, _, _, host, ok := envoy.SplitCluster(cluster)
-	return ok && x.hosts[host] || cluster == "zipkin"
-}
-
-// assume makes subjects out of what the objects imply: workloads behind services, else "any workload".
-func (x *exam) assume() {
-	seen := make(map[string]bool)
-	add := func(ns, name string, labels map[string]string) {
-		s := &subject{namespace: ns, workload: name, labels: labels, assumed: true, name: ns + "/" + name}
-		if seen[s.name] || ns == x.root() || slices.Contains(systemNamespaces, ns) || x.isCollector(s) {
-			return
-		}
-		seen[s.name] = true
-		x.subjects = append(x.subjects, s)
-	}
-	for i := range x.f.Objects.Services {
-		svc := &x.f.Objects.Services[i]
-		if slices.ContainsFunc(svc.Hosts, func(h string) bool { return x.hosts[h] }) || svc.External != "" {
-			continue
-		}
-		if !svc.Entry && len(svc.Selector) > 0 && !collectorLike(svc) {
-			add(svc.Namespace, svc.Name, svc.Selector)
-		}
-		for _, a := range svc.Addresses {
-			if a.InMesh && a.App != "" && !collectorLike(svc) {
-				add(svc.Namespace, a.App, map[string]string{"app": a.App, "service.istio.io/canonical-name": a.App})
-			}
-		}
-	}
-	if len(x.subjects) > 0 {
-		return
-	}
-	scoped := false
-	for _, t := range x.f.Objects.Telemetries {
-		if len(t.Tracing) > 0 && t.Namespace != x.root() && t.Namespace != "" {
-			scoped = true
-			add(t.Namespace, "(any workload)", t.Selector)
-		}
-	}
-	if !scoped && (x.mesh != nil || x.raw != nil || len(x.f.Objects.Telemetries)+len(x.f.Objects.EnvoyFilters) > 0) {
-		add("(any)", "(any workload)", nil)
-	}
-}
-
-// collectorLike tells a collector's Service by its ports.
-func collectorLike(s *istio.Service) bool {
-	return slices.ContainsFunc(s.Ports, func(p istio.Port) bool {
-		return slices.Contains([]int{4317, 4318, 9411, 14250, 14268, 16685, 16686, 3200}, p.Number)
-	})
-}
-
-func firstOf(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
-}
-
-// seen is what a proxy's connection managers show, by direction.
-type seen struct {
-	any     bool
-	out, in *envoy.Manager // the one that traces best; nil if there is no manager of that direction
-}
-
-func look(p *envoy.Proxy, gateway bool) seen {
-	var s seen
-	if p == nil {
-		return s
-	}
-	rank := func(m *envoy.Manager) int {
-		switch {
-		case m == nil:
-			return -1
-		case m.Tracer != nil && !m.Rejected:
-			return 4
-		case m.Tracer != nil:
-			return 3
-		case m.Tracing:
-			return 2
-		}
-		return 1
-	}
-	for i := range p.Managers {
-		m := &p.Managers[i]
-		slot := &s.out
-		if m.Direction == "INBOUND" {
-			if gateway {
-				continue
-			}
-			slot = &s.in
-		}
-		s.any = true
-		if rank(m) > rank(*slot) {
-			*slot = m
-		}
-	}
-	return s
-}
-
-// needed are the managers that a workload's spans come from.
-func (s seen) needed() []*envoy.Manager {
-	var out []*envoy.Manager
-	for _, m := range []*envoy.Manager{s.out, s.in} {
-		if m != nil {
-			out = append(out, m)
-		}
-	}
-	return out
 }
 
 func (s *subject) green(station, reason string, args ...any) {

@@ -28,6 +28,8 @@ type Facts struct {
 	Effective *istio.MeshConfig `json:"effectiveMesh,omitempty"` // istiod's /debug/mesh
 	Proxies   []envoy.Proxy     `json:"proxies,omitempty"`
 	Received  *Received         `json:"received,omitempty"`
+	Book      *Book             `json:"book,omitempty"`             // Spanloom's own; it stands for Received where that is absent
+	Collected int64             `json:"collected,omitempty,string"` // when, ns since the epoch; 0: not known
 	Warnings  []string          `json:"istiodWarnings,omitempty"`
 	Unread    []Unread          `json:"unread,omitempty"` // what could not be read, and why
 	Files     int               `json:"files,omitempty"`
@@ -68,7 +70,7 @@ func LoadFacts(r io.Reader) (*Facts, error) {
 	d.DisallowUnknownFields()
 	f := new(Facts)
 	if err := d.Decode(f); err != nil {
-		return nil, &problem.Problem{Kind: problem.Invalid, Field: "facts", Message: "this is no facts file", Hint: "make one with `spanloom doctor -f DIR --save FILE`", Err: err}
+		return nil, &problem.Problem{Kind: problem.Invalid, Field: "facts", Message: "this is no facts file", Hint: "make one with `spanloom doctor --save FILE`", Err: err}
 	}
 	if f.Version < 1 || f.Version > FactsVersion {
 		return nil, problem.New(problem.Invalid, fmt.Sprintf("facts of version %d", f.Version), fmt.Sprintf("this Spanloom reads version %d: use the one that saved them", FactsVersion))

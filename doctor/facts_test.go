@@ -3,7 +3,6 @@ package doctor_test
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"strings"
 	"testing"
 
@@ -121,31 +120,4 @@ func TestReportJSON(t *testing.T) {
 	if err != nil || !strings.Contains(string(empty), `"findings":[],"stations":[]`) {
 		t.Errorf("%s %v", empty, err)
 	}
-}
-
-// Whatever a facts file holds, judging it ends and never panics.
-func FuzzFacts(f *testing.F) {
-	for _, dir := range []string{"testdata/cases/f16-envoyfilter-wrong-namespace", "testdata/set-ups/set-up-3", "testdata/set-ups/set-up-4"} {
-		facts, err := collect.Files(f.Context(), []string{dir}, collect.Options{})
-		if err != nil {
-			f.Fatal(err)
-		}
-		var b bytes.Buffer
-		if err := facts.Save(&b); err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b.Bytes())
-	}
-	f.Add([]byte(`{"version":1,"objects":{"meshes":[{"form":"plain","defaultConfig":{"tracing":{"backend":"zipkin","address":":"}},"extensionProviders":[{"name":"a","type":"zipkin","index":0}]}],"telemetries":[{"order":0,"tracing":[{"providers":["a"]}]}],"networkPolicies":[{"egressPolicy":true,"podSelector":{}}]},"proxies":[{"name":"x","managers":[{"direction":"INBOUND","tracing":true,"sampling":1,"count":1}],"has":{"bootstrap":true,"listeners":true,"clusters":true,"hosts":true}}],"received":{"spans":1,"traces":9,"roots":1,"traffic":1}}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		facts, err := doctor.LoadFacts(bytes.NewReader(data))
-		if err != nil {
-			return
-		}
-		r := doctor.Diagnose(facts, doctor.Options{})
-		doctor.Print(io.Discard, r)
-		for _, c := range r.Stations {
-			doctor.PrintWhy(io.Discard, r, doctor.Explain(facts, c.Workload))
-		}
-	})
 }

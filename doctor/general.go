@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -85,6 +86,14 @@ func (x *exam) notes() {
 		x.add(d, "")
 	}
 	for _, u := range x.f.Unread {
+		if x.f.Source != "files" {
+			d := &draft{code: "T0128", object: istio.Ref{Kind: "Cluster"}, detail: u.Name + ": " + u.Why, evidence: []string{u.Name + ": " + u.Why}}
+			if x.f.Source == "cluster" {
+				d.fix.Command = "spanloom doctor roles"
+			}
+			x.add(d, "")
+			continue
+		}
 		x.add(&draft{code: "T0125", object: istio.Ref{Kind: "File", File: u.Name}, detail: u.Why, evidence: []string{u.Name + ": " + u.Why}, fix: Fix{Text: "What it holds is unknown to this diagnosis; take it again."}}, "")
 	}
 }
@@ -140,7 +149,7 @@ func (x *exam) tags() {
 			look(r.Tags, t.Ref, fmt.Sprintf("spec.tracing[%d]", i))
 		}
 	}
-	for _, w := range x.f.Objects.Workloads {
+	for _, w := range x.distinct {
 		if w.Config != nil && w.Config.Tracing != nil {
 			look(w.Config.Tracing.Tags, w.Ref, "proxy.istio.io/config.tracing")
 		}
@@ -238,20 +247,10 @@ func (x *exam) byHand() {
 		x.add(&draft{code: "T0121", severity: Warning, object: r.At("", 0), detail: fmt.Sprintf("%s is kept by %s, and was changed with %s: that is undone at the next synchronisation", r, keeperText(o), o.Hand), evidence: []string{fmt.Sprintf("%s: managedFields of %s beside those of its keeper", place(r), o.Hand)},
 			fix: Fix{Text: "Make the change in the source of " + keeperText(o) + "."}}, "")
 	}
-	for _, m := range x.f.Objects.Meshes {
-		look(m.Ref, m.Owner)
-	}
-	for _, t := range x.f.Objects.Telemetries {
-		look(t.Ref, t.Owner)
-	}
-	for _, e := range x.f.Objects.EnvoyFilters {
-		look(e.Ref, e.Owner)
-	}
-	for _, s := range x.f.Objects.Sidecars {
-		look(s.Ref, s.Owner)
-	}
-	for _, k := range x.f.Objects.Kialis {
-		look(k.Ref, k.Owner)
+	for ref, o := range x.owned() {
+		if !slices.Contains([]string{"DestinationRule", "NetworkPolicy", "Service", "ServiceEntry"}, ref.Kind) {
+			look(ref, o)
+		}
 	}
 	for _, s := range x.f.Objects.Services {
 		if slices.ContainsFunc(s.Hosts, func(h string) bool { return x.hosts[h] }) {
@@ -265,51 +264,40 @@ func keeperText(o istio.Owner) string {
 }
 
 func (x *exam) ownerOf(r istio.Ref) istio.Owner {
-	same := func(o istio.Ref) bool { return o.Kind == r.Kind && o.Namespace == r.Namespace && o.Name == r.Name }
-	for _, m := range x.f.Objects.Meshes {
-		if same(m.Ref) {
-			return m.Owner
-		}
-	}
-	for _, t := range x.f.Objects.Telemetries {
-		if same(t.Ref) {
-			return t.Owner
-		}
-	}
-	for _, e := range x.f.Objects.EnvoyFilters {
-		if same(e.Ref) {
-			return e.Owner
-		}
-	}
-	for _, s := range x.f.Objects.Services {
-		if same(s.Ref) {
-			return s.Owner
-		}
-	}
-	for _, d := range x.f.Objects.DestinationRules {
-		if same(d.Ref) {
-			return d.Owner
-		}
-	}
-	for _, s := range x.f.Objects.Sidecars {
-		if same(s.Ref) {
-			return s.Owner
-		}
-	}
-	for _, n := range x.f.Objects.NetworkPolicies {
-		if same(n.Ref) {
-			return n.Owner
-		}
-	}
-	for _, k := range x.f.Objects.Kialis {
-		if same(k.Ref) {
-			return k.Owner
+	for ref, o := range x.owned() {
+		if ref.Kind == r.Kind && ref.Namespace == r.Namespace && ref.Name == r.Name {
+			return o
 		}
 	}
 	for _, w := range x.f.Objects.Workloads {
-		if same(w.Ref) {
+		if w.Kind == r.Kind && w.Namespace == r.Namespace && w.Name == r.Name {
 			return w.Owner
 		}
 	}
 	return istio.Owner{}
+}
+
+// owned gives the objects that decide about tracing, with who keeps them.
+func (x *exam) owned() iter.Seq2[istio.Ref, istio.Owner] {
+	return func(yield func(istio.Ref, istio.Owner) bool) {
+		o := &x.f.Objects
+		_ = each(o.Meshes, func(m *istio.MeshConfig) bool { return yield(m.Ref, m.Owner) }) &&
+			each(o.Telemetries, func(t *istio.Telemetry) bool { return yield(t.Ref, t.Owner) }) &&
+			each(o.EnvoyFilters, func(e *istio.EnvoyFilter) bool { return yield(e.Ref, e.Owner) }) &&
+			each(o.Sidecars, func(s *istio.Sidecar) bool { return yield(s.Ref, s.Owner) }) &&
+			each(o.Kialis, func(k *istio.Kiali) bool { return yield(k.Ref, k.Owner) }) &&
+			each(o.Services, func(s *istio.Service) bool { return yield(s.Ref, s.Owner) }) &&
+			each(o.DestinationRules, func(d *istio.DestinationRule) bool { return yield(d.Ref, d.Owner) }) &&
+			each(o.NetworkPolicies, func(n *istio.NetworkPolicy) bool { return yield(n.Ref, n.Owner) })
+	}
+}
+
+// each stops at the first that is refused, and tells whether none was.
+func each[T any](list []T, f func(*T) bool) bool {
+	for i := range list {
+		if !f(&list[i]) {
+			return false
+		}
+	}
+	return true
 }

@@ -20,6 +20,11 @@ func (x *exam) injected(s *subject) bool {
 		return true
 	}
 	w := s.written
+	if len(s.pods) > 1 || len(s.pods) == 1 && !w.Pod {
+		if done, goOn := x.injectedPods(s); done {
+			return goOn
+		}
+	}
 	if w.HasProxy {
 		s.green("injected", "the pod has a container istio-proxy")
 		return true
@@ -38,6 +43,7 @@ func (x *exam) injected(s *subject) bool {
 		return true
 	}
 	if !x.meant(w) {
+		s.outside = true
 		s.unknown("injected", "outside the mesh: %s", why)
 		return false
 	}
@@ -54,6 +60,39 @@ func (x *exam) injected(s *subject) bool {
 	}
 	x.red(s, "injected", &draft{code: "T0203", object: w.Ref, detail: fmt.Sprintf("%s has no sidecar: %s", s.name, why), evidence: []string{why}, fix: sidecarFix(w.Namespace, w.Kind, w.Name)})
 	return false
+}
+
+// injectedPods judges by the pods that run. done is false where none has a proxy and a new one would not get one either:
+// then what keeps it from injection is the cause.
+func (x *exam) injectedPods(s *subject) (done, goOn bool) {
+	have, without := 0, ""
+	for _, pod := range s.pods {
+		if pod.HasProxy {
+			have++
+		} else {
+			without = firstOf(without, pod.Name)
+		}
+	}
+	if have == len(s.pods) {
+		s.green("injected", "%d pods have a container istio-proxy", have)
+		return true, true
+	}
+	w := s.written
+	why, in := x.injection(w)
+	if have == 0 && (in != yes || w.Pod || s.gateway) {
+		return false, false
+	}
+	fix := Fix{Text: "Restart it: pods get their sidecar when they are made.", Command: fmt.Sprintf("kubectl rollout restart -n %s %s/%s", s.namespace, strings.ToLower(firstOf(w.Kind, "deployment")), s.workload)}
+	if w.Pod {
+		fix.Command = fmt.Sprintf("kubectl rollout restart -n %s %s/%s", s.namespace, strings.ToLower(firstOf(w.OfKind, "deployment")), s.workload)
+	}
+	d := &draft{code: "T0203", object: w.Ref, soft: have > 0, fix: fix, detail: fmt.Sprintf("%s has no sidecar: its pods were made before injection was switched on", s.name),
+		evidence: []string{why, fmt.Sprintf("pod %s has no container istio-proxy", without)}}
+	if have > 0 {
+		d.detail = fmt.Sprintf("%d of %d pods of %s have no sidecar", len(s.pods)-have, len(s.pods), s.name)
+	}
+	x.red(s, "injected", d)
+	return true, have > 0
 }
 
 func versions(p *envoy.Proxy) string {

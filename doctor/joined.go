@@ -101,6 +101,10 @@ func (x *exam) entered() int {
 // joined: do spans of one request form one trace? More traces than requests mean that somebody drops the context.
 func (x *exam) joined() {
 	r := x.f.Received
+	if x.byBook && r.Spans > 0 {
+		x.joinedByBook()
+		return
+	}
 	if r == nil || r.Spans == 0 {
 		for _, s := range x.subjects {
 			s.unknown("joined", "no traces were read")
@@ -274,7 +278,7 @@ func (x *exam) extraTraces() (int, []string) {
 
 // sdkMismatch: an SDK's propagators lack the family that the proxies' tracer speaks.
 func (x *exam) sdkMismatch(protocol string) bool {
-	return slices.ContainsFunc(x.f.Objects.Workloads, func(w istio.Workload) bool { return x.lacksFamily(&w, protocol) })
+	return slices.ContainsFunc(x.distinct, func(w *istio.Workload) bool { return x.lacksFamily(w, protocol) })
 }
 
 func (x *exam) lacksFamily(w *istio.Workload, protocol string) bool {
@@ -296,8 +300,7 @@ func (x *exam) lacksFamily(w *istio.Workload, protocol string) bool {
 
 // propagators warns of SDKs whose headers the proxies do not speak, where no traces were read that would show it.
 func (x *exam) propagators() {
-	for i := range x.f.Objects.Workloads {
-		w := &x.f.Objects.Workloads[i]
+	for _, w := range x.distinct {
 		for _, s := range x.subjects {
 			if s.namespace != w.Namespace || s.workload != w.Name || s.tracer == nil || !x.lacksFamily(w, s.tracer.Protocol()) {
 				continue

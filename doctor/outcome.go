@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spanloom/spanloom/mesh/envoy"
 	"github.com/spanloom/spanloom/mesh/istio"
 )
 
@@ -19,7 +20,10 @@ func (d *draft) severityOf() Severity {
 // report puts drafts in order, folds what follows from another, and sums up.
 func (x *exam) report(o Options) *Report {
 	x.believeArrivals()
-	r := &Report{Findings: []Finding{}, Stations: []Chain{}, Unread: x.f.Unread}
+	r := &Report{Source: x.f.Source, Collected: x.f.Collected, Findings: []Finding{}, Stations: []Chain{}, Unread: x.f.Unread}
+	if b := x.f.Book; b != nil {
+		r.Window = &Window{From: b.From, To: b.To}
+	}
 	r.State, r.Reason = x.state()
 	for _, d := range x.drafts {
 		if !x.folded(d) && o.wants(d) {
@@ -59,7 +63,10 @@ func (o Options) wants(d *draft) bool {
 }
 
 func (o Options) names(subject string) bool {
-	ns, name, _ := strings.Cut(subject, "/")
+	ns, name, ok := strings.Cut(subject, "/")
+	if !ok {
+		ns, name = "", subject // known by its spans only
+	}
 	return (o.Namespace == "" || ns == o.Namespace) && (o.Workload == "" || o.Workload == name || o.Workload == subject)
 }
 
@@ -139,7 +146,11 @@ func (x *exam) state() (State, string) {
 			errors = true
 		}
 	}
+	in := 0 // workloads that owe spans
 	for _, s := range x.subjects {
+		if !s.outside {
+			in++
+		}
 		if s.broken != nil && !s.broken.soft && s.broken.severityOf() == Error {
 			lost++
 		}
@@ -148,12 +159,12 @@ func (x *exam) state() (State, string) {
 		return x.received(r, errors, lost)
 	}
 	switch {
-	case lost > 0 && lost == len(x.subjects):
+	case lost > 0 && lost == in:
 		return Broken, "the chain of every workload is broken; what the collector got was not read"
 	case errors && lost == 0:
 		return Partial, "part of the spans is lost, as far as can be seen without what the collector got"
 	case errors:
-		return Partial, fmt.Sprintf("the chain of %d of %d workloads is broken; what the collector got was not read", lost, len(x.subjects))
+		return Partial, fmt.Sprintf("the chain of %d of %d workloads is broken; what the collector got was not read", lost, in)
 	}
 	sent := 0
 	for _, s := range x.subjects {
@@ -161,7 +172,7 @@ func (x *exam) state() (State, string) {
 			sent++
 		}
 	}
-	if sent > 0 && sent == len(x.subjects) {
+	if sent > 0 && sent == in {
 		return Healthy, "every proxy's requests with spans are answered well; what the collector stored was not read"
 	}
 	if len(x.subjects) == 0 {
@@ -185,6 +196,9 @@ func (x *exam) received(r *Received, errors bool, lost int) (State, string) {
 		return Broken, "no span arrived"
 	}
 	if errors {
+		if x.byBook {
+			return Partial, fmt.Sprintf("%d spans arrived; some are missing or do not join", r.Spans)
+		}
 		return Partial, fmt.Sprintf("%d spans in %d traces arrived; some are missing or do not join", r.Spans, r.Traces)
 	}
 	recognised := x.recognised()
@@ -193,6 +207,12 @@ func (x *exam) received(r *Received, errors bool, lost int) (State, string) {
 			x.add(&draft{code: "T0410", object: istio.Ref{Kind: "Workload", Namespace: s.namespace, Name: s.workload}, detail: fmt.Sprintf("requests pass the proxy of %s, and none of its spans arrived", s.name), evidence: x.hcmEvidence(s, "its chain is not broken where it can be seen"), fix: Fix{Text: "Read more of this proxy: clusters and stats show what became of its spans.", Command: "spanloom why " + s.name + " -f DIR"}}, s.name)
 			return Partial, fmt.Sprintf("no span of %s arrived", s.name)
 		}
+	}
+	if x.silent > 0 {
+		return Partial, fmt.Sprintf("%d spans arrived; %d workloads are called and send none", r.Spans, x.silent)
+	}
+	if x.byBook {
+		return Healthy, fmt.Sprintf("%d spans of %d workloads arrived, and no loss of context was seen", r.Spans, len(r.ByService))
 	}
 	return Healthy, fmt.Sprintf("%d spans in %d traces arrived and join", r.Spans, r.Traces)
 }
@@ -219,8 +239,11 @@ func (s *subject) busy(x *exam) bool {
 			return true
 		}
 	}
-	n, _ := s.proxy.SumStats("http.", ".tracing.random_sampling")
-	return n > 0
+	if n, _ := s.proxy.SumStats("http.", ".tracing.random_sampling"); n > 0 {
+		return true
+	}
+	// Istio's own count of requests: enough of them that a few were sampled.
+	return float64(s.proxy.Stats[envoy.RequestsStat])*s.sampling/100 >= 3
 }
 
 // chains are the stations of each workload; of several proxies of one workload the worst light counts.

@@ -158,6 +158,10 @@ func (x *exam) policyWritten(s *subject) bool {
 		x.red(s, "policy", d)
 		return d.soft
 	}
+	if d := x.stale(s); d != nil {
+		x.red(s, "policy", d)
+		return d.soft
+	}
 	for _, d := range directions {
 		if d.Decision == istio.Off && best.Decision == istio.Provided {
 			x.red(s, "policy", x.halfCause(s))

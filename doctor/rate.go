@@ -102,7 +102,8 @@ func (x *exam) annotationRate(s *subject) bool {
 
 // staleRate: a rate of defaultConfig is ten times what the pod got when it was injected.
 func (x *exam) staleRate(s *subject) bool {
-	if s.proxy == nil || !s.proxy.Has.Bootstrap || s.policy.Client.SampledBy == "telemetry" || s.source == "envoyfilter" || x.mesh == nil || x.mesh.Config == nil || x.mesh.Config.Tracing == nil || x.mesh.Config.Tracing.Sampling == nil {
+	seen := s.proxy != nil && s.proxy.Has.Bootstrap || s.proxy == nil && s.running() != nil
+	if !seen || s.policy.Client.SampledBy == "telemetry" || s.source == "envoyfilter" || x.mesh == nil || x.mesh.Config == nil || x.mesh.Config.Tracing == nil || x.mesh.Config.Tracing.Sampling == nil {
 		return false
 	}
 	want := *x.mesh.Config.Tracing.Sampling
@@ -121,15 +122,16 @@ func firstRef(used []istio.Ref, mesh *istio.MeshConfig) istio.Ref {
 
 // stale: the bootstrap's tracer is used, and it is not the one the mesh configuration names now.
 func (x *exam) stale(s *subject) *draft {
-	if s.source != "bootstrap" || s.proxy == nil || s.proxy.Config == nil || s.proxy.Config.Tracing == nil || x.mesh == nil || x.mesh.Config == nil || x.mesh.Config.Tracing == nil {
+	running := s.running()
+	if s.source != "bootstrap" || running == nil || running.Tracing == nil || x.mesh == nil || x.mesh.Config == nil || x.mesh.Config.Tracing == nil {
 		return nil
 	}
-	now, then := x.mesh.Config.Tracing.Address, s.proxy.Config.Tracing.Address
-	if now == "" || then == "" || now == then || s.proxy.Annotated != nil && s.proxy.Annotated.Tracing != nil {
+	now, then := x.mesh.Config.Tracing.Address, running.Tracing.Address
+	if a := annotated(s); now == "" || then == "" || now == then || a != nil && a.Tracing != nil {
 		return nil
 	}
 	d := x.restart(s, fmt.Sprintf("the mesh configuration names %s, the running proxy sends to %s", now, then))
-	if f := s.flow(); f.works() {
+	if f := s.flow(); f.works() || x.f.Received != nil && x.f.Received.of(s) > 0 {
 		d.soft, d.severity = true, Warning // spans arrive at the old address
 	} else {
 		d.soft = !f.fails()

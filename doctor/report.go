@@ -22,6 +22,28 @@ type Report struct {
 	Findings []Finding `json:"findings"`
 	Stations []Chain   `json:"stations"`
 	Unread   []Unread  `json:"unread,omitempty"`
+
+	Source    string  `json:"source,omitempty"`           // of the facts: files, cluster, server
+	Collected int64   `json:"collected,omitempty,string"` // when they were collected, ns since the epoch
+	Window    *Window `json:"window,omitempty"`           // of the receipts that took part
+}
+
+// Window is [From, To) in nanoseconds since the epoch.
+type Window struct {
+	From int64 `json:"from,string"`
+	To   int64 `json:"to,string"`
+}
+
+// In puts titles, consequences and the general ways out into a language: ko for Korean, anything else is English.
+// Details and evidence stay as they are: they are names, numbers and lines.
+func (r *Report) In(language string) {
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		f.Fix.General = Lookup(f.Code).Fix
+		if k := InKorean(f.Code); language == "ko" && k.Title != "" {
+			f.Title, f.Consequence, f.Fix.General = k.Title, k.Means, k.Fix
+		}
+	}
 }
 
 // Finding is one thing that is wrong, or odd, or costly.
@@ -45,6 +67,7 @@ type Fix struct {
 	Text    string `json:"text"`
 	Command string `json:"command,omitempty"`
 	Diff    string `json:"diff,omitempty"`
+	General string `json:"general,omitempty"` // the way out of such findings in general, in the language asked for
 }
 
 // Chain is the way of one workload's spans.

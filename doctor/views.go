@@ -40,7 +40,7 @@ func (x *exam) stores() {
 		}
 		add("proxies of "+s.name, at, host)
 	}
-	for _, w := range x.f.Objects.Workloads {
+	for _, w := range x.distinct {
 		if w.SDK == nil || w.SDK.Exporter == "none" || w.SDK.Host == "" {
 			continue
 		}
@@ -153,7 +153,7 @@ func (x *exam) excluded() {
 			}
 		}
 	}
-	for _, w := range x.f.Objects.Workloads {
+	for _, w := range x.distinct {
 		look(w.Ref, w.Labels, w.Annotations)
 	}
 	for i := range x.f.Proxies {
@@ -198,7 +198,7 @@ func (x *exam) cost() {
 			x.add(&draft{code: "T0127", object: p.Ref, detail: "objects of kind ProxyConfig have no part in tracing", evidence: []string{place(p.Ref)}, fix: Fix{Text: "Use a Telemetry for tracing; keep this one for concurrency, image and environment variables."}}, "")
 		}
 	}
-	for _, w := range x.f.Objects.Workloads {
+	for _, w := range x.distinct {
 		if w.SDK != nil && w.SDK.Sampler == "traceidratio" {
 			x.add(&draft{code: "T0411", object: w.Ref, detail: "the SDK samples without regard to its caller", evidence: []string{place(w.Ref) + ": OTEL_TRACES_SAMPLER traceidratio"}, fix: Fix{Text: "Use parentbased_traceidratio or parentbased_always_on.", Command: fmt.Sprintf("kubectl set env -n %s deployment/%s OTEL_TRACES_SAMPLER=parentbased_always_on", w.Namespace, w.Name)}}, "")
 		}

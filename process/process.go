@@ -23,6 +23,7 @@ type Sink interface {
 // Rules is what the steps do. It can be exchanged while spans flow (SIGHUP).
 type Rules struct {
 	SamplePercent float64         // traces kept, 0 to 100
+	MeshPercent   float64         // requests that sidecars trace: the weight of spans that say nothing of it; 0 and 100: all
 	Resource      []ResourceRule  // in order
 	Redact        RedactRules     //
 	Limits        Limits          //
@@ -51,6 +52,9 @@ func DefaultRules() Rules {
 func (r *Rules) Check() error {
 	if !(r.SamplePercent >= 0 && r.SamplePercent <= 100) {
 		return fmt.Errorf("sampling percent is %v: it must lie between 0 and 100 (it is a percentage: 1 keeps 1 in 100)", r.SamplePercent)
+	}
+	if !(r.MeshPercent >= 0 && r.MeshPercent <= 100) {
+		return fmt.Errorf("mesh sampling percent is %v: it must lie above 0 and up to 100 (it is a percentage: 1 says that 1 in 100 requests is traced)", r.MeshPercent)
 	}
 	for i, rule := range r.Resource {
 		if err := rule.check(); err != nil {
@@ -120,7 +124,7 @@ func (p *Pipeline) Rules() Rules { return *p.rules.Load() }
 // Accept runs the steps over a batch and hands it to the sink; a batch that sampling emptied ends here with success.
 func (p *Pipeline) Accept(ctx context.Context, b *span.Batch) error {
 	r := p.rules.Load()
-	p.sample(b, r.SamplePercent)
+	p.sample(b, r.SamplePercent, r.MeshPercent)
 	p.limitTraces(b, r.Limits.SpansPerTrace)
 	if b.Len() == 0 {
 		return nil

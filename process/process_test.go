@@ -253,6 +253,26 @@ func TestSamplingIsConsistentAndWeighted(t *testing.T) {
 	}
 }
 
+// Of a mesh that samples 2 % a span stands for 50, for more where it is sampled again; what says its own rate keeps it.
+func TestKnownSamplingOfTheMesh(t *testing.T) {
+	for _, c := range []struct {
+		own, mesh float64
+		state     string
+		want      float64
+	}{
+		{100, 2, "", 50}, {25, 2, "", 200}, {100, 2, "ot=th:8", 2}, {100, 2, "vendor=x", 50}, {100, 2, "ot=rv:fffffffffffffe", 50}, {100, 100, "", 1}, {100, 0, "", 1},
+	} {
+		rules := DefaultRules()
+		rules.SamplePercent, rules.MeshPercent = c.own, c.mesh
+		b := &span.Batch{}
+		r := row(b, 0, "service.name=x", "")
+		b.TraceID[r], b.TraceState[r] = span.TraceIDFromUint64s(7, randomness-1), b.AddText(c.state)
+		if out, _ := run(t, rules, b); out.Len() != 1 || out.Weight[0] != c.want {
+			t.Errorf("%+v: %d spans of weight %v", c, out.Len(), out.Weight)
+		}
+	}
+}
+
 func TestSamplingOfTheSender(t *testing.T) {
 	for _, c := range []struct {
 		state  string
@@ -303,6 +323,7 @@ func TestLimits(t *testing.T) {
 func TestBadRulesNameTheField(t *testing.T) {
 	for want, change := range map[string]func(*Rules){
 		"percent":          func(r *Rules) { r.SamplePercent = 101 },
+		"mesh sampling":    func(r *Rules) { r.MeshPercent = -1 },
 		"action":           func(r *Rules) { r.Resource = []ResourceRule{{"k", "replace", "v"}} },
 		"matches the empt": func(r *Rules) { r.Redact.Patterns = []string{"a*"} },
 		"missing closing":  func(r *Rules) { r.Redact.Patterns = []string{"("} },

@@ -13,11 +13,17 @@ import (
 // the last 56 bits of the trace id, or the explicit rv of the trace state, are the trace's randomness R; a sampler with
 // threshold T keeps it if R >= T. All samplers with the same rule agree on a trace, so what a sender's sampler kept with
 // th:… is kept here with the larger of both thresholds, and the weight is 2^56 / (2^56 - T).
+//
+// Envoy samples by the request id and says nothing of its rate. Where the mesh's rate is known (MeshPercent), spans without th:
+// weigh by it too; the two decisions are independent, so the weights multiply.
 const randomness = 1 << 56
 
 // sample drops the rows of traces that are not kept and sets the weight of the others.
-func (p *Pipeline) sample(b *span.Batch, percent float64) {
-	own := threshold(percent)
+func (p *Pipeline) sample(b *span.Batch, percent, mesh float64) {
+	own, unsaid := threshold(percent), 1.0
+	if mesh > 0 {
+		unsaid = 100 / mesh
+	}
 	hasState := false
 	for _, s := range b.TraceState {
 		if s.Len > 0 {
@@ -25,26 +31,30 @@ func (p *Pipeline) sample(b *span.Batch, percent float64) {
 			break
 		}
 	}
-	if own == 0 && !hasState {
+	if own == 0 && unsaid == 1 && !hasState {
 		return
 	}
 	before := b.Len()
 	b.Keep(func(i int) bool {
 		r := binary.BigEndian.Uint64(b.TraceID[i][8:]) & (randomness - 1)
-		t := own
+		t, weight := own, unsaid
 		if s := b.TraceState[i]; s.Len > 0 {
 			th, rv, hasRV := otState(b.Bytes(s))
 			if hasRV {
 				r = rv
 			}
 			t = max(t, th)
+			if th > 0 {
+				weight = 1
+			}
 		}
 		if own > 0 && r < own {
 			return false // only our own threshold drops: a sender's inconsistent th is not ours to enforce
 		}
 		if t > 0 {
-			b.Weight[i] = randomness / float64(randomness-t)
+			weight *= randomness / float64(randomness-t)
 		}
+		b.Weight[i] = weight
 		return true
 	})
 	p.sampledOut.Add(int64(before - b.Len()))

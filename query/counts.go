@@ -22,9 +22,26 @@ const collectMost = 1_000_000
 // ends where the engine keeps them, else from a scan of all. Both count with the same rules, so the numbers agree; edges
 // may differ by the calls whose sides start more than callMargin apart at an end that was scanned.
 func (q *Query) Counts(ctx context.Context, s store.Scope, r store.TimeRange) (*rollup.Table, store.Done, error) {
+	return q.counts(ctx, s, r, q.rollups)
+}
+
+// sums is Counts for who does not ask when: the cells of its table may say nothing of it.
+func (q *Query) sums(ctx context.Context, s store.Scope, r store.TimeRange) (*rollup.Table, store.Done, error) {
+	return q.counts(ctx, s, r, func(ctx context.Context, s store.Scope, whole store.TimeRange) (*rollup.Table, store.Done, bool, error) {
+		if summer, ok := q.store.(rollup.Summer); ok {
+			return answered(summer.Sums)(ctx, s, whole)
+		}
+		return q.rollups(ctx, s, whole)
+	})
+}
+
+// fromRollups asks an engine; ok is false where it cannot answer.
+type fromRollups func(ctx context.Context, s store.Scope, whole store.TimeRange) (table *rollup.Table, done store.Done, ok bool, err error)
+
+func (q *Query) counts(ctx context.Context, s store.Scope, r store.TimeRange, ask fromRollups) (*rollup.Table, store.Done, error) {
 	r = possible(r)
 	whole := wholeMinutes(r)
-	table, done, ok, err := q.rollups(ctx, s, whole)
+	table, done, ok, err := ask(ctx, s, whole)
 	if err != nil {
 		return nil, done, err
 	}
@@ -58,14 +75,23 @@ func possible(r store.TimeRange) store.TimeRange {
 // rollups asks the engine; ok is false where it has none that answer the question.
 func (q *Query) rollups(ctx context.Context, s store.Scope, whole store.TimeRange) (*rollup.Table, store.Done, bool, error) {
 	reader, ok := q.store.(rollup.Reader)
-	if !ok || s.MustMatch != nil || whole.From >= whole.To {
+	if !ok {
 		return nil, store.Done{}, false, nil
 	}
-	table, done, err := reader.Rollups(ctx, s, whole)
-	if err != nil {
-		return nil, done, false, fmt.Errorf("read rollups: %w", err)
+	return answered(reader.Rollups)(ctx, s, whole)
+}
+
+func answered(read func(context.Context, store.Scope, store.TimeRange) (*rollup.Table, store.Done, error)) fromRollups {
+	return func(ctx context.Context, s store.Scope, whole store.TimeRange) (*rollup.Table, store.Done, bool, error) {
+		if s.MustMatch != nil || whole.From >= whole.To {
+			return nil, store.Done{}, false, nil
+		}
+		table, done, err := read(ctx, s, whole)
+		if err != nil {
+			return nil, done, false, fmt.Errorf("read rollups: %w", err)
+		}
+		return table, done, done.Complete && table.Uncounted == 0, nil
 	}
-	return table, done, done.Complete && table.Uncounted == 0, nil
 }
 
 // wholeMinutes are those that lie in a range.

@@ -13,6 +13,7 @@ import (
 type Dependency struct {
 	Parent, Child string
 	Calls, Errors float64 // Σ weight
+	N, Failed     int64   // as they were received
 	ChildInferred bool    // it sent no span itself: a host, a database, a broker
 }
 
@@ -20,7 +21,7 @@ type Dependency struct {
 // the sidecar's where both report. What callers say of callees without spans is left out unless inferred asks for it; a
 // message goes through its broker, which counts as a service. Exports of telemetry are left out, and calls to oneself.
 func (q *Query) Dependencies(ctx context.Context, s store.Scope, r store.TimeRange, inferred bool) ([]Dependency, store.Done, error) {
-	table, done, err := q.Counts(ctx, s, r)
+	table, done, err := q.sums(ctx, s, r)
 	if err != nil {
 		return nil, done, err
 	}
@@ -44,6 +45,8 @@ func (q *Query) Dependencies(ctx context.Context, s store.Scope, r store.TimeRan
 		for i := range cells {
 			d.Calls += cells[i].Weight
 			d.Errors += cells[i].ErrorWeight
+			d.N += cells[i].N
+			d.Failed += cells[i].Errors
 		}
 	}
 	list := make([]Dependency, 0, len(sums))
@@ -54,6 +57,24 @@ func (q *Query) Dependencies(ctx context.Context, s store.Scope, r store.TimeRan
 		return cmp.Or(cmp.Compare(x.Parent, y.Parent), cmp.Compare(x.Child, y.Child))
 	})
 	return list, done, nil
+}
+
+// SpansCounted is about how many spans start in a range, as rollups count them; ok is false where the engine keeps none.
+func (q *Query) SpansCounted(ctx context.Context, s store.Scope, r store.TimeRange) (n int64, ok bool, err error) {
+	summer, ok := q.store.(rollup.Summer)
+	if !ok {
+		return 0, false, nil
+	}
+	table, _, ok, err := answered(summer.Sums)(ctx, s, wholeMinutes(possible(r)))
+	if !ok || err != nil {
+		return 0, false, err
+	}
+	for _, cells := range table.Series() {
+		for i := range cells {
+			n += cells[i].N
+		}
+	}
+	return n, true, nil
 }
 
 // Names gives the ends of edges one service name each, for lists that know services and no groups.

@@ -2,6 +2,8 @@ package query
 
 import (
 	"cmp"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +32,7 @@ type graphNode struct {
 	MapNode
 	entries  [numEntries]rollup.Counts // of its own spans
 	versions [numEntries]map[string]*rollup.Counts
-	incoming rollup.Counts // of edges to it
+	incoming rollup.Counts // of edges to it, where it sent no entry span
 	own      bool          // it sent spans
 	sidecar  bool
 	proxied  string // the service that its proxies report
@@ -87,6 +89,7 @@ func newGraph(t *rollup.Table, length int64) *graph {
 	for k, cells := range edges {
 		g.addEdge(&k, cells)
 	}
+	g.sum()
 	return g
 }
 
@@ -178,9 +181,31 @@ func (g *graph) addSeries(k *rollup.SeriesKey, cells []rollup.Cell) {
 		n.versions[class][k.Version] = version
 	}
 	for i := range cells {
-		n.entries[class].Merge(&cells[i].Counts)
 		version.Merge(&cells[i].Counts)
 	}
+}
+
+// sum adds up what is made of other sums: merging those is cheaper than each cell twice.
+func (g *graph) sum() {
+	for _, n := range g.nodes {
+		for class, versions := range n.versions {
+			for _, v := range sortedKeys(versions) {
+				n.entries[class].Merge(versions[v])
+			}
+		}
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(g.edges), compareEdges) {
+		if to := g.nodes[id.to]; id.class != rollup.ClassTelemetry {
+			if _, served := to.class(); !served {
+				to.incoming.Merge(&g.edges[id].client)
+				to.incoming.Merge(&g.edges[id].lone)
+			}
+		}
+	}
+}
+
+func compareEdges(x, y edgeID) int {
+	return cmp.Or(cmp.Compare(x.from, y.from), cmp.Compare(x.to, y.to), cmp.Compare(x.class, y.class))
 }
 
 // seriesNode is where the spans of a series ran.
@@ -206,17 +231,14 @@ func (g *graph) addEdge(k *rollup.EdgeKey, cells []rollup.Cell) {
 		e = &graphEdge{protocols: make(map[string]int64), flags: make(map[string]int64)}
 		g.edges[id] = e
 	}
-	counts := [...]*rollup.Counts{&e.client, &e.server, &e.lone}[k.View%3]
+	counts, n := [...]*rollup.Counts{&e.client, &e.server, &e.lone}[k.View%3], int64(0)
 	for i := range cells {
-		c := &cells[i].Counts
-		counts.Merge(c)
-		e.protocols[k.Protocol] += c.N
-		if k.Flag != "" {
-			e.flags[k.Flag] += c.N
-		}
-		if k.View != rollup.ViewServer && k.Class != rollup.ClassTelemetry {
-			to.incoming.Merge(c)
-		}
+		counts.Merge(&cells[i].Counts)
+		n += cells[i].N
+	}
+	e.protocols[k.Protocol] += n
+	if k.Flag != "" {
+		e.flags[k.Flag] += n
 	}
 }
 

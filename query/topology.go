@@ -98,7 +98,11 @@ func (q *Query) Map(ctx context.Context, s store.Scope, mq MapQuery) (*MapAnswer
 	if mq.Depth < 0 || mq.Depth > MaxDepth {
 		return nil, &problem.Problem{Kind: problem.Invalid, Field: "depth", Message: fmt.Sprintf("depth is %d", mq.Depth), Hint: fmt.Sprintf("use 1 to %d", MaxDepth)}
 	}
-	table, done, err := q.Counts(ctx, s, mq.Range)
+	counts := q.sums
+	if mq.Compare { // asks when somebody sent last
+		counts = q.Counts
+	}
+	table, done, err := counts(ctx, s, mq.Range)
 	if err != nil {
 		return nil, err
 	}

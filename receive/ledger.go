@@ -439,7 +439,7 @@ func (l *Ledger) Receipts(ctx context.Context, d Documents, from, to time.Time) 
 	l.mu.Lock()
 	for _, m := range l.minutes {
 		here[m.start] = true
-		if m.start+60 > from.Unix() && m.start < to.Unix() {
+		if minuteIn(m.start, from, to) {
 			for _, r := range m.list() {
 				add(sums, r)
 			}
@@ -454,7 +454,7 @@ func (l *Ledger) Receipts(ctx context.Context, d Documents, from, to time.Time) 
 		for _, name := range names {
 			var start int64
 			if _, err := fmt.Sscanf(strings.TrimPrefix(name, receiptsPrefix), "%d/", &start); err != nil ||
-				here[start] || start+60 <= from.Unix() || start >= to.Unix() {
+				here[start] || !minuteIn(start, from, to) {
 				continue
 			}
 			data, err := d.Load(ctx, name)
@@ -481,6 +481,12 @@ func (l *Ledger) Receipts(ctx context.Context, d Documents, from, to time.Time) 
 		return out[i].Protocol < out[j].Protocol
 	})
 	return out, nil
+}
+
+// minuteIn reports whether a minute, given by its first second, has an instant from one time up to another.
+func minuteIn(start int64, from, to time.Time) bool {
+	first := time.Unix(start, 0)
+	return first.Add(time.Minute).After(from) && first.Before(to)
 }
 
 func (m *minute) list() []Receipt {

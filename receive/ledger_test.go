@@ -173,6 +173,28 @@ func TestManyWorkloadsStayBounded(t *testing.T) {
 	}
 }
 
+// TestReceiptsOfTheFirstSecondOfAMinute: they lie before a window's end within that second, in memory and in documents, and after the
+// end of one that ends with the minute before.
+func TestReceiptsOfTheFirstSecondOfAMinute(t *testing.T) {
+	l, c, _ := testLedger()
+	minute := c.at.Truncate(time.Minute).Add(time.Minute)
+	c.at = minute.Add(200 * time.Millisecond)
+	l.Accepted(received(c, span.ProtocolZipkin, "web"))
+	docs := make(documents)
+	if err := l.Flush(t.Context(), docs, "a", true); err != nil {
+		t.Fatal(err)
+	}
+	c.at = minute.Add(500 * time.Millisecond)
+	for _, ledger := range []*Ledger{l, NewLedger(c.now, l.log)} {
+		if got, err := ledger.Receipts(t.Context(), docs, minute.Add(-time.Hour), c.at); err != nil || len(got) != 1 {
+			t.Errorf("%d rows, want 1: %v", len(got), err)
+		}
+		if got, err := ledger.Receipts(t.Context(), docs, minute.Add(-time.Hour), minute); err != nil || len(got) != 0 {
+			t.Errorf("%d rows up to the minute, want none: %v", len(got), err)
+		}
+	}
+}
+
 // TestLongNamesStayWritable names workloads and messages as long as spans allow, out of characters that JSON escapes.
 func TestLongNamesStayWritable(t *testing.T) {
 	l, c, log := testLedger()

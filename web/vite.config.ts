@@ -1,8 +1,9 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
+import { npmPackages } from "./build/licences";
 
 export default defineConfig({
-  plugins: [react()],
+  plugins: [react(), npmPackages()],
   // Relative, so that one build runs under any base path; the server writes <base href>.
   base: "./",
   build: {
@@ -17,6 +18,7 @@ export default defineConfig({
     environment: "happy-dom",
     include: ["src/**/*.test.{ts,tsx}", "test/**/*.test.{ts,tsx}"],
     setupFiles: ["test/setup.ts"],
+    testTimeout: 20_000 * Number(process.env.SPANLOOM_TEST_SLOW ?? 1),
     env: { DEBUG_PRINT_LIMIT: "0" },
     css: { modules: { classNameStrategy: "non-scoped" } },
   },

@@ -71,9 +71,22 @@ func (e errNotFound) Error() string { return e.message }
 
 // get fetches a path below the base URL. What the server says of an error is the error.
 func (s *server) get(ctx context.Context, path string) ([]byte, http.Header, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+path, nil)
+	return s.ask(ctx, http.MethodGet, path, nil)
+}
+
+// post sends JSON.
+func (s *server) post(ctx context.Context, path string, body io.Reader) ([]byte, error) {
+	answer, _, err := s.ask(ctx, http.MethodPost, path, body)
+	return answer, err
+}
+
+func (s *server) ask(ctx context.Context, method, path string, payload io.Reader) ([]byte, http.Header, error) {
+	req, err := http.NewRequestWithContext(ctx, method, s.base+path, payload)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--server %q: %w", s.base, err)
+	}
+	if payload != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	if s.token != "" {
 		req.Header.Set("Authorization", "Bearer "+s.token)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/spanloom/spanloom/app"
 	"github.com/spanloom/spanloom/config"
+	"github.com/spanloom/spanloom/config/imports"
+	"github.com/spanloom/spanloom/mesh/yamldoc"
 )
 
 // settingFlags adds every setting of config's table to a command and answers a function that reads them with file and
@@ -92,7 +95,7 @@ func (v *settingValue) Set(s string) error {
 }
 
 func configCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Look at settings"}
+	cmd := &cobra.Command{Use: "config", Short: "Check settings, or take them over from another system"}
 	check := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Read and check settings without starting anything",
@@ -118,8 +121,62 @@ func configCommand() *cobra.Command {
 		_, err = fmt.Fprintln(cmd.OutOrStdout(), "settings are fine")
 		return err
 	}
-	cmd.AddCommand(check)
+	cmd.AddCommand(check, importCommand())
 	return cmd
+}
+
+// importCommand makes settings out of another system's configuration.
+func importCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "import FILE...",
+		Short: "Turn configuration of a collector, Jaeger, SigNoz or Tempo into settings of Spanloom",
+		Long: "Reads an OpenTelemetry Collector configuration (also in a ConfigMap or a kind: OpenTelemetryCollector), a kind: Jaeger resource, Helm values of SigNoz or Tempo,\n" +
+			"or Tempo's own configuration; - is standard input. Writes the file that `spanloom serve --config` takes, and at its end what was not taken over, with the reason.\n" +
+			"Several files become one configuration. No value of what is left out is written: it may be a password.",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var im imports.Importer
+			for _, name := range args {
+				data, err := readInput(cmd, name)
+				if err != nil {
+					return err
+				}
+				if err := im.File(name, data); err != nil {
+					return err
+				}
+			}
+			r := im.Result()
+			switch output {
+			case "json":
+				return writeJSON(cmd.OutOrStdout(), r)
+			case "yaml":
+				fmt.Fprintf(cmd.ErrOrStderr(), "%d settings taken over, %d values not; why stands at the end of the file\n", len(r.Settings), len(r.Dropped))
+				return imports.Write(cmd.OutOrStdout(), r)
+			}
+			return badOutput(output, "yaml", "json")
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "yaml", "yaml or json")
+	return cmd
+}
+
+// readInput reads a file of configuration, or standard input for -.
+func readInput(cmd *cobra.Command, name string) ([]byte, error) {
+	in := cmd.InOrStdin()
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		in = file
+	}
+	data, err := io.ReadAll(io.LimitReader(in, yamldoc.MaxBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return data, nil
 }
 
 func cutHeader(h string) (name, value string, ok bool) {

@@ -5,62 +5,37 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/spanloom/spanloom/doctor"
 	"github.com/spanloom/spanloom/doctor/collect"
 	"github.com/spanloom/spanloom/doctor/headers"
-	"github.com/spanloom/spanloom/internal/problem"
 )
 
-// factsFlags are the flags that say where facts come from.
-type factsFlags struct {
-	paths []string
-	facts string
-	istio string
-}
-
-func (f *factsFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVarP(&f.paths, "filename", "f", nil, "`folder` or file with manifests, values, dumps (can be repeated)")
-	cmd.Flags().StringVar(&f.facts, "facts", "", "saved facts `file`")
-	cmd.Flags().StringVar(&f.istio, "istio-version", "", "`version` to judge fields by, where no proxy tells it")
-}
-
-func (f *factsFlags) read(cmd *cobra.Command) (*doctor.Facts, error) {
-	switch {
-	case f.facts != "" && len(f.paths) > 0:
-		return nil, problem.New(problem.Invalid, "both --facts and -f are given", "saved facts hold everything already: leave one out")
-	case f.facts != "":
-		in, err := os.Open(f.facts)
-		if err != nil {
-			return nil, err
-		}
-		defer in.Close()
-		return doctor.LoadFacts(in)
-	case len(f.paths) == 0:
-		return nil, problem.New(problem.Invalid, "nothing to look at", "give -f DIR (manifests, config_dump, clusters, stats) or --facts FILE")
-	}
-	return collect.Files(cmd.Context(), f.paths, collect.Options{Istio: f.istio, Progress: func(done, of int) {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d proxies read\n", done, of)
-	}})
-}
-
-// doctorCommand diagnoses a mesh from files.
+// doctorCommand diagnoses a mesh.
 func doctorCommand() *cobra.Command {
 	var from factsFlags
-	var o doctor.Options
+	var judge judgeFlags
 	var save, output string
+	var watch bool
+	var interval time.Duration
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Name the broken link between requests and traces",
-		Long: "Reads manifests, mesh configuration and what Envoy says of itself, and names the one link that keeps spans from arriving, with evidence\n" +
-			"and the smallest fix. A folder may hold any of: YAML of Kubernetes and Istio, Helm values, mesh.yaml, effective_mesh.json (istiod's /debug/mesh),\n" +
-			"and a folder for each proxy with config_dump.json, clusters.txt, stats.txt, server_info.json (gzip is fine). What is missing is unknown, not guessed.\n" +
-			"Exit code 1 means errors or warnings.",
+		Long: "Reads a cluster, or files, and names the one link that keeps spans from arriving, with evidence and the smallest fix. It changes nothing.\n" +
+			"From a cluster (--kubeconfig, else $KUBECONFIG, ~/.kube/config, or the pod's own service account) it reads what it may: objects, then the proxies'\n" +
+			"statistics, then Envoy's and istiod's own state over port-forwards; `spanloom doctor roles` prints the rights of each level. Secrets are never read.\n" +
+			"A folder (-f) may hold any of: YAML of Kubernetes and Istio, Helm values, mesh.yaml, effective_mesh.json (istiod's /debug/mesh), and a folder for\n" +
+			"each proxy with config_dump.json, clusters.txt, stats.txt, server_info.json (gzip is fine). What is missing is unknown, not guessed.\n" +
+			"With --server the receipts of a running Spanloom take part. Exit code 1 means errors or warnings.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := from.read(cmd)
+			if watch {
+				return watchCluster(cmd, &from, &judge, interval, output)
+			}
+			f, err := from.read(cmd, judge.options)
 			if err != nil {
 				return err
 			}
@@ -69,15 +44,22 @@ func doctorCommand() *cobra.Command {
 					return err
 				}
 			}
-			return printReport(cmd.OutOrStdout(), doctor.Diagnose(f, o), output)
+			r, err := judge.report(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			return printReport(cmd.OutOrStdout(), r, output)
 		},
 	}
 	from.add(cmd)
-	cmd.Flags().StringVarP(&o.Namespace, "namespace", "n", "", "show only what concerns this `namespace`")
-	cmd.Flags().StringVar(&o.Workload, "workload", "", "show only what concerns this `workload` (name or namespace/name)")
-	cmd.Flags().StringVar(&save, "save", "", "write the facts to a `file`, to be replayed with --facts")
+	judge.add(cmd)
+	cmd.Flags().StringVarP(&judge.options.Namespace, "namespace", "n", "", "only what concerns this `namespace`")
+	cmd.Flags().StringVar(&judge.options.Workload, "workload", "", "only what concerns this `workload` (name or namespace/name)")
+	cmd.Flags().StringVar(&save, "save", "", "write the facts to a `file`, to be replayed with --facts or loaded in the UI")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
-	cmd.AddCommand(lintCommand(), headersCommand())
+	cmd.Flags().BoolVar(&watch, "watch", false, "look again whenever the mesh's configuration changes, and at an interval; says what is new until interrupted")
+	cmd.Flags().DurationVar(&interval, "interval", time.Minute, "with --watch: look again at least so often")
+	cmd.AddCommand(lintCommand(), headersCommand(), rolesCommand(), probeCommand())
 	return cmd
 }
 

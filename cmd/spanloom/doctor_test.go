@@ -12,6 +12,8 @@ import (
 const cases = "../../doctor/testdata/cases/"
 
 func TestDoctorCommands(t *testing.T) {
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none")) // nobody's own cluster
+	t.Setenv("HOME", t.TempDir())
 	facts := filepath.Join(t.TempDir(), "facts.json")
 	pasted := filepath.Join(t.TempDir(), "headers.txt")
 	if err := os.WriteFile(pasted, []byte("traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\n"), 0o600); err != nil {
@@ -28,7 +30,14 @@ func TestDoctorCommands(t *testing.T) {
 		{[]string{"doctor", "--facts", facts, "-n", "istio-system"}, 1, "  istio-system/istio-ingressgateway  +injected"},
 		{[]string{"doctor", "-f", cases + "h01-otel-grpc", "-f", cases + "common-services.yaml"}, 0, "healthy: 50 spans"},
 		{[]string{"doctor", "-f", cases + "h06-set-up-0-as-written"}, 1, "meshconfig-unknown-field"},
-		{[]string{"doctor"}, 2, "give -f DIR"},
+		{[]string{"doctor"}, 2, "look at files: -f DIR"},
+		{[]string{"doctor", "-f", cases, "--kubeconfig", "x"}, 2, "leave the other out"},
+		{[]string{"doctor", "--proxies", "-1"}, 2, "--level 1 to ask none"},
+		{[]string{"doctor", "--level", "4"}, 2, "there is no level 4"},
+		{[]string{"doctor", "--watch", "-f", cases}, 2, "--watch looks at a cluster"},
+		{[]string{"doctor", "--watch", "--interval", "1ms"}, 2, "1ms is too often"},
+		{[]string{"doctor", "roles", "--level", "2"}, 0, "resources: [pods/proxy]"},
+		{[]string{"doctor", "roles", "--level", "0"}, 2, "there is no level 0"},
 		{[]string{"doctor", "-f", "no/such/folder"}, 2, `"no/such/folder" cannot be read`},
 		{[]string{"doctor", "-f", t.TempDir()}, 2, "no YAML, JSON or dump"},
 		{[]string{"doctor", "--facts", pasted}, 2, "no facts file"},

@@ -13,14 +13,20 @@ import (
 // whyCommand follows one workload's spans link by link.
 func whyCommand() *cobra.Command {
 	var from factsFlags
+	var server serverFlags
 	var output string
 	cmd := &cobra.Command{
-		Use:   "why WORKLOAD",
-		Short: "Follow the spans of one workload from its proxy to the store, link by link",
-		Long:  "Says for each link between a workload's requests and its traces whether it holds, and why: injected, policy, accepted, listener, cluster,\nendpoint, tls, network, receiver, stored, joined. WORKLOAD is a name or namespace/name. Exit code 1 means a broken link.",
-		Args:  cobra.ExactArgs(1),
+		Use:   "why WORKLOAD|TRACE-ID|REQUEST-ID",
+		Short: "Follow the spans of one workload, or of one request, link by link",
+		Long: "Says for each link between a workload's requests and its traces whether it holds, and why: injected, policy, accepted, listener, cluster,\nendpoint, tls, network, receiver, stored, joined. WORKLOAD is a name or namespace/name, looked up in a cluster or in files as by `spanloom doctor`.\n" +
+			"Of a trace id, traceparent, b3 header or x-request-id it asks a running Spanloom: which hops of the request reported, whose spans are missing, and\n" +
+			"where the trace context was lost. Exit code 1 means a broken link.",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := from.read(cmd)
+			if (isRequestID(args[0]) || isTraceID(args[0])) && !from.offline() {
+				return whyRequest(cmd.Context(), cmd.OutOrStdout(), &server, args[0], output)
+			}
+			f, err := from.read(cmd, doctor.Options{Workload: args[0]})
 			if err != nil {
 				return err
 			}
@@ -58,6 +64,7 @@ func whyCommand() *cobra.Command {
 		},
 	}
 	from.add(cmd)
+	server.add(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
 }

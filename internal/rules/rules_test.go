@@ -4,6 +4,7 @@ package rules
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -34,12 +35,13 @@ var arrows = []struct {
 	{"store/rollup", []string{"span", "store"}, "shared by engines and query: what is counted of spans"},
 	{"store/mem", []string{"span", "store"}, "engines know the contract only"},
 	{"store/local", []string{"span", "store", "store/mem"}, "the embedded engine keeps its memory part in mem"},
+	{"store/clickhouse", []string{"span", "store"}, "engines know the contract only"},
 	{"store", []string{"span"}, "the contract knows no engine"},
 	{"query/tempoapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
 	{"query/jaegerapi", []string{"span", "store", "query", "receive/otlp"}, "dialects decode, call query, encode; this one with OTLP's encoder for api_v3"},
 	{"query/zipkinapi", []string{"span", "store", "query", "receive/zipkin"}, "dialects decode, call query, encode; this one with the encoder that inverts its receiver"},
 	{"query/tracemetrics", []string{"span", "store", "query"}, "a dialect: it encodes what query answers"},
-	{"query/uiapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
+	{"query/uiapi", []string{"span", "store", "query", "doctor"}, "dialects decode, call query, encode; this one also the doctor's facts and reports"},
 	{"query/traceql", []string{"span", "store", "query"}, "the language knows neither engines nor dialects"},
 	{"query", []string{"span", "store", "query"}, "query is engine-neutral: it imports the contract, never an engine"},
 	{"export", []string{"span", "store"}, "export reads any engine through the contract"},
@@ -47,17 +49,23 @@ var arrows = []struct {
 	{"mesh/schema", []string{"mesh/yamldoc"}, "tables of fields know no objects"},
 	{"mesh/istio", []string{"mesh/yamldoc", "mesh/schema"}, "configuration knows nothing of running proxies"},
 	{"mesh/envoy", []string{"mesh/yamldoc", "mesh/istio"}, "Envoy's state is data; judging is the doctor's"},
+	{"mesh/render", []string{"mesh/schema", "mesh/istio", "deploy"}, "what is written is a function of the intent and of the objects that were read; the files that deploy ships are the ones it writes"},
+	{"deploy/observe", nil, "files for Grafana and Prometheus: names of metrics are what it shares with their rooms"},
+	{"mesh/plan", []string{"mesh/yamldoc", "mesh/istio", "mesh/envoy", "mesh/render"}, "a plan is a function of the intent and of files; it reaches no cluster"},
+	{"deploy", nil, "files, embedded"},
 	{"doctor/headers", nil, "headers are text"},
+	{"doctor/live", []string{"doctor", "mesh", "query", "store", "span"}, "the doctor inside of serve reads through query, never an engine"},
 	{"doctor/collect", []string{"doctor", "mesh"}, "collecting makes facts"},
 	{"doctor", []string{"mesh"}, "judging is a pure function of facts: it collects nothing"},
 	{"web", nil, "the UI is files"},
+	{"config/imports", []string{"config", "mesh/yamldoc"}, "files of others become settings; they are read by the bounded reader that the doctor has"},
 	{"config", nil, "settings are plain data"},
 	{"load", []string{"span", "receive/otlp", "receive/zipkin"}, "load is a client: it uses encoders, never the server"},
 	{"demo", nil, "the demo is a mesh beside Spanloom, reached by its ports"},
 }
 
 // everyone may import these.
-var everyone = []string{"internal/problem", "internal/wait", "internal/nearest", "internal/faultfs", "internal/envoyspans", "store/match", "store/answer", "store/rollup"}
+var everyone = []string{"internal/problem", "internal/wait", "internal/nearest", "internal/faultfs", "internal/envoyspans", "internal/clickhouseserver", "store/match", "store/answer", "store/rollup"}
 
 func TestArrowsPointOneWay(t *testing.T) {
 	out, err := exec.Command("go", "list", "-e", "-f", `{{.ImportPath}} {{join .Imports ","}}`, module+"...").Output()
@@ -94,7 +102,7 @@ func inside(pkg, room string) bool { return pkg == room || strings.HasPrefix(pkg
 
 // isEngine: "may import store" means the contract, not the engines below it, unless they are named.
 func isEngine(pkg string, may []string) bool {
-	return (inside(pkg, "store/mem") || inside(pkg, "store/local")) && !slices.ContainsFunc(may, func(m string) bool { return strings.HasPrefix(m, "store/") && inside(pkg, m) })
+	return (inside(pkg, "store/mem") || inside(pkg, "store/local") || inside(pkg, "store/clickhouse")) && !slices.ContainsFunc(may, func(m string) bool { return strings.HasPrefix(m, "store/") && inside(pkg, m) })
 }
 
 // phrases that only licences of the allowed families have.
@@ -130,6 +138,59 @@ func TestLicencesOfGoModules(t *testing.T) {
 		} else {
 			t.Logf("%s: %s", path, licence)
 		}
+	}
+}
+
+// shippedPath is the list that the status page shows: the modules that are in the binary. It is data, because building the
+// pages needs no Go.
+const shippedPath = "../../web/src/status/goModules.json"
+
+var update = flag.Bool("update", false, "rewrite "+shippedPath)
+
+type shippedModule struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Licence string `json:"licence"`
+}
+
+func TestShippedModulesAreListed(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}} {{.Version}} {{.Dir}}{{end}}", module+"cmd/spanloom").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []shippedModule
+	for _, line := range strings.Split(string(out), "\n") {
+		name, rest, _ := strings.Cut(line, " ")
+		version, dir, ok := strings.Cut(rest, " ")
+		if !ok || version == "" || slices.ContainsFunc(list, func(m shippedModule) bool { return m.Name == name }) {
+			continue
+		}
+		licence, err := licenceOf(dir)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		list = append(list, shippedModule{Name: name, Version: version, Licence: licence})
+	}
+	slices.SortFunc(list, func(a, b shippedModule) int { return strings.Compare(a.Name, b.Name) })
+	if len(list) < 5 {
+		t.Fatalf("only %d modules found: the listing is broken", len(list))
+	}
+	want, err := json.MarshalIndent(list, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = append(want, '\n')
+	if *update {
+		if err := os.WriteFile(shippedPath, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(shippedPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != string(want) {
+		t.Errorf("%s is not what the binary is made of now; run: go test ./internal/rules -run Shipped -update", shippedPath)
 	}
 }
 

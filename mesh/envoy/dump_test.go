@@ -90,11 +90,13 @@ func TestClusters(t *testing.T) {
 func TestStats(t *testing.T) {
 	var p Proxy
 	err := p.ReadStats(strings.NewReader("tracing.zipkin.reports_dropped: 4\nserver.uptime: 3\ncluster.c;.upstream_rq_404: 2\nsomething.else: 1\nhistogram: P0(nan,1)\n" +
-		"envoy_tracing_opentelemetry_spans_sent{} 7\nenvoy_cluster_upstream_cx_connect_fail{cluster_name=\"outbound|4317||t\"} 9\nenvoy_http_tracing_random_sampling{http_conn_manager_prefix=\"in\"} 3\n"))
+		"envoy_tracing_opentelemetry_spans_sent{} 7\nenvoy_cluster_upstream_cx_connect_fail{cluster_name=\"outbound|4317||t\"} 9\nenvoy_http_tracing_random_sampling{http_conn_manager_prefix=\"in\"} 3\n" +
+		"envoy_cluster_upstream_rq{response_code=\"404\",cluster_name=\"outbound|9411||z;\"} 5\nenvoy_cluster_upstream_rq_xx{response_code_class=\"5\",cluster_name=\"outbound|9411||z\"} 6\n" +
+		"envoy_listener_manager_lds_update_rejected{} 1\nistio_requests_total{reporter=\"source\"} 8\nistio_requests_total{reporter=\"destination\"} 2\nistio_requests_total{broken 1\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := fmt.Sprint(p.Stats), "map[cluster.c;.upstream_rq_404:2 cluster.outbound|4317||t.upstream_cx_connect_fail:9 http.in.tracing.random_sampling:3 server.uptime:3 tracing.opentelemetry.spans_sent:7 tracing.zipkin.reports_dropped:4]"; got != want {
+	if got, want := fmt.Sprint(p.Stats), "map[cluster.c;.upstream_rq_404:2 cluster.outbound|4317||t.upstream_cx_connect_fail:9 cluster.outbound|9411||z.upstream_rq_404:5 cluster.outbound|9411||z.upstream_rq_5xx:6 http.in.tracing.random_sampling:3 istio_requests_total:10 listener_manager.lds.update_rejected:1 server.uptime:3 tracing.opentelemetry.spans_sent:7 tracing.zipkin.reports_dropped:4]"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if v, ok := p.ClusterStat("c", "upstream_rq_404"); !ok || v != 2 {

@@ -120,6 +120,12 @@ func (p *Proxy) ReadStats(r io.Reader) error {
 		if !ok {
 			name, value, ok = promLine(s.Text())
 		}
+		if ok && name == RequestsStat { // one for each of many sets of labels
+			if n, err := strconv.ParseFloat(strings.TrimSpace(value), 64); err == nil {
+				p.Stats[name] += int64(n)
+			}
+			continue
+		}
 		if !ok || strings.Contains(name, ".internal.") || !kept(name) {
 			continue
 		}
@@ -135,6 +141,9 @@ func (p *Proxy) ReadStats(r io.Reader) error {
 	return nil
 }
 
+// RequestsStat is Istio's own count of requests through the proxy, both ways, over all labels.
+const RequestsStat = "istio_requests_total"
+
 func kept(name string) bool {
 	for _, k := range keptStats {
 		if strings.Contains(name, k) {
@@ -147,6 +156,10 @@ func kept(name string) bool {
 // promLine turns envoy_tracing_zipkin_reports_dropped{} 4 and envoy_cluster_upstream_rq_total{cluster_name="x"} 4 into
 // the names of the text form.
 func promLine(line string) (name, value string, ok bool) {
+	if strings.HasPrefix(line, RequestsStat+"{") {
+		_, value, ok := cutLast(line, "}")
+		return RequestsStat, value, ok
+	}
 	rest, ok := strings.CutPrefix(line, "envoy_")
 	if !ok {
 		return "", "", false
@@ -166,19 +179,34 @@ func promLine(line string) (name, value string, ok bool) {
 		if len(p) == 3 {
 			return "tracing." + p[1] + "." + p[2], value, true
 		}
+	case metric == "listener_manager_lds_update_rejected":
+		return "listener_manager.lds.update_rejected", value, true
+	case metric == "cluster_upstream_rq" || metric == "cluster_upstream_rq_xx":
+		code, class := label(labels, "response_code"), ""
+		if metric == "cluster_upstream_rq_xx" {
+			code, class = label(labels, "response_code_class"), "xx"
+		}
+		if c := label(labels, "cluster_name"); c != "" && code != "" {
+			return "cluster." + strings.TrimSuffix(c, ";") + ".upstream_rq_" + code + class, value, true
+		}
 	case strings.HasPrefix(metric, "cluster_upstream_"):
-		if _, c, ok := strings.Cut(labels, `cluster_name="`); ok {
-			c, _, _ = strings.Cut(c, `"`)
+		if c := label(labels, "cluster_name"); c != "" {
 			return "cluster." + strings.TrimSuffix(c, ";") + "." + strings.TrimPrefix(metric, "cluster_"), value, true
 		}
 	case strings.HasPrefix(metric, "http_tracing_"):
-		prefix := ""
-		if _, c, ok := strings.Cut(labels, `http_conn_manager_prefix="`); ok {
-			prefix, _, _ = strings.Cut(c, `"`)
-		}
-		return "http." + prefix + ".tracing." + strings.TrimPrefix(metric, "http_tracing_"), value, true
+		return "http." + label(labels, "http_conn_manager_prefix") + ".tracing." + strings.TrimPrefix(metric, "http_tracing_"), value, true
 	}
 	return "", "", false
+}
+
+// label is the value of a label of the Prometheus form.
+func label(labels, name string) string {
+	_, v, ok := strings.Cut(","+labels, ","+name+`="`)
+	if !ok {
+		return ""
+	}
+	v, _, _ = strings.Cut(v, `"`)
+	return v
 }
 
 // ServerInfo reads /server_info: version and node, for when there is no dump.

@@ -402,6 +402,12 @@ type Workload struct {
 	Gateway     bool              `json:"gateway,omitempty"`
 	Pod         bool              `json:"pod,omitempty"` // as it runs, not as it is written
 	Started     string            `json:"started,omitempty"`
+	Of          string            `json:"of,omitempty"`       // of a pod: the workload that made it
+	OfKind      string            `json:"ofKind,omitempty"`   // Deployment, StatefulSet, …
+	IP          string            `json:"ip,omitempty"`       // of a pod
+	Ready       bool              `json:"ready,omitempty"`    // of a pod
+	Running     *ProxyConfig      `json:"injected,omitempty"` // of a pod: PROXY_CONFIG of its proxy, as it was injected
+	Version     string            `json:"imageTag,omitempty"` // of istiod's or the proxy's image
 	Ports       []int             `json:"ports,omitempty"`
 	SDK         *SDK              `json:"sdk,omitempty"`
 	ControlsTrc *float64          `json:"pilotTraceSampling,omitempty"` // of istiod

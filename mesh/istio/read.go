@@ -12,7 +12,8 @@ import (
 // Reader reads files into Objects. Minor is the Istio minor that unknown fields are judged by; empty means any.
 type Reader struct {
 	Objects
-	Minor string
+	Minor   string
+	NoLines bool // objects of a cluster have none
 
 	file string
 }
@@ -33,6 +34,9 @@ func (r *Reader) File(name string, data []byte) error {
 			}
 			r.Notes = append(r.Notes, Note{Ref: Ref{File: name, Line: d.Line}, Reason: "syntax", Message: d.Err.Error(), Hint: hint})
 			continue
+		}
+		if r.NoLines {
+			withoutLines(d.Root)
 		}
 		for _, n := range d.Notes {
 			r.Notes = append(r.Notes, Note{Ref: Ref{File: name, Line: n.Line}, Reason: "twice", Message: n.Message})
@@ -55,6 +59,9 @@ func (r *Reader) object(v *yamldoc.Value, depth int) {
 		for _, item := range items.Items {
 			if item.Get("kind") == nil && item != nil && item.Kind == yamldoc.Map {
 				item.Fields = append(item.Fields, yamldoc.Field{Name: "kind", Line: item.Line, Value: &yamldoc.Value{Kind: yamldoc.String, Text: strings.TrimSuffix(kind, "List"), Line: item.Line}})
+				if item.Get("apiVersion") == nil { // the API server leaves both out of lists
+					item.Fields = append(item.Fields, yamldoc.Field{Name: "apiVersion", Line: item.Line, Value: v.Get("apiVersion")})
+				}
 			}
 			r.object(item, depth+1)
 		}
@@ -191,8 +198,26 @@ func (r *Reader) nested(v *yamldoc.Value, ref Ref) *yamldoc.Value {
 	for _, n := range docs[0].Notes {
 		r.note(ref.At(ref.Path, v.Line), "twice", n.Message, "")
 	}
-	shift(docs[0].Root, v.Line, v.Block)
+	if r.NoLines {
+		withoutLines(docs[0].Root)
+	} else {
+		shift(docs[0].Root, v.Line, v.Block)
+	}
 	return docs[0].Root
+}
+
+func withoutLines(v *yamldoc.Value) {
+	if v == nil {
+		return
+	}
+	v.Line = 0
+	for _, item := range v.Items {
+		withoutLines(item)
+	}
+	for i := range v.Fields {
+		v.Fields[i].Line = 0
+		withoutLines(v.Fields[i].Value)
+	}
 }
 
 func shift(v *yamldoc.Value, line int, block bool) {

@@ -128,7 +128,15 @@ func (r *Reader) workload(v *yamldoc.Value, ref Ref) {
 	}
 	w := Workload{Ref: ref, Owner: owner(v), Pod: pod, Labels: template.Get("metadata", "labels").StringMap()}
 	if pod {
-		w.Started = v.Get("status", "startTime").Str()
+		switch v.Get("status", "phase").Str() {
+		case "Succeeded", "Failed":
+			return // a job that is done
+		}
+		w.Started, w.IP = v.Get("status", "startTime").Str(), v.Get("status", "podIP").Str()
+		w.OfKind, w.Of = maker(v.Get("metadata"))
+		for _, c := range v.Get("status", "conditions").List() {
+			w.Ready = w.Ready || c.Get("type").Str() == "Ready" && c.Get("status").Str() == "True"
+		}
 	}
 	notes := template.Get("metadata", "annotations")
 	w.Annotations = annotations(notes)
@@ -152,12 +160,19 @@ func (r *Reader) container(w *Workload, v *yamldoc.Value) {
 	switch v.Get("name").Str() {
 	case "istio-proxy":
 		w.HasProxy = true
+		w.Version = imageTag(v.Get("image").Str())
+		for _, e := range v.Get("env").List() {
+			if e.Get("name").Str() == "PROXY_CONFIG" && w.Pod {
+				w.Running = DecodeProxyConfig(e.Get("value").Str())
+			}
+		}
 		args := v.Get("args").Strings()
 		w.Gateway = len(args) > 1 && args[0] == "proxy" && args[1] == "router" || w.Gateway
 		return
 	case "istio-init", "istio-validation":
 		return
 	case "discovery":
+		w.Version = imageTag(v.Get("image").Str())
 		for _, e := range v.Get("env").List() {
 			if e.Get("name").Str() == "PILOT_TRACE_SAMPLING" {
 				if f, ok := e.Get("value").Float(); ok {
@@ -174,6 +189,38 @@ func (r *Reader) container(w *Workload, v *yamldoc.Value) {
 	if s := sdk(v.Get("env")); s != nil && w.SDK == nil {
 		w.SDK = s
 	}
+}
+
+// maker is the workload that made a pod. Of a ReplicaSet's pods that is the Deployment: its name without the hash.
+func maker(meta *yamldoc.Value) (kind, name string) {
+	for _, o := range meta.Get("ownerReferences").List() {
+		if c, ok := o.Get("controller").Bool(); ok && !c {
+			continue
+		}
+		kind, name = o.Get("kind").Str(), o.Get("name").Str()
+		hash := meta.Get("labels").StringMap()["pod-template-hash"]
+		if hash == "" {
+			hash = meta.Get("labels").StringMap()["rollouts-pod-template-hash"]
+		}
+		if base, ok := strings.CutSuffix(name, "-"+hash); ok && hash != "" && kind == "ReplicaSet" {
+			return "Deployment", base
+		}
+		return kind, name
+	}
+	return "", ""
+}
+
+// imageTag is the tag of an image without -distroless and the like; empty where a digest stands alone.
+func imageTag(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	_, tag, ok := strings.Cut(image[strings.LastIndexByte(image, '/')+1:], ":")
+	if !ok {
+		return ""
+	}
+	for _, variant := range []string{"-distroless", "-debug"} {
+		tag = strings.TrimSuffix(tag, variant)
+	}
+	return tag
 }
 
 // known words of variables; anything else is not kept.

@@ -222,7 +222,12 @@ func (r *Reader) Effective(name string, data []byte) error {
 	if docs[0].Err != nil {
 		return docs[0].Err
 	}
-	r.mesh(docs[0].Root, Ref{Kind: "MeshConfig", Name: "in force", File: name, Line: 1}, "effective")
+	at := Ref{Kind: "MeshConfig", Name: "in force", File: name, Line: 1}
+	if r.NoLines {
+		withoutLines(docs[0].Root)
+		at.Line = 0
+	}
+	r.mesh(docs[0].Root, at, "effective")
 	return nil
 }
 
@@ -266,6 +271,7 @@ func DecodeProxyConfig(text string) *ProxyConfig {
 	if err != nil || len(docs) == 0 || docs[0].Err != nil || docs[0].Root.Kind != yamldoc.Map {
 		return nil
 	}
+	withoutLines(docs[0].Root) // those of a value inside of something else
 	return proxyConfig(docs[0].Root)
 }
 

@@ -45,6 +45,7 @@ type Collector struct {
 	calls      map[callKey]*call
 	edges      map[edgeKey]*edge
 	incomplete float64
+	dropped    float64
 }
 
 // New makes one that counts from now on.
@@ -76,6 +77,8 @@ type edge struct {
 	total, failed  float64
 	client, server histogram
 	failedSample   *sample
+	unpaired       float64
+	virtual        bool // its callee sends no spans by its nature
 }
 
 // histogram is cumulative from bucket to bucket only when it is written.
@@ -129,10 +132,16 @@ func (c *Collector) count(ctx context.Context) {
 			c.addSeries(&k, cells)
 		}
 	}
+	c.dropped += float64(table.Uncounted)
 	names := query.NewNames(table)
 	for k, cells := range table.Edges() {
 		if len(cells) > 0 && k.Class != rollup.ClassTelemetry {
 			c.addEdge(names, &k, cells)
+		}
+	}
+	for k, weight := range table.OneSided() {
+		if k.Class != rollup.ClassTelemetry {
+			c.edgeOf(names, &k).unpaired += weight
 		}
 	}
 }
@@ -166,7 +175,8 @@ func (c *Collector) addSeries(k *rollup.SeriesKey, cells []rollup.Cell) {
 	}
 }
 
-func (c *Collector) addEdge(names *query.Names, k *rollup.EdgeKey, cells []rollup.Cell) {
+// edgeOf finds or makes what is exposed for an edge.
+func (c *Collector) edgeOf(names *query.Names, k *rollup.EdgeKey) *edge {
 	key := edgeKey{text(nodeName(names, k.From)), text(nodeName(names, k.To)), connection(k)}
 	x := c.edges[key]
 	if x == nil && len(c.edges) >= MaxSeries/2 {
@@ -177,9 +187,14 @@ func (c *Collector) addEdge(names *query.Names, k *rollup.EdgeKey, cells []rollu
 		}
 	}
 	if x == nil {
-		x = new(edge)
+		x = &edge{virtual: key.connection == "database" || key.connection == "virtual_node"}
 		c.edges[key] = x
 	}
+	return x
+}
+
+func (c *Collector) addEdge(names *query.Names, k *rollup.EdgeKey, cells []rollup.Cell) {
+	x := c.edgeOf(names, k)
 	for i := range cells {
 		n := &cells[i].Counts
 		if k.View != rollup.ViewServer {
@@ -193,7 +208,7 @@ func (c *Collector) addEdge(names *query.Names, k *rollup.EdgeKey, cells []rollu
 			x.client.add(n, cells[i].Start)
 		}
 		// Of a callee that sends no spans its client's view is all there is, and Grafana reads the server's.
-		if k.View != rollup.ViewClient || key.connection == "database" || key.connection == "virtual_node" {
+		if k.View != rollup.ViewClient || x.virtual {
 			x.server.add(n, cells[i].Start)
 		}
 	}
@@ -232,14 +247,16 @@ var (
 	timeLabels = callLabels[:3]
 	edgeLabels = []string{"client", "server", "connection_type"}
 
-	callsDesc   = prometheus.NewDesc("traces_spanmetrics_calls_total", "Spans, corrected for sampling.", callLabels, nil)
-	latencyDesc = prometheus.NewDesc("traces_spanmetrics_latency", "Durations of spans in seconds.", timeLabels, nil)
-	totalDesc   = prometheus.NewDesc("traces_service_graph_request_total", "Calls between services.", edgeLabels, nil)
-	failedDesc  = prometheus.NewDesc("traces_service_graph_request_failed_total", "Calls between services that failed.", edgeLabels, nil)
-	clientDesc  = prometheus.NewDesc("traces_service_graph_request_client_seconds", "Durations of calls as their client saw them.", edgeLabels, nil)
-	serverDesc  = prometheus.NewDesc("traces_service_graph_request_server_seconds", "Durations of calls as their server saw them.", edgeLabels, nil)
-	untilDesc   = prometheus.NewDesc("spanloom_trace_metrics_counted_until_seconds", "Instant up to which spans are in traces_* metrics.", nil, nil)
-	partialDesc = prometheus.NewDesc("spanloom_trace_metrics_incomplete_total", "Times that not all spans of a stretch were read for traces_* metrics.", nil, nil)
+	callsDesc    = prometheus.NewDesc("traces_spanmetrics_calls_total", "Spans, corrected for sampling.", callLabels, nil)
+	latencyDesc  = prometheus.NewDesc("traces_spanmetrics_latency", "Durations of spans in seconds.", timeLabels, nil)
+	totalDesc    = prometheus.NewDesc("traces_service_graph_request_total", "Calls between services.", edgeLabels, nil)
+	failedDesc   = prometheus.NewDesc("traces_service_graph_request_failed_total", "Calls between services that failed.", edgeLabels, nil)
+	clientDesc   = prometheus.NewDesc("traces_service_graph_request_client_seconds", "Durations of calls as their client saw them.", edgeLabels, nil)
+	serverDesc   = prometheus.NewDesc("traces_service_graph_request_server_seconds", "Durations of calls as their server saw them.", edgeLabels, nil)
+	unpairedDesc = prometheus.NewDesc("traces_service_graph_unpaired_spans_total", "Calls within the mesh of which one side sent no span.", edgeLabels, nil)
+	droppedDesc  = prometheus.NewDesc("traces_service_graph_dropped_spans_total", "Spans that had no place in the counts: too many names.", edgeLabels, nil)
+	untilDesc    = prometheus.NewDesc("spanloom_trace_metrics_counted_until_seconds", "Instant up to which spans are in traces_* metrics.", nil, nil)
+	partialDesc  = prometheus.NewDesc("spanloom_trace_metrics_incomplete_total", "Times that not all spans of a stretch were read for traces_* metrics.", nil, nil)
 )
 
 // Describe implements prometheus.Collector: it describes nothing.
@@ -263,9 +280,11 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 		x := c.edges[k]
 		counter(out, totalDesc, x.total, nil, k.client, k.server, k.connection)
 		counter(out, failedDesc, x.failed, x.failedSample, k.client, k.server, k.connection)
+		counter(out, unpairedDesc, x.unpaired, nil, k.client, k.server, k.connection)
 		x.client.collect(out, clientDesc, k.client, k.server, k.connection)
 		x.server.collect(out, serverDesc, k.client, k.server, k.connection)
 	}
+	counter(out, droppedDesc, c.dropped, nil, rollup.Other, rollup.Other, "")
 	out <- prometheus.MustNewConstMetric(untilDesc, prometheus.GaugeValue, float64(c.until)/1e9)
 	out <- prometheus.MustNewConstMetric(partialDesc, prometheus.CounterValue, c.incomplete)
 }

@@ -40,6 +40,7 @@ type Options struct {
 	TraceQL  *traceql.Engine
 	Receipts Receipts
 	Status   func(context.Context) Status             // answers at once, from memory
+	Doctor   Doctor                                   // nil: /doctor is unsupported
 	Scope    func(*http.Request) (store.Scope, error) // whose data a request sees; nil: the default tenant, everything
 	Origins  []string                                 // that may change state besides the request's own host, such as --external-url
 	Log      *slog.Logger                             // internal errors; nil: silent
@@ -51,6 +52,8 @@ type api struct {
 	Options
 	seed   maphash.Seed // of ETags
 	traces *recentTraces
+
+	factsTurn chan struct{} // held while a facts file is judged
 }
 
 // New makes the handler.
@@ -64,7 +67,7 @@ func New(o Options) http.Handler {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &api{Options: o, seed: maphash.MakeSeed(), traces: &recentTraces{most: o.RecentBytes}}
+	return &api{Options: o, seed: maphash.MakeSeed(), traces: &recentTraces{most: o.RecentBytes}, factsTurn: make(chan struct{}, 1)}
 }
 
 // endpoint is one path of the document.
@@ -81,6 +84,7 @@ func endpoints() []endpoint {
 		{"/services", "GET", []string{"start", "end", "red", "buckets"}, (*api).services},
 		{"/service", "GET", []string{"node", "start", "end", "buckets"}, (*api).serviceDetail},
 		{"/map", "GET", []string{"start", "end", "namespaces", "focus", "depth", "telemetry", "compare"}, (*api).serviceMap},
+		{"/edge", "GET", []string{"from", "to", "class", "start", "end", "buckets"}, (*api).edgeDetail},
 		{"/hops", "GET", []string{"traceId"}, (*api).hops},
 		{"/propagation", "GET", []string{"start", "end"}, (*api).propagation},
 		{"/operations", "GET", []string{"service", "start", "end"}, (*api).operations},
@@ -99,6 +103,8 @@ func endpoints() []endpoint {
 		{"/traces/{traceId}/keep", "POST", nil, (*api).keep},
 		{"/receipts", "GET", []string{"start", "end"}, (*api).receipts},
 		{"/status", "GET", nil, (*api).status},
+		{"/doctor", "GET", doctorParams, (*api).doctorReport},
+		{"/doctor", "POST", append([]string{"alone"}, doctorParams...), (*api).doctorFacts},
 	}
 }
 
@@ -162,12 +168,14 @@ func find(r *http.Request) (e endpoint, id string, err error) {
 		got := strings.Split(path, "/")
 		var methods []string
 		for _, e := range all {
-			if id, ok := matches(strings.Split(e.path, "/"), got); ok {
-				if r.Method == e.method || r.Method == http.MethodHead && e.method == http.MethodGet {
-					return e, id, nil
-				}
-				methods = append(methods, e.method)
+			id, ok := matches(strings.Split(e.path, "/"), got)
+			if !ok {
+				continue
 			}
+			if r.Method == e.method || r.Method == http.MethodHead && e.method == http.MethodGet {
+				return e, id, nil
+			}
+			methods = append(methods, e.method)
 		}
 		if methods != nil {
 			return endpoint{}, "", &methodError{strings.Join(methods, ", ")}

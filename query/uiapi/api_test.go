@@ -59,11 +59,14 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{"/map", "/map?start=2h&end=90m"},
 		{"/service", "/service?node=service/shop/web&buckets=3"},
 		{"/service", "/service?node=service/shop/gone"},
+		{"/edge", "/edge?from=gateway/is/gw&to=service/shop/web&buckets=3"},
 		{"/hops", "/hops?traceId=11"},
 		{"/hops", "/hops?traceId=1"},
 		{"/propagation", "/propagation"},
 		{"/receipts", "/receipts"},
 		{"/status", "/status"},
+		{"/doctor", "/doctor"},
+		{"/doctor", "/doctor?namespace=shop&workload=front&lang=ko"},
 	} {
 		w := s.get(ask.request)
 		if w.Code != 200 {
@@ -74,9 +77,19 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 			t.Errorf("%s: %v\n%s", ask.request, err, w.Body)
 		}
 	}
+	for _, query := range []string{"", "?alone=true", "?alone=true&lang=ko"} {
+		w := s.ask("POST", "/doctor"+query, factsFile, "Content-Type: application/json")
+		if w.Code != 200 {
+			t.Errorf("POST /doctor%s: %d %s", query, w.Code, w.Body)
+			continue
+		}
+		if err := d.validate(d.answerSchema("/doctor", "POST"), "/doctor", decode(t, w.Body.Bytes())); err != nil {
+			t.Errorf("POST /doctor%s: %v\n%s", query, err, w.Body)
+		}
+	}
 	unusual := map[string]bool{ // only of answers that a limit cut
 		"/services.reason": true, "/operations.reason": true, "/attributes/keys.reason": true, "/attributes/values.reason": true, "/search.reason": true,
-		"/heatmap.reason": true, "/differences.reason": true, "/differences.items [].values [].cut": true, "/differences.items [].many": true, "schemas/Skeleton.reason": true, "/map.reason": true, "/service.reason": true, "/hops.reason": true, "/propagation.reason": true,
+		"/heatmap.reason": true, "/differences.reason": true, "/differences.items [].values [].cut": true, "/differences.items [].many": true, "schemas/Skeleton.reason": true, "/map.reason": true, "/service.reason": true, "/edge.reason": true, "/hops.reason": true, "/propagation.reason": true,
 	}
 	for _, e := range endpoints() {
 		schema := d.answerSchema(e.path, e.method)

@@ -117,9 +117,9 @@ func TestStreamOfNothing(t *testing.T) {
 	}
 }
 
-// TestChipsAsTraceQL asks both forms of the cases that the UI's converter is tested with: the answers must be the same.
-func TestChipsAsTraceQL(t *testing.T) {
-	data, err := os.ReadFile("../../web/src/model/chips.txt")
+// TestFiltersAsTraceQL asks both forms of each case: the answers must be the same.
+func TestFiltersAsTraceQL(t *testing.T) {
+	data, err := os.ReadFile("testdata/filters.txt")
 	if err != nil {
 		t.Fatal(err)
 	}

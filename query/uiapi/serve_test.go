@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spanloom/spanloom/doctor"
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/traceql"
 	"github.com/spanloom/spanloom/store"
@@ -33,6 +34,22 @@ const spans = `
 3 e ee other server "orphan" 3570s 1s
 4 1 - deep server "a" 3560s 1s
 `
+
+// physician judges what it is given, and a book with one receipt.
+type physician struct{}
+
+func (physician) Report(_ context.Context, _ store.Scope, r store.TimeRange, facts *doctor.Facts, alone bool, o doctor.Options) (*doctor.Report, error) {
+	f := doctor.Facts{Source: "server", Collected: clock().UnixNano()}
+	if facts != nil {
+		f = *facts
+	}
+	if !alone {
+		f.Book = &doctor.Book{From: r.From, To: r.To, Receipts: []doctor.Receipt{
+			{Namespace: "shop", Workload: "front", Protocol: "zipkin", Sender: "10.0.0.1", Spans: 10, Requests: 2, Last: r.To},
+			{Protocol: "zipkin", Sender: "10.0.0.1", Misuses: map[string]int64{"wrong_path": 2}}}}
+	}
+	return doctor.Diagnose(&f, o), nil
+}
 
 // receipts is a ledger with one entry.
 type receipts struct{ err error }
@@ -68,7 +85,7 @@ func serve(t testing.TB, change func(*Options)) *server {
 	if err := e.Accept(t.Context(), storetest.Batch(t, spans)); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Query: query.New(query.Options{Reader: e, Keeper: e, Meta: e, Now: clock}), TraceQL: traceql.New(e, traceql.Options{Now: clock}), Receipts: receipts{}, Status: status}
+	o := Options{Query: query.New(query.Options{Reader: e, Keeper: e, Meta: e, Now: clock}), TraceQL: traceql.New(e, traceql.Options{Now: clock}), Receipts: receipts{}, Status: status, Doctor: physician{}}
 	if change != nil {
 		change(&o)
 	}

@@ -198,8 +198,17 @@ func (a *api) serviceDetail(c *call) error {
 	})
 	o.list("callers", len(d.Callers), func(dst []byte, i int) []byte { return appendEdge(dst, &d.Callers[i]) })
 	o.list("callees", len(d.Callees), func(dst []byte, i int) []byte { return appendEdge(dst, &d.Callees[i]) })
-	o.list("series", len(d.Series), func(dst []byte, i int) []byte {
-		p := &d.Series[i]
+	o.series(d.Series)
+	o.list("missing", len(d.Missing), func(dst []byte, i int) []byte { return appendMissing(dst, &d.Missing[i]) })
+	o.done(d.Done)
+	send(c.w, c.r, http.StatusOK, o.close())
+	return nil
+}
+
+// series is RED over time.
+func (o *object) series(points []query.SeriesPoint) {
+	o.list("series", len(points), func(dst []byte, i int) []byte {
+		p := &points[i]
 		o := open(dst)
 		o.instant("start", p.Start)
 		o.int("duration", p.Duration)
@@ -208,10 +217,66 @@ func (a *api) serviceDetail(c *call) error {
 		o.someID("failed", p.Failed)
 		return o.close()
 	})
-	o.list("missing", len(d.Missing), func(dst []byte, i int) []byte { return appendMissing(dst, &d.Missing[i]) })
+}
+
+func (a *api) edgeDetail(c *call) error {
+	eq := query.EdgeQuery{}
+	var err error
+	if eq.From, err = c.required("from"); err != nil {
+		return err
+	}
+	if eq.To, err = c.required("to"); err != nil {
+		return err
+	}
+	if eq.Class, err = c.class(); err != nil {
+		return err
+	}
+	if eq.Range, err = c.window(); err != nil {
+		return err
+	}
+	if eq.Buckets, err = c.number("buckets", 30, 1, query.MaxBuckets); err != nil {
+		return err
+	}
+	d, err := a.Query.Edge(c.ctx, c.scope, eq)
+	if err != nil {
+		return err
+	}
+	slots := a.slotsOfNodes(c, []query.MapNode{d.From, d.To})
+	o := open(nil)
+	o.key("edge")
+	o.out = appendEdge(o.out, &d.Edge)
+	o.key("from")
+	o.out = appendNode(o.out, &d.From, slots[0])
+	o.key("to")
+	o.out = appendNode(o.out, &d.To, slots[1])
+	o.series(d.Series)
+	o.list("slow", len(d.Slow), func(dst []byte, i int) []byte { return appendExample(dst, &d.Slow[i]) })
+	o.list("failed", len(d.Failed), func(dst []byte, i int) []byte { return appendExample(dst, &d.Failed[i]) })
 	o.done(d.Done)
 	send(c.w, c.r, http.StatusOK, o.close())
 	return nil
+}
+
+// class is the word of a class of calls; calls that wait for their answer if absent.
+func (c *call) class() (rollup.Class, error) {
+	text := c.params.Get("class")
+	for _, class := range []rollup.Class{rollup.ClassCall, rollup.ClassAsync, rollup.ClassTelemetry} {
+		if text == class.String() || text == "" {
+			return class, nil
+		}
+	}
+	return 0, badParam("class", text, "use call, async or telemetry")
+}
+
+func appendExample(dst []byte, x *query.Example) []byte {
+	o := open(dst)
+	o.id("traceId", x.Trace[:])
+	o.instant("start", x.Start)
+	if x.Duration > 0 {
+		o.int("duration", x.Duration)
+	}
+	o.someText("flag", x.Flag)
+	return o.close()
 }
 
 func (a *api) propagation(c *call) error {

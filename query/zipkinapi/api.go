@@ -47,12 +47,13 @@ func New(o Options) http.Handler {
 	if o.Health == nil {
 		o.Health = func() (string, string) { return "store", "" }
 	}
-	return &api{Options: o, counting: make(chan struct{}, 1)}
+	return &api{Options: o, counting: make(chan struct{}, 1), oneByOne: newestSpans}
 }
 
 type api struct {
 	Options
 	counting chan struct{} // held by the one request that computes dependencies
+	oneByOne int64         // spans that it looks at
 	listed   atomic.Pointer[serviceList]
 }
 

@@ -10,11 +10,12 @@ import (
 	"github.com/spanloom/spanloom/store"
 )
 
-// newestSpans is how many spans an answer looks at that is made of single ones.
+// newestSpans is how many spans are looked at one by one for an answer.
 const newestSpans = 1_000_000
 
-// dependencies answers GET /api/v2/dependencies: calls between services, from the newest spans that started in the window.
-// Calls are counted raw.
+// dependencies answers GET /api/v2/dependencies: calls between services that started in the window, counted raw. Up to newestSpans
+// spans they are those that Zipkin's server finds in the same spans. Of more, that would be the newest only: then they are those of
+// the map, under the names that dialects list.
 func (a *api) dependencies(c *call) error {
 	if _, err := required(c.params, "endTs"); err != nil {
 		return err
@@ -22,6 +23,21 @@ func (a *api) dependencies(c *call) error {
 	window, err := parseWindow(c.params, a.Query.Now())
 	if err != nil {
 		return err
+	}
+	spans, known, err := a.Query.SpansCounted(c.Context(), c.scope, window)
+	if err != nil {
+		return err
+	}
+	if known && spans > a.oneByOne {
+		list, done, err := a.Query.Dependencies(c.Context(), c.scope, window, true)
+		if err != nil {
+			return err
+		}
+		c.out.partial(done.Complete, done.Reason)
+		sendLinks(c.out, len(list), func(i int) (string, string, int64, int64) {
+			return list[i].Parent, list[i].Child, list[i].N, list[i].Failed
+		})
+		return nil
 	}
 	select { // one at a time: each may take some 100 MB
 	case a.counting <- struct{}{}:
@@ -40,22 +56,31 @@ func (a *api) dependencies(c *call) error {
 		return err
 	}
 	c.out.partial(done.Complete, done.Reason)
-	c.out.buf = append(c.out.buf, '[')
-	for i, k := range l.links() {
-		if i > 0 {
-			c.out.buf = append(c.out.buf, ',')
-		}
-		dst := otlpjson.AppendQuoted(append(c.out.buf, `{"parent":`...), l.names[k.parent])
-		dst = otlpjson.AppendQuoted(append(dst, `,"child":`...), l.names[k.child])
-		dst = strconv.AppendInt(append(dst, `,"callCount":`...), k.calls, 10)
-		if k.errors > 0 {
-			dst = strconv.AppendInt(append(dst, `,"errorCount":`...), k.errors, 10)
-		}
-		c.out.buf = append(dst, '}')
-		c.out.spill()
-	}
-	c.out.buf = append(c.out.buf, ']')
+	links := l.links()
+	sendLinks(c.out, len(links), func(i int) (string, string, int64, int64) {
+		k := links[i]
+		return l.names[k.parent], l.names[k.child], k.calls, k.errors
+	})
 	return nil
+}
+
+func sendLinks(out *answer, n int, link func(i int) (parent, child string, calls, errors int64)) {
+	out.buf = append(out.buf, '[')
+	for i := range n {
+		if i > 0 {
+			out.buf = append(out.buf, ',')
+		}
+		parent, child, calls, errors := link(i)
+		dst := otlpjson.AppendQuoted(append(out.buf, `{"parent":`...), parent)
+		dst = otlpjson.AppendQuoted(append(dst, `,"child":`...), child)
+		dst = strconv.AppendInt(append(dst, `,"callCount":`...), calls, 10)
+		if errors > 0 {
+			dst = strconv.AppendInt(append(dst, `,"errorCount":`...), errors, 10)
+		}
+		out.buf = append(dst, '}')
+		out.spill()
+	}
+	out.buf = append(out.buf, ']')
 }
 
 // linkNeed is what of a span its links are made of.

@@ -12,11 +12,13 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/mem"
+	"github.com/spanloom/spanloom/store/rollup"
 	"github.com/spanloom/spanloom/store/storetest"
 )
 
@@ -341,5 +343,47 @@ func TestLargeTrace(t *testing.T) {
 		if client.left >= 0 || client.left < -2*partSize {
 			t.Errorf("%s: %d bytes were written to nobody", path, -client.left)
 		}
+	}
+}
+
+// summed is mem with what an engine of segments has.
+type summed struct {
+	store.Reader
+	table *rollup.Table
+}
+
+func (s *summed) Sums(_ context.Context, _ store.Scope, r store.TimeRange) (*rollup.Table, store.Done, error) {
+	t := rollup.NewSums()
+	t.MergeRange(s.table, r)
+	return t, store.Done{Complete: true}, nil
+}
+
+// TestDependenciesOfManySpans: of more spans than are looked at one by one the map's calls are listed, whose names are those of
+// sidecars where these report, and all of the window counts.
+func TestDependenciesOfManySpans(t *testing.T) {
+	const text = `
+1 1 - web.shop server "web/*" 10m 20ms node_id=sidecar~a~b~c http.method=GET @group=web @namespace=shop @mark=proxy
+1 2 1 web.shop client "api/*" 10m 15ms node_id=sidecar~a~b~c http.method=GET upstream_cluster="outbound|80||api.shop.svc.cluster.local" @group=web @namespace=shop @mark=proxy @weight=4
+1 3 2 api.shop server "api/*" 10m 10ms node_id=sidecar~a~b~c http.method=GET @group=api @namespace=shop @mark=proxy @weight=4 @status=error
+1 4 3 api server "api/*" 10m 9ms http.method=GET @group=api @namespace=shop
+1 5 4 api client "SELECT" 10m 1ms db.system=postgresql server.address=pg @group=api @namespace=shop
+`
+	e := mem.New(mem.Options{Now: clock})
+	t.Cleanup(func() { e.Close() })
+	b := rollup.NewBuilder()
+	b.Add(storetest.Batch(t, text))
+	if err := e.Accept(t.Context(), storetest.Batch(t, text)); err != nil {
+		t.Fatal(err)
+	}
+	a := New(Options{Query: query.New(query.Options{Reader: &summed{e, b.Table()}, Now: clock})}).(*api)
+	path := fmt.Sprintf("/api/v2/dependencies?endTs=%d&lookback=%d", clock().UnixMilli(), time.Hour.Milliseconds())
+	const zipkins = `[{"parent":"api","child":"pg","callCount":1},{"parent":"api.shop","child":"api","callCount":1},{"parent":"web.shop","child":"api.shop","callCount":1,"errorCount":1}]`
+	if got := strings.TrimSpace(ask(t, a, "GET", path).Body.String()); got != zipkins {
+		t.Errorf("one by one: %s", got)
+	}
+	a.oneByOne = 4
+	const ours = `[{"parent":"api.shop","child":"postgresql/pg","callCount":1},{"parent":"web.shop","child":"api.shop","callCount":1}]`
+	if got := strings.TrimSpace(ask(t, a, "GET", path).Body.String()); got != ours {
+		t.Errorf("of the map: %s", got)
 	}
 }

@@ -86,17 +86,14 @@ func openDocuments(fsys faultfs.FS, dir string, in *mem.Documents) (*documents, 
 func (d *documents) Save(ctx context.Context, s store.Scope, name string, data []byte, ifVersion uint64) (uint64, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	old, err := d.Load(ctx, s, name)
-	if err != nil {
+	if err := d.Refuse(ctx, s, name, data, ifVersion); err != nil {
 		return 0, err
 	}
-	if old.Version == ifVersion && name != "" && len(data) <= store.MaxDocument { // else memory says what is wrong
-		doc := store.Document{Version: d.version + 1, Data: data}
-		if err := wal.Replace(d.fs, d.path(escape(name)), appendDocument(nil, doc)); err != nil {
-			return 0, metaProblem(name, err)
-		}
-		d.size(name, int64(len(data))+docHeader+4)
+	doc := store.Document{Version: d.version + 1, Data: data}
+	if err := wal.Replace(d.fs, d.path(escape(name)), appendDocument(nil, doc)); err != nil {
+		return 0, metaProblem(name, err)
 	}
+	d.size(name, int64(len(data))+docHeader+4)
 	version, err := d.Documents.Save(ctx, s, name, data, ifVersion)
 	if err == nil {
 		d.version = version

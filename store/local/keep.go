@@ -117,7 +117,7 @@ func (k *keptTraces) settle(ctx context.Context, e *Engine) error {
 		return err
 	}
 	defer snap.release()
-	traces, err := snap.gatherOnce(ctx, slices.Collect(maps.Keys(k.traces)), false, store.Need{Columns: store.ColIdentity})
+	traces, err := snap.gatherOnce(ctx, slices.Collect(maps.Keys(k.traces)), store.Need{Columns: store.ColIdentity})
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (e *Engine) Keep(ctx context.Context, s store.Scope, id span.TraceID, until
 
 // allRows is a trace's rows in all parts, without duplicates.
 func allRows(ctx context.Context, snap *snapshot, id span.TraceID) ([]answer.Row, error) {
-	traces, err := snap.gatherOnce(ctx, []span.TraceID{id}, false, store.Everything())
+	traces, err := snap.gatherOnce(ctx, []span.TraceID{id}, store.Everything())
 	if err != nil || len(traces) == 0 {
 		return nil, err
 	}
@@ -279,7 +279,7 @@ func (k *keptTraces) remove(e *Engine, id span.TraceID) error {
 	}
 	left := newMemtable(0)
 	view := &snapshot{mems: []*memView{k.rows.snapshot()}}
-	traces, err := view.gatherOnce(context.Background(), slices.Collect(maps.Keys(k.traces)), false, store.Everything())
+	traces, err := view.gatherOnce(context.Background(), slices.Collect(maps.Keys(k.traces)), store.Everything())
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,7 @@ type Options struct {
 	Reserve     int64 // of the volume, that stays free
 	SegmentRows int   // at which a memtable is frozen
 	BlockRows   int   // of segments
+	GatherRows  int   // of several traces, that a search holds at once
 }
 
 const (
@@ -66,7 +67,10 @@ const (
 	roomForRows   = 9       // eighths of the memtable before that the next one gets room for
 	rollupShare   = 8       // of MaxMemory, that decoded rollups may take
 	documentShare = 8       // of MaxMemory, that documents may take: the rest must go on receiving
-	pagesShare    = 4       // of MaxMemory, that snapshots of page tokens may hold
+	gatherShare   = 16      // of MaxMemory, that a search may hold of the traces it judges
+	rowBytes      = 128     // of a row in such a search
+	minGather     = 16 << 10
+	pagesShare    = 4 // of MaxMemory, that snapshots of page tokens may hold
 )
 
 // Engine implements store.Engine. Use Open.
@@ -85,6 +89,7 @@ type Engine struct {
 	pages *pages
 	sides *sideCache
 	rolls rollupCache // decoded rollups
+	hours hourTables  // and those of hours, merged
 	reads reads
 
 	maxMem   int64 // of one memtable
@@ -155,6 +160,9 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		e.o.MaxMemory = mem.DefaultMaxBytes
 	}
 	e.rolls.limit = e.o.MaxMemory / rollupShare
+	if e.o.GatherRows <= 0 {
+		e.o.GatherRows = max(minGather, int(e.o.MaxMemory/gatherShare/rowBytes))
+	}
 	if e.o.SegmentRows <= 0 {
 		e.o.SegmentRows = segmentRows
 	}

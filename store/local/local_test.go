@@ -28,7 +28,7 @@ func TestConformance(t *testing.T) {
 	for name, o := range map[string]Options{
 		"memtables": {Sync: time.Second},
 		"always":    {},
-		"mixed":     {Sync: time.Second, SegmentRows: 40, BlockRows: 16},
+		"mixed":     {Sync: time.Second, SegmentRows: 40, BlockRows: 16, GatherRows: 3},
 		"segments":  {Sync: time.Second, SegmentRows: 1, BlockRows: 3},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -73,25 +73,34 @@ func (q *question) mayHave(u *unit) (bool, error) {
 		return false, nil
 	}
 	if u.mem != nil {
-		return q.prog.Possible(u.mem.has), nil
+		return q.prog.Possible(match.Known{Text: u.mem.has}), nil
 	}
 	ok := false
 	err := segment.Guard(func() (err error) {
-		ok = q.prog.Possible(func(text string) bool {
-			hash, known := q.hashes[text]
-			if !known {
-				hash = segment.TextHash(text)
-				q.hashes[text] = hash
-			}
+		has := func(hash uint64) bool {
 			may, e := u.seg.r.MayHaveHash(u.block, hash)
 			if e != nil {
 				err = e
 			}
 			return may
+		}
+		ok = q.prog.Possible(match.Known{
+			Text:   func(text string) bool { return has(q.hash(text)) },
+			Failed: func(service string) bool { return has(segment.FailedHash(q.hash(service))) },
 		})
 		return err
 	})
 	return ok, err
+}
+
+// hash is the hash of a text that many blocks are asked for.
+func (q *question) hash(text string) uint64 {
+	h, known := q.hashes[text]
+	if !known {
+		h = segment.TextHash(text)
+		q.hashes[text] = h
+	}
+	return h
 }
 
 // whole reports whether every row of a unit is an answer.
@@ -246,6 +255,9 @@ func (q *question) column(o *opened, a *ask, c *segment.Column, rows []uint32) (
 	if err := o.rows.Err(); err != nil {
 		return nil, err
 	}
+	if text, ok := a.values.Text(); ok && c.Type == span.TypeString {
+		return o.rows.KeepText(c, rows, text), nil
+	}
 	arena, _ := c.Dict.All()
 	a.values.Arena(arena)
 	asked := 0
@@ -356,6 +368,9 @@ func (q *question) intrinsic(o *opened, cond int, key string, rows []uint32) ([]
 		}), nil
 	case store.FieldDuration:
 		time, start, end := o.rows.Times()
+		if least := a.prog.MinDuration(); least > 0 { // most spans are shorter than what is asked for
+			rows = slices.DeleteFunc(rows, func(row uint32) bool { return span.DurationOf(start[row], end[row]) < least })
+		}
 		return q.onColumns(a, &span.Batch{Time: time, Start: start, End: end}, rows)
 	case store.FieldRoot, store.FieldParentID:
 		return q.onColumns(a, &span.Batch{Parent: o.rows.Parents()}, rows)

@@ -32,14 +32,15 @@ func (e *Engine) Trace(ctx context.Context, s store.Scope, id span.TraceID, _ st
 		// Which twins belong to the trace is told by their times, before anything is yielded.
 		var open opener
 		defer open.close()
-		traces, err := snap.gather(ctx, &open, []span.TraceID{id}, true, store.Need{Columns: store.ColTime})
+		g, err := snap.gatherer(ctx, &open, []span.TraceID{id}, gathering{twins: true, need: store.Need{Columns: store.ColTime}})
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		ids := joinTwins(traces, id)
-		if sum := countRows(traces); sum <= gatheredRows {
-			traces, err = snap.gather(ctx, &open, ids, false, store.Everything())
+		ids := joinTwins(g.list, id)
+		there := &snapshot{segments: g.found, mems: snap.mems}
+		if countRows(g.list) <= gatheredRows {
+			traces, err := there.gather(ctx, &open, ids, store.Everything())
 			for _, tr := range traces {
 				if !yieldRows(ctx, tr.rows, must, yield) {
 					return
@@ -50,7 +51,7 @@ func (e *Engine) Trace(ctx context.Context, s store.Scope, id span.TraceID, _ st
 			}
 			return
 		}
-		snap.stream(ctx, ids, must, yield)
+		there.stream(ctx, ids, must, yield)
 	}
 }
 
@@ -67,7 +68,7 @@ func countRows(traces []gathered) (n int) {
 // stream yields the rows of traces part by part: what it holds is the rows of one part.
 func (s *snapshot) stream(ctx context.Context, ids []span.TraceID, must *match.Program, yield func(*span.Batch, error) bool) {
 	each := func(part *snapshot) bool {
-		traces, err := part.gatherOnce(ctx, ids, false, store.Everything())
+		traces, err := part.gatherOnce(ctx, ids, store.Everything())
 		if err != nil {
 			yield(nil, err)
 			return false
@@ -100,7 +101,7 @@ func (e *Engine) Traces(ctx context.Context, s store.Scope, ids []span.TraceID, 
 			return
 		}
 		defer snap.release()
-		traces, err := snap.gatherOnce(ctx, slices.Compact(sortedIDs(ids)), false, need.And(must.Need()))
+		traces, err := snap.gatherOnce(ctx, slices.Compact(sortedIDs(ids)), need.And(must.Need()))
 		if err != nil {
 			yield(nil, err)
 			return

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -44,7 +45,7 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	}
 	plan := e.pages.plan(s, q)
 	var snap *snapshot
-	sr := searcher{query: q, page: answer.NewTop(q.Limit + 1), resolver: answer.NewResolver(must, want)}
+	sr := searcher{query: q, most: e.o.GatherRows, page: answer.NewTop(q.Limit + 1), resolver: answer.NewResolver(must, want)}
 	var pin uint64
 	if q.Page != "" {
 		t, pinned, err := e.pages.parse(q.Page, plan)
@@ -90,6 +91,7 @@ type searcher struct {
 	snap     *snapshot
 	query    *store.Search
 	need     store.Need
+	most     int  // rows of traces that are held at once
 	paged    bool // only traces behind after are wanted
 	after    answer.Rank
 	page     *answer.Top
@@ -117,22 +119,32 @@ func (h *unitHeap) Pop() any {
 	return u
 }
 
-// walk calls fn with the units of a snapshot by their newest start, newest first, until it says stop. Blocks of a segment are
-// looked at when its newest start comes up, so that a short walk over thousands of segments is short.
-func (s *snapshot) walk(fn func(u *unit) (more bool, err error)) error {
+// walk calls fn with those units of a snapshot that want takes, by their newest start, newest first, until it says stop. Blocks of a
+// segment are looked at when its newest start comes up, so that a short walk over thousands of segments is short.
+func (s *snapshot) walk(want func(u *unit) (bool, error), fn func(u *unit) (more bool, err error)) error {
 	segments := slices.Clone(s.segments)
 	slices.SortFunc(segments, func(a, b *segmentFile) int { return cmp.Compare(b.entry.MaxStart, a.entry.MaxStart) })
 	var h unitHeap
+	push := func(u unit) error {
+		ok, err := want(&u)
+		if ok {
+			heap.Push(&h, u)
+		}
+		return err
+	}
 	for _, m := range s.mems {
 		for block := range m.blocks {
-			h = append(h, m.unit(block))
+			if err := push(m.unit(block)); err != nil {
+				return err
+			}
 		}
 	}
-	heap.Init(&h)
 	for {
 		for len(segments) > 0 && (len(h) == 0 || segments[0].entry.MaxStart >= h[0].maxStart) {
 			for block := range segments[0].r.Blocks() {
-				heap.Push(&h, segments[0].unit(block))
+				if err := push(segments[0].unit(block)); err != nil {
+					return err
+				}
 			}
 			segments = segments[1:]
 		}
@@ -150,7 +162,18 @@ func (sr *searcher) run(ctx context.Context, q *question) (store.Done, error) {
 	sr.question = q
 	sr.index, sr.seen = make(map[span.TraceID]int), make(map[span.TraceID]struct{})
 	done := store.Done{Complete: true, Read: store.Read{Of: sr.snap.blocks()}}
-	err := sr.snap.walk(func(u *unit) (bool, error) {
+	damage := func(u *unit, err error) error {
+		if u.seg == nil || err == nil || !u.seg.damage(err) {
+			return err
+		}
+		done.Complete, done.Reason = false, damagedReason(u)
+		return nil
+	}
+	want := func(u *unit) (bool, error) {
+		ok, err := q.possible(u)
+		return ok && err == nil, damage(u, err)
+	}
+	err := sr.snap.walk(want, func(u *unit) (bool, error) {
 		if !sr.page.Wants(answer.Rank{Start: u.maxStart}) {
 			return false, nil
 		}
@@ -160,12 +183,7 @@ func (sr *searcher) run(ctx context.Context, q *question) (store.Done, error) {
 		if sr.paged && u.minStart > sr.after.Start {
 			return true, nil
 		}
-		err := sr.unit(ctx, u, &done)
-		if u.seg != nil && err != nil && u.seg.damage(err) {
-			done.Complete, done.Reason = false, damagedReason(u)
-			return true, nil
-		}
-		return true, err
+		return true, damage(u, sr.unit(ctx, u, &done))
 	})
 	if err != nil && ctx.Err() != nil {
 		done.Complete, done.Reason = false, reason(ctx.Err())
@@ -175,9 +193,6 @@ func (sr *searcher) run(ctx context.Context, q *question) (store.Done, error) {
 }
 
 func (sr *searcher) unit(ctx context.Context, u *unit, done *store.Done) error {
-	if ok, err := sr.question.possible(u); !ok || err != nil {
-		return err
-	}
 	done.Read.Blocks++
 	done.Read.Bytes += u.bytes()
 	if err := sr.candidates(u); err != nil {
@@ -277,19 +292,34 @@ func (sr *searcher) resolve(ctx context.Context) error {
 		if len(sr.ids) == 0 {
 			continue
 		}
-		traces, err := sr.snap.gather(ctx, &sr.open, sr.ids, false, sr.need)
-		if err != nil {
+		if err := sr.settle(ctx, sr.ids); err != nil {
 			return err
 		}
-		for _, tr := range traces {
-			sr.resolver.Load(tr.rows)
-			r, ok := sr.resolver.Rank(tr.id, sr.question.window, sr.query)
-			if !ok || sr.paged && sr.after.Compare(r) >= 0 || !sr.page.Wants(r) {
-				continue
-			}
-			sr.page.Add(answer.Found{Rank: r, Summary: sr.resolver.Summary(r)})
-		}
-		sr.resolver.Forget()
 	}
+	return nil
+}
+
+// settle puts traces on the page that belong there; large ones in fewer at once.
+func (sr *searcher) settle(ctx context.Context, ids []span.TraceID) error {
+	g, err := sr.snap.gatherer(ctx, &sr.open, ids, gathering{need: sr.need, most: sr.most})
+	if errors.Is(err, errManyRows) {
+		half := len(ids) / 2
+		if err := sr.settle(ctx, ids[:half]); err != nil {
+			return err
+		}
+		return sr.settle(ctx, ids[half:])
+	}
+	if err != nil {
+		return err
+	}
+	for _, tr := range g.list {
+		sr.resolver.Load(tr.rows)
+		r, ok := sr.resolver.Rank(tr.id, sr.question.window, sr.query)
+		if !ok || sr.paged && sr.after.Compare(r) >= 0 || !sr.page.Wants(r) {
+			continue
+		}
+		sr.page.Add(answer.Found{Rank: r, Summary: sr.resolver.Summary(r)})
+	}
+	sr.resolver.Forget()
 	return nil
 }

@@ -137,46 +137,75 @@ type gathered struct {
 }
 
 // gatherOnce is gather with an opener of its own.
-func (s *snapshot) gatherOnce(ctx context.Context, ids []span.TraceID, twins bool, need store.Need) ([]gathered, error) {
+func (s *snapshot) gatherOnce(ctx context.Context, ids []span.TraceID, need store.Need) ([]gathered, error) {
 	var open opener
 	defer open.close()
-	return s.gather(ctx, &open, ids, twins, need)
+	return s.gather(ctx, &open, ids, need)
 }
 
 // gather finds the rows of traces in every part, each with what need says of it. Batches are shared by traces that lie in one block.
-// With twins it answers all traces with the lower halves of ids. Cost: a filter of each segment for each id, then the blocks.
-func (s *snapshot) gather(ctx context.Context, open *opener, ids []span.TraceID, twins bool, need store.Need) ([]gathered, error) {
-	g := gatherer{open: open, twins: twins, need: need, index: make(map[span.TraceID]int, len(ids)), lows: make(map[uint64]bool, len(ids))}
+// Cost: a filter of each segment for each id, then the blocks.
+func (s *snapshot) gather(ctx context.Context, open *opener, ids []span.TraceID, need store.Need) ([]gathered, error) {
+	g, err := s.gatherer(ctx, open, ids, gathering{need: need})
+	return g.list, err
+}
+
+// gathering says how traces are gathered.
+type gathering struct {
+	need  store.Need
+	twins bool // all traces with the lower halves of the ids
+	most  int  // rows of several traces; where there are more the answer is errManyRows. 0: any number
+}
+
+var errManyRows = errors.New("traces have more rows than are held at once")
+
+// gatherer is gather for those who want to know where the rows are too.
+func (s *snapshot) gatherer(ctx context.Context, open *opener, ids []span.TraceID, how gathering) (gatherer, error) {
+	if len(ids) == 1 {
+		how.most = 0
+	}
+	g := gatherer{gathering: how, open: open, index: make(map[span.TraceID]int, len(ids)), lows: make(map[uint64]bool, len(ids))}
 	for _, id := range ids {
-		if !twins {
+		if !how.twins {
 			g.index[id] = len(g.list)
 			g.list = append(g.list, gathered{id: id})
 		}
 		g.lows[id.Low()] = true
 	}
-	for _, f := range s.segments {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+	for i, f := range s.segments {
+		if i&63 == 0 && ctx.Err() != nil {
+			return g, ctx.Err()
 		}
 		err := segment.Guard(func() error { return g.segment(ctx, f) })
 		if err != nil && !f.damage(err) {
-			return nil, err
+			return g, err
 		}
 	}
 	for _, m := range s.mems {
-		g.memory(m, ids)
+		if err := g.memory(m, ids); err != nil {
+			return g, err
+		}
 	}
-	return g.list, nil
+	return g, nil
+}
+
+// more counts rows before they are read.
+func (g *gatherer) more(rows int) error {
+	if g.rows += rows; g.most > 0 && g.rows > g.most {
+		return errManyRows
+	}
+	return nil
 }
 
 // gatherer is one gathering on its way.
 type gatherer struct {
+	gathering
 	open  *opener
-	twins bool
-	need  store.Need
+	rows  int
 	index map[span.TraceID]int // in list
 	lows  map[uint64]bool
 	list  []gathered
+	found []*segmentFile // those that have rows of the traces
 	parts []int
 	wants []wantedPart
 }
@@ -214,6 +243,9 @@ func (g *gatherer) segment(ctx context.Context, f *segmentFile) error {
 		if i := g.at(id); i >= 0 {
 			g.wants = append(g.wants, wantedPart{part, i})
 		}
+	}
+	if len(g.wants) > 0 {
+		g.found = append(g.found, f)
 	}
 	slices.SortFunc(g.wants, func(a, b wantedPart) int { return a.part - b.part })
 	for from := 0; from < len(g.wants); {
@@ -276,6 +308,9 @@ func (g *gatherer) block(f *segmentFile, block int, wants []wantedPart) error {
 		}
 		counts[i] = int(to - from)
 	}
+	if err := g.more(len(rows)); err != nil {
+		return err
+	}
 	b, err := o.batch(g.need, rows)
 	if err != nil {
 		return err
@@ -292,14 +327,17 @@ func (g *gatherer) block(f *segmentFile, block int, wants []wantedPart) error {
 	return nil
 }
 
-func (g *gatherer) memory(m *memView, ids []span.TraceID) {
+func (g *gatherer) memory(m *memView, ids []span.TraceID) error {
 	traces := m.traces(ids, g.twins)
 	if len(traces) == 0 {
-		return
+		return nil
 	}
 	var rows []uint32
 	for _, tr := range traces {
 		rows = append(rows, tr.rows...)
+	}
+	if err := g.more(len(rows)); err != nil {
+		return err
 	}
 	b := table.NewFiller(g.need).Batch(&m.view, rows, 0, 0)
 	at := 0
@@ -313,6 +351,7 @@ func (g *gatherer) memory(m *memView, ids []span.TraceID) {
 			at++
 		}
 	}
+	return nil
 }
 
 // reason says in words why an answer is not complete.

@@ -257,14 +257,20 @@ func TestLastCopyOfAKeptSpanWins(t *testing.T) {
 	}
 }
 
-// TestDocumentsAreBounded: documents take an eighth of the memory budget at most.
+// TestDocumentsAreBounded: documents take an eighth of the memory budget at most, and one that is refused is not there after a restart.
 func TestDocumentsAreBounded(t *testing.T) {
-	e := open(t, Options{FS: faultfs.NewMem(1), MaxMemory: 1 << 20})
+	o := Options{FS: faultfs.NewMem(1), MaxMemory: 1 << 20}
+	e := open(t, o)
 	data := make([]byte, store.MaxDocument)
 	if _, err := e.Save(t.Context(), defaultScope(), "a", data, 0); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := e.Save(t.Context(), defaultScope(), "b", data, 0); problem.Of(err).Kind != problem.TooLarge {
 		t.Errorf("128 KiB of documents in a budget of 1 MiB: %v", err)
+	}
+	mustClose(t, e)
+	e = open(t, o)
+	if doc, err := e.Load(t.Context(), defaultScope(), "b"); err != nil || doc.Version != 0 {
+		t.Errorf("the refused document has version %d: %v", doc.Version, err)
 	}
 }

@@ -248,7 +248,7 @@ func (e *Engine) Stats() store.Stats {
 	s.Segments = &store.Segments{Files: len(entries), Bytes: policy.Bytes(entries), DueJobs: due.Jobs, DueBytes: due.Bytes,
 		BytesPerHour: ahead.PerHour, FullIn: ahead.Full, Holds: ahead.Holds, Hours: hoursOf(entries),
 		Questions: e.reads.questions.Load(), Blocks: e.reads.blocks.Load(), Passed: e.reads.passed.Load(),
-		Sides: e.sides.len(), Rollups: e.rolls.held()}
+		Sides: e.sides.len(), Rollups: e.rolls.held() + e.hours.held()}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, x := range entries {

@@ -201,6 +201,12 @@ func (p *Program) Values() *Values {
 	return v
 }
 
+// Text is the only string that the condition holds on, where there is one. Arrays are another matter.
+func (v *Values) Text() (text string, ok bool) {
+	c := v.bound.prog.conds[0]
+	return c.text, c.needsText()
+}
+
 // Arena sets the memory in which texts lie.
 func (v *Values) Arena(p []byte) {
 	v.batch.Arena = p

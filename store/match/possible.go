@@ -5,25 +5,31 @@ import (
 	"github.com/spanloom/spanloom/store"
 )
 
-// Possible reports whether the program can hold on any row of a block, given whether a string occurs in it as a value, an
-// array's element, a name or any other text: false is certain, true is not. has may err on the side of true, as a Bloom filter
-// does; it is asked only for strings that are not empty.
-func (p *Program) Possible(has func(text string) bool) bool {
-	return p.root == nil || p.possible(p.root, has)
+// Known is what an engine can tell of a block without its rows. Each answer may err on the side of yes, as a filter does.
+type Known struct {
+	// Text reports whether a string, never an empty one, occurs as a value, an array's element, a name or any other text.
+	Text func(text string) bool
+	// Failed reports whether a span of a service has the status error or an attribute `error`; nil: nothing is known.
+	Failed func(service string) bool
 }
 
-func (p *Program) possible(n *node, has func(string) bool) bool {
+// Possible reports whether the program can hold on any row of a block: false is certain, true is not.
+func (p *Program) Possible(k Known) bool {
+	return p.root == nil || p.possible(p.root, k)
+}
+
+func (p *Program) possible(n *node, k Known) bool {
 	switch n.op {
 	case opAnd:
 		for _, kid := range n.kids {
-			if !p.possible(kid, has) {
+			if !p.possible(kid, k) {
 				return false
 			}
 		}
-		return true
+		return k.Failed == nil || p.mayFail(n, k)
 	case opOr:
 		for _, kid := range n.kids {
-			if p.possible(kid, has) {
+			if p.possible(kid, k) {
 				return true
 			}
 		}
@@ -32,8 +38,47 @@ func (p *Program) possible(n *node, has func(string) bool) bool {
 		return true
 	default:
 		c := p.conds[n.cond]
-		return !c.needsText() || has(c.text)
+		return !c.needsText() || k.Text(c.text)
 	}
+}
+
+// mayFail asks whether each service that a conjunction names has failed spans, where it asks for such.
+func (p *Program) mayFail(and *node, k Known) bool {
+	wanted := false
+	for _, kid := range and.kids {
+		wanted = wanted || kid.op == opCond && p.conds[kid.cond].needsFailed()
+	}
+	if !wanted {
+		return true
+	}
+	for _, kid := range and.kids {
+		if kid.op != opCond {
+			continue
+		}
+		if c := p.conds[kid.cond]; c.field.In == store.Intrinsic && c.intrinsic == inService && c.needsText() && !k.Failed(c.text) {
+			return false
+		}
+	}
+	return true
+}
+
+// needsFailed reports whether the condition holds only on spans with the status error or an attribute `error`.
+func (c *cond) needsFailed() bool {
+	if c.field.In != store.Intrinsic {
+		return false
+	}
+	switch c.intrinsic {
+	case inStatus:
+		for status, holds := range c.words {
+			if holds != (span.Status(status) == span.StatusError) {
+				return false
+			}
+		}
+		return true
+	case inError:
+		return !c.loose && c.op == store.Eq && c.isBool
+	}
+	return false
 }
 
 // needsText reports whether the condition holds only where its operand occurs as a string.

@@ -46,29 +46,46 @@ func (d *Documents) Load(ctx context.Context, s store.Scope, name string) (store
 
 // Save writes a document if its version is still ifVersion, 0 for a new one.
 func (d *Documents) Save(ctx context.Context, s store.Scope, name string, data []byte, ifVersion uint64) (uint64, error) {
-	if name == "" {
-		return 0, &problem.Problem{Kind: problem.Invalid, Field: "name", Message: "a document needs a name"}
-	}
-	if len(data) > store.MaxDocument {
-		return 0, &problem.Problem{Kind: problem.TooLarge, Field: name,
-			Message: fmt.Sprintf("a document of %d bytes, at most %d are stored", len(data), store.MaxDocument), Hint: "split it over several names"}
-	}
 	if err := d.enter(ctx, s); err != nil {
 		return 0, err
 	}
 	defer d.mu.Unlock()
-	old := d.docs[name]
-	if old.Version != ifVersion {
-		return 0, &problem.Problem{Kind: problem.Invalid, Field: name,
-			Message: fmt.Sprintf("version is %d, not %d", old.Version, ifVersion), Hint: "load it again and repeat the change", Err: store.ErrConflict}
-	}
-	if grows := int64(len(data) - len(old.Data)); d.max > 0 && grows > 0 && d.size+grows+docOverhead > d.max {
-		return 0, &problem.Problem{Kind: problem.TooLarge, Field: name, Message: fmt.Sprintf("documents would take more than %d bytes", d.max),
-			Hint: "delete documents or raise --max-memory"}
+	if err := d.refuse(name, data, ifVersion); err != nil {
+		return 0, err
 	}
 	d.version++
 	d.put(name, store.Document{Version: d.version, Data: bytes.Clone(data)})
 	return d.version, nil
+}
+
+// Refuse is the error that Save would give, for an engine that writes a document down first.
+func (d *Documents) Refuse(ctx context.Context, s store.Scope, name string, data []byte, ifVersion uint64) error {
+	if err := d.enter(ctx, s); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	return d.refuse(name, data, ifVersion)
+}
+
+// refuse checks a document; mu is held.
+func (d *Documents) refuse(name string, data []byte, ifVersion uint64) error {
+	if name == "" {
+		return &problem.Problem{Kind: problem.Invalid, Field: "name", Message: "a document needs a name"}
+	}
+	if len(data) > store.MaxDocument {
+		return &problem.Problem{Kind: problem.TooLarge, Field: name,
+			Message: fmt.Sprintf("a document of %d bytes, at most %d are stored", len(data), store.MaxDocument), Hint: "split it over several names"}
+	}
+	old := d.docs[name]
+	if old.Version != ifVersion {
+		return &problem.Problem{Kind: problem.Invalid, Field: name,
+			Message: fmt.Sprintf("version is %d, not %d", old.Version, ifVersion), Hint: "load it again and repeat the change", Err: store.ErrConflict}
+	}
+	if grows := int64(len(data) - len(old.Data)); d.max > 0 && grows > 0 && d.size+grows+docOverhead > d.max {
+		return &problem.Problem{Kind: problem.TooLarge, Field: name, Message: fmt.Sprintf("documents would take more than %d bytes", d.max),
+			Hint: "delete documents or raise --max-memory"}
+	}
+	return nil
 }
 
 // Restore puts a document as it was saved elsewhere: what an engine that writes documents down reads at its start.

@@ -80,7 +80,7 @@ func (e *Engine) newScanner(s store.Scope, expr store.Expr, w match.Window) (*sc
 
 // mayHave reports whether a chunk may have an answer, by what is known of it without its rows.
 func (sc *scanner) mayHave(c *chunk) bool {
-	return sc.window.Block(c.minStart, c.maxStart, c.maxEnd) && sc.prog.Possible(c.texts.has)
+	return sc.window.Block(c.minStart, c.maxStart, c.maxEnd) && sc.prog.Possible(match.Known{Text: c.texts.has})
 }
 
 // match lists the living rows of a chunk that meet window and program; valid until the next call.

@@ -122,7 +122,7 @@ func (sr *searcher) run(ctx context.Context, all *snapshot) store.Done {
 		if !sr.window.Block(c.minStart, c.maxStart, c.maxEnd) || sr.paged && c.minStart > sr.after.Start || makeRef(c.number, 0) >= sr.end {
 			continue
 		}
-		if !sr.prog.Possible(c.texts.has) {
+		if !sr.prog.Possible(match.Known{Text: c.texts.has}) {
 			continue
 		}
 		done.Read.Blocks++

@@ -113,24 +113,42 @@ func (b *Builder) Collected() int { return len(b.facts) }
 // Flush counts what Collect took: rows that start in the window; the others are there to be the other side of a call. Of
 // equal spans (span.Identity) the latest-ending counts.
 func (b *Builder) Flush(window store.TimeRange) {
-	slices.SortStableFunc(b.facts, func(x, y fact) int {
-		return cmp.Or(bytes.Compare(x.trace[:], y.trace[:]), cmp.Compare(x.time, y.time), cmp.Compare(x.id, y.id),
-			cmp.Compare(x.kind, y.kind), cmp.Compare(x.service, y.service), cmp.Compare(x.start, y.start), -cmp.Compare(x.took, y.took))
-	})
-	b.facts = slices.CompactFunc(b.facts, func(x, y fact) bool {
-		return x.trace == y.trace && x.id == y.id && x.kind == y.kind && x.service == y.service && x.start == y.start
+	// Numbers are sorted, not the facts, which are large: then the facts of each trace among themselves.
+	order := make([]factAt, len(b.facts))
+	for i := range b.facts {
+		order[i] = factAt{b.facts[i].trace.Low(), uint32(i)}
+	}
+	slices.SortFunc(order, func(x, y factAt) int {
+		if x.low != y.low {
+			return cmp.Compare(x.low, y.low)
+		}
+		return cmp.Or(bytes.Compare(b.facts[x.at].trace[:], b.facts[y.at].trace[:]), cmp.Compare(x.at, y.at))
 	})
 	b.window = window
-	for from := 0; from < len(b.facts); {
-		to := from + 1
-		for to < len(b.facts) && b.facts[to].trace == b.facts[from].trace {
-			to++
+	var of []fact
+	for from := 0; from < len(order); {
+		trace, to := b.facts[order[from].at].trace, from
+		for of = of[:0]; to < len(order) && b.facts[order[to].at].trace == trace; to++ {
+			of = append(of, b.facts[order[to].at])
 		}
-		b.trace(b.facts[from:to])
+		slices.SortStableFunc(of, func(x, y fact) int {
+			return cmp.Or(cmp.Compare(x.time, y.time), cmp.Compare(x.id, y.id), cmp.Compare(x.kind, y.kind),
+				cmp.Compare(x.service, y.service), cmp.Compare(x.start, y.start), -cmp.Compare(x.took, y.took))
+		})
+		of = slices.CompactFunc(of, func(x, y fact) bool {
+			return x.id == y.id && x.kind == y.kind && x.service == y.service && x.start == y.start
+		})
+		b.trace(of)
 		from = to
 	}
 	b.window = store.TimeRange{}
 	b.facts = nil
+}
+
+// factAt is where a fact of a trace is.
+type factAt struct {
+	low uint64
+	at  uint32
 }
 
 // Table is what was counted so far. It is the Builder's own until nothing more is added.

@@ -109,6 +109,12 @@ func show(t *rollup.Table) string {
 	}
 	slices.Sort(edges)
 	lines = append(lines, edges...)
+	var single []string
+	for k, weight := range t.OneSided() {
+		single = append(single, fmt.Sprintf("one side %s -> %s %s weight=%g", showNode(k.From), showNode(k.To), k.Class, weight))
+	}
+	slices.Sort(single)
+	lines = append(lines, single...)
 	var aliases []string
 	for app, sidecar := range t.Aliases() {
 		aliases = append(aliases, fmt.Sprintf("alias %s = %s", showNode(app), showNode(sidecar)))

@@ -176,6 +176,14 @@ func (h *Histogram) own() {
 	}
 }
 
+// bytes is the memory that is its own.
+func (h *Histogram) bytes() int64 {
+	if h.shared {
+		return 0
+	}
+	return int64(cap(h.counts))*8 + int64(cap(h.at))*2
+}
+
 // Total is the sum of the weights.
 func (h *Histogram) Total() float64 { return h.total }
 

@@ -44,6 +44,12 @@ type Reader interface {
 	Rollups(ctx context.Context, s store.Scope, r store.TimeRange) (*Table, store.Done, error)
 }
 
+// Summer is a Reader that can sum up over time.
+type Summer interface {
+	// Sums is Rollups in a table of NewSums: cheaper where a window is long.
+	Sums(ctx context.Context, s store.Scope, r store.TimeRange) (*Table, store.Done, error)
+}
+
 // Need is the columns and attributes a Builder reads.
 func Need() store.Need {
 	n := store.Need{Columns: store.ColSpanID | store.ColParent | store.ColName | store.ColKind | store.ColStatus | store.ColMark |

@@ -4,6 +4,7 @@ import (
 	"iter"
 	"slices"
 	"sort"
+	"unsafe"
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -24,9 +25,12 @@ type Table struct {
 	edges  keyed[edgeKey]
 	cells  int
 
+	sums [2][]Counts // of each series and edge over all its cells: Kept; nil if there are none
+
 	halves   []half
 	settled  bool
-	sidecars map[workload]bool // known while settling
+	sidecars map[workload]bool   // known while settling
+	oneSided map[edgeKey]float64 // Σ weight of calls whose other side was not found; of this table's own settling
 
 	// Uncounted is the rows that had no place in the table: its numbers are too low by them.
 	Uncounted int64
@@ -66,13 +70,24 @@ func New() *Table {
 	return t
 }
 
+// NewSums makes an empty table in which every key has one cell, whatever the time: for questions about a window as a whole. It
+// is merged into as any other; it is not to be merged into one of New.
+func NewSums() *Table {
+	t := New()
+	t.step = forever
+	return t
+}
+
+// forever is the step of tables of NewSums.
+const forever = 1 << 62
+
 // Both are in every table.
 const (
 	otherString = 1
 	otherNode   = 0
 )
 
-// Step is the width of a cell in ns: a minute, or more in a table of many segments.
+// Step is the width of a cell in ns: a minute, or more in a table of many segments; of NewSums 2^62.
 func (t *Table) Step() int64 { return t.step }
 
 // Empty reports whether nothing was counted.
@@ -86,8 +101,45 @@ func (t *Table) Keys() int { return len(t.series.keys) + len(t.edges.keys) }
 // Cells is the number of cells.
 func (t *Table) Cells() int { return t.cells }
 
+// Kept makes a table ready to be merged into many others, and not to be changed any more: halves are paired, and the sum of
+// each key stands ready for tables of NewSums.
+func (t *Table) Kept() {
+	t.Pair()
+	t.sums = [2][]Counts{sumsOf(t.series.cells), sumsOf(t.edges.cells)}
+}
+
+func sumsOf(keys [][]Cell) []Counts {
+	sums := make([]Counts, len(keys))
+	for i, cells := range keys {
+		for j := range cells {
+			sums[i].Merge(&cells[j].Counts)
+		}
+	}
+	return sums
+}
+
 // Halves is the number of calls of which one side is elsewhere.
 func (t *Table) Halves() int { return len(t.halves) }
+
+// Bytes is about the memory that a table takes, without histograms that it shares with others.
+func (t *Table) Bytes() int64 {
+	n := int64(len(t.halves))*int64(unsafe.Sizeof(half{})) + int64(t.bytes)
+	for _, sums := range t.sums {
+		n += int64(cap(sums)) * int64(unsafe.Sizeof(Counts{}))
+		for i := range sums {
+			n += sums[i].Durations.bytes()
+		}
+	}
+	for _, keys := range [][][]Cell{t.series.cells, t.edges.cells} {
+		for _, cells := range keys {
+			n += int64(cap(cells)) * int64(unsafe.Sizeof(Cell{}))
+			for i := range cells {
+				n += cells[i].Durations.bytes()
+			}
+		}
+	}
+	return n
+}
 
 // str is the index of a string; Other where there is no room for it.
 func (t *Table) str(s string) uint32 {
@@ -301,6 +353,10 @@ func (t *Table) MergeRange(o *Table, r store.TimeRange) {
 			continue
 		}
 		key := t.seriesOf(seriesKey{m.strings[k.service], m.strings[k.group], m.strings[k.namespace], m.strings[k.version], m.strings[k.operation], k.kind, k.flags})
+		if m.whole(0, len(cells), len(o.series.cells[i])) {
+			addSum(t, &t.series, key, &o.sums[0][i])
+			continue
+		}
 		addCells(t, &t.series, key, cells, o.step)
 	}
 	for i, k := range o.edges.keys {
@@ -309,8 +365,16 @@ func (t *Table) MergeRange(o *Table, r store.TimeRange) {
 			continue
 		}
 		key := t.edgeOf(edgeKey{m.nodes[k.from], m.nodes[k.to], m.strings[k.protocol], m.strings[k.flag], k.class, k.view})
+		if m.whole(1, len(cells), len(o.edges.cells[i])) {
+			addSum(t, &t.edges, key, &o.sums[1][i])
+			continue
+		}
 		addCells(t, &t.edges, key, cells, o.step)
 	}
+	if len(t.halves)+len(o.halves) > MaxHalves {
+		t.Pair()
+	}
+	t.halves = slices.Grow(t.halves, min(len(o.halves), MaxHalves-len(t.halves)))
 	for i := range o.halves {
 		h := o.halves[i]
 		h.node, h.target = m.nodes[h.node], m.nodes[h.target]
@@ -354,6 +418,19 @@ func (m *merging) inside(cells []Cell) []Cell {
 		to--
 	}
 	return cells[from:to]
+}
+
+// whole reports whether the sum of a key serves for its cells: all of them are wanted, and in one.
+func (m *merging) whole(of, inside, all int) bool {
+	return m.t.step == forever && m.o.sums[of] != nil && inside == all
+}
+
+func addSum[K comparable](t *Table, k *keyed[K], key uint32, sum *Counts) {
+	if c := k.cell(t, key, 0); c != nil {
+		c.Merge(sum)
+	} else {
+		t.Uncounted += sum.N
+	}
 }
 
 func addCells[K comparable](t *Table, k *keyed[K], key uint32, cells []Cell, step int64) {

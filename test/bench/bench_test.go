@@ -12,6 +12,7 @@ import (
 	"github.com/spanloom/spanloom/receive/zipkin"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store/mem"
+	"github.com/spanloom/spanloom/store/rollup"
 )
 
 // requests are the first bodies of the traffic by a protocol, more than the processor's caches hold.
@@ -188,4 +189,60 @@ func BenchmarkDecodeBatch(b *testing.B) {
 		}
 		return batch.Len()
 	})
+}
+
+// BenchmarkRollup counts spans as a segment does when it is written: of the usual mesh, of one with 10,000 operations, and of a
+// sender that makes a new operation of each span. MiB is what the table takes in the end.
+func BenchmarkRollup(b *testing.B) {
+	for _, c := range []struct {
+		name       string
+		operations int // distinct ones over all; 0: as the mesh names them
+	}{{"mesh", 0}, {"operations", 10_000}, {"attack", 1_000_000}} {
+		b.Run(c.name, func(b *testing.B) {
+			const traces, senders = 250, 2 * load.Services // a service serves and calls
+			d := load.New(1, time.Unix(1_767_225_600, 0), 0, load.FormOTLP)
+			var t load.Trace
+			var batch span.Batch
+			spans, cpu := 0, time.Duration(0)
+			var table *rollup.Table
+			for b.Loop() {
+				builder, seen, made := rollup.NewBuilder(), 0, make(map[string]int)
+				for no := uint64(0); seen < max(c.operations, 500_000); no += traces {
+					batch.Reset()
+					rows := d.Rows(&batch)
+					for i := range uint64(traces) {
+						d.Trace(no+i, &t)
+						rows.All(&t)
+					}
+					for i := range batch.Len() {
+						if c.operations > 0 {
+							who := batch.String(batch.Service[i]) + batch.Kind[i].String()
+							made[who]++
+							batch.Name[i] = batch.AddText(letters(made[who] % (c.operations / senders)))
+						}
+						batch.Time[i] = batch.Time[i]/300e9*300e9 + int64(seen+i)%5*60e9 // all in 5 minutes
+					}
+					began := cpuTime()
+					builder.Add(&batch)
+					cpu += cpuTime() - began
+					seen += batch.Len()
+				}
+				spans += seen
+				table = builder.Table()
+			}
+			b.ReportMetric(float64(cpu.Nanoseconds())/float64(spans), "cpu-ns/span")
+			b.ReportMetric(float64(table.Bytes())/mib, "MiB")
+			b.ReportMetric(float64(table.Keys()), "keys")
+		})
+	}
+}
+
+// letters is a number that does not look like an id, which would be templated.
+func letters(n int) string {
+	text := []byte("operation-")
+	for range 5 {
+		text = append(text, 'g'+byte(n%20))
+		n /= 20
+	}
+	return string(text)
 }

@@ -30,6 +30,7 @@ type stored struct {
 	tookWall time.Duration
 
 	engine *local.Engine // nil while closed
+	cold   bool          // it was opened over files that were not in the page cache
 }
 
 // queryMemory is the engine's budget while questions are asked: an engine that holds spans in memory is to hold them all.
@@ -53,10 +54,49 @@ func (e *bench) stored(ctx context.Context) (*stored, error) {
 // open gives the engine over the stored spans, with every file in the page cache.
 func (e *bench) open(ctx context.Context) (*stored, error) {
 	s, err := e.stored(ctx)
-	if err != nil || s.engine != nil {
+	if err != nil || s.engine != nil && !s.cold {
 		return s, err
 	}
-	if err := readAll(s.dir); err != nil {
+	if err := s.close(); err != nil {
+		return nil, err
+	}
+	return s.open(ctx, readAll)
+}
+
+// segments is how many there are of about two million spans where no two were received in one hour: compaction joins none.
+const segments = 4000
+
+// openHours gives the engine over such segments.
+func (e *bench) openHours(ctx context.Context) (*stored, error) {
+	if e.hours == nil {
+		s, err := fillHours(ctx, filepath.Join(e.temp, "hours"), min(e.spans, segments*perRequest))
+		if err != nil {
+			return nil, fmt.Errorf("fill a data folder by the hour: %w", err)
+		}
+		e.hours = s
+	}
+	if e.hours.engine != nil {
+		return e.hours, nil
+	}
+	return e.hours.open(ctx, readAll)
+}
+
+// openCold gives the engine over the stored spans, with none of their files in the page cache.
+func (e *bench) openCold(ctx context.Context) (*stored, error) {
+	s, err := e.stored(ctx)
+	if err != nil {
+		return s, err
+	}
+	if err := s.close(); err != nil {
+		return nil, err
+	}
+	s.cold = true
+	return s.open(ctx, dropAll)
+}
+
+// open opens the engine after prepare was called with its folder.
+func (s *stored) open(ctx context.Context, prepare func(dir string) error) (*stored, error) {
+	if err := prepare(s.dir); err != nil {
 		return nil, err
 	}
 	engine, err := openEngine(ctx, s.dir, &s.last)
@@ -75,7 +115,7 @@ func (s *stored) close() error {
 		return nil
 	}
 	err := s.engine.Close()
-	s.engine = nil
+	s.engine, s.cold = nil, false
 	return err
 }
 
@@ -115,6 +155,33 @@ func fill(ctx context.Context, dir string, n int64, progress io.Writer) (*stored
 	s.accept, s.tookWall = cpuTime()-cpu-making, time.Since(began)
 	s.bytes, err = bytesOnDisk(dir)
 	return s, err
+}
+
+// fillHours stores about n spans, whole traces, so that every 500 or so become a segment of their own hour.
+func fillHours(ctx context.Context, dir string, n int64) (*stored, error) {
+	s := &stored{dir: dir, data: load.New(2, time.Now().Add(-(segments+2)*time.Hour), 0, load.FormOTLP)}
+	s.last = s.data.Base
+	engine, err := openEngine(ctx, dir, &s.last)
+	if err != nil {
+		return nil, err
+	}
+	batch := &span.Batch{Tenant: store.DefaultTenant}
+	rows := s.data.Rows(batch)
+	var trace load.Trace
+	for err == nil && s.spans < n {
+		s.data.Trace(s.traces, &trace)
+		rows.All(&trace)
+		s.traces++
+		if batch.Len() < perRequest {
+			continue
+		}
+		batch.Received = atomic.AddInt64(&s.last, int64(time.Hour))
+		s.spans += int64(batch.Len())
+		err = errors.Join(accept(ctx, engine, batch), engine.Flush(ctx))
+		batch.Reset()
+		rows.Reset(batch)
+	}
+	return s, errors.Join(err, engine.Close())
 }
 
 // accept waits where the engine asks for it, as a sender does.
@@ -182,6 +249,13 @@ func (s *stored) floor() float64 { return s.bits / 8 / float64(s.spans) }
 
 // readAll brings a folder's files into the page cache.
 func readAll(dir string) error {
+	return eachFile(dir, func(f *os.File) error {
+		_, err := io.Copy(io.Discard, f)
+		return err
+	})
+}
+
+func eachFile(dir string, do func(*os.File) error) error {
 	return filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
@@ -190,8 +264,7 @@ func readAll(dir string) error {
 		if err != nil {
 			return err
 		}
-		_, err = io.Copy(io.Discard, f)
-		return errors.Join(err, f.Close())
+		return errors.Join(do(f), f.Close())
 	})
 }
 

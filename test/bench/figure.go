@@ -60,5 +60,5 @@ type bench struct {
 	tests              map[string]string // package -> compiled test binary
 	spans              int64             // that data is to hold
 	cpu                bool              // questions are timed by CPU time
-	data               *stored           // nil until a figure needs it
+	data, hours        *stored           // nil until a figure needs them
 }

@@ -30,6 +30,12 @@ func figures(quick bool, stored int64, cpu bool) []figure {
 		ofBenchmark("log form to batch", "<= 2.0 µs/span", "µs/span", "test/bench", "BenchmarkDecodeBatch", "cpu-ns/span", 1e-3),
 		ofBenchmark("log form, before compression", "reported", "B/span", "test/bench", "BenchmarkEncodeBatch", "B/span", 1),
 
+		ofBenchmark("rollups, counting at ingest", "reported", "µs/span", "test/bench", "BenchmarkRollup/mesh", "cpu-ns/span", 1e-3),
+		ofBenchmark("rollups, counting 1M distinct operations", "reported", "µs/span", "test/bench", "BenchmarkRollup/attack", "cpu-ns/span", 1e-3),
+		ofBenchmark("rollups of 10,000 operations, 5 minutes", "reported", "MiB", "test/bench", "BenchmarkRollup/operations", "MiB", 1),
+		ofBenchmark("rollups of 1M distinct operations, 5 minutes", "bounded", "MiB", "test/bench", "BenchmarkRollup/attack", "MiB", 1),
+		ofBenchmark("rollups of 1M distinct operations, keys", "<= 20000", "keys", "test/bench", "BenchmarkRollup/attack", "keys", 1),
+
 		ofBenchmark("engine in memory, accept and evict", "reported", "µs/span", "test/bench", "BenchmarkMemAccept", "cpu-ns/span", 1e-3),
 
 		// The whole server: CPU of its process a span, closed loop.

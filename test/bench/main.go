@@ -120,7 +120,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	defer os.RemoveAll(temp)
 	e := &bench{root: root, temp: temp, binary: inside(root, o.binary), quick: o.quick, spans: o.spans, cpu: o.cpu, tests: map[string]string{}}
-	defer func() { _ = e.data.close() }()
+	defer func() { _, _ = e.data.close(), e.hours.close() }()
 	fmt.Fprintf(out, "# %s  %s  %s  %d CPUs  %s  load %s  runs %d\n", time.Now().UTC().Format(time.RFC3339), id, runtime.Version(),
 		runtime.NumCPU(), cpuModel(), loadAverage(), o.runs)
 	fmt.Fprintf(out, "# %s\n", sizes())

@@ -165,7 +165,7 @@ func TestMeshGivesOneTreeAcrossProtocols(t *testing.T) {
 	browse(t, s)
 }
 
-// browse drives Chromium over every screen in both languages and themes; see web/e2e/run.mjs.
+// browse drives Chromium over every screen, in both languages and themes with SPANLOOM_LONG=1; see web/e2e/run.mjs.
 func browse(t *testing.T, s *server) {
 	out := os.Getenv("SPANLOOM_SCREENSHOTS")
 	if out == "" {
@@ -175,7 +175,11 @@ func browse(t *testing.T, s *server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "node", script, "--base", "http://"+s.HTTP+"/", "--out", out)
+	args := []string{script, "--base", "http://" + s.HTTP + "/", "--out", out}
+	if os.Getenv("SPANLOOM_LONG") != "1" {
+		args = append(args, "--some")
+	}
+	cmd := exec.CommandContext(t.Context(), "node", args...)
 	cmd.Dir = filepath.Dir(filepath.Dir(script))
 	text, err := cmd.CombinedOutput()
 	if err != nil {

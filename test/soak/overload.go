@@ -117,7 +117,7 @@ func overloaded(ctx context.Context, dir string, memory int64, length time.Durat
 	ended := make(chan error, 1)
 	go func() {
 		sent, err = load.Send(ctx, load.SendOptions{Protocol: load.OTLPHTTP, Endpoints: dir, Duration: length, Connections: connections, SpansPerRequest: 512,
-			RetryFor: length + time.Minute, Manifest: manifest}, os.Stdout)
+			RetryFor: length + 10*time.Minute, Manifest: manifest}, os.Stdout)
 		ended <- err
 	}()
 	tick := time.NewTicker(50 * time.Millisecond)

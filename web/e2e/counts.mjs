@@ -1,10 +1,10 @@
-// Opens a trace of 50,000 spans on the fixture server and counts what must stay small: requests, rows
+// Opens traces of 5,000, 50,000 and 500,000 spans on the fixture server and counts what must stay small: requests, rows
 // in the document, bytes. Times are printed for people and never judged.
 //
 //   node e2e/counts.mjs [--chromium /usr/bin/chromium]
 import { parseArgs } from "node:util";
 import { chromium } from "playwright-core";
-import { bigTraceId, startFixture } from "./fixture-server.mjs";
+import { largeId, largeTraces, startFixture } from "./fixture-server.mjs";
 
 const { values: args } = parseArgs({
   options: { chromium: { type: "string", default: "/usr/bin/chromium" } },
@@ -33,8 +33,9 @@ const check = (what, got, most) => {
 const traceRequests = () => fixture.requests.filter((r) => r.includes("traces/"));
 const rows = () => page.locator("[role=treegrid] [data-row]").count();
 
-// The fixture makes the trace at the first request; that time is not the browser's.
-await fetch(`${fixture.url}api/spanloom/v1/traces/${bigTraceId}`).then((r) => r.arrayBuffer());
+// The fixture makes a trace at the first request; that time is not the browser's.
+for (const n of Object.keys(largeTraces))
+  await fetch(`${fixture.url}api/spanloom/v1/traces/${largeId(n)}`).then((r) => r.arrayBuffer());
 fixture.requests.length = 0;
 
 await page.goto(`${fixture.url}search`);
@@ -42,21 +43,90 @@ await page.locator("a[data-row-link]").first().waitFor();
 check("rows of the result list in the document", await page.locator("a[data-row-link]").count(), 60);
 fixture.requests.length = 0;
 
-await page.evaluate((id) => {
-  performance.mark("open");
-  history.pushState(null, "", new URL(`trace/${id}`, document.baseURI));
-}, bigTraceId);
-await page.locator("[role=treegrid] [data-row]").first().waitFor();
-const opened = await page.evaluate(() => {
-  const [skeleton] = performance.getEntriesByType("resource").filter((e) => e.name.includes("/traces/"));
-  return {
-    total: performance.now() - performance.getEntriesByName("open")[0].startTime,
-    bytes: skeleton?.decodedBodySize ?? 0,
-  };
+/** Opens a large trace from the search page, and tells how long it took, how large it was, and how long the page stood still. */
+async function openLarge(spans, ready) {
+  await page.evaluate((id) => {
+    performance.clearMarks();
+    performance.clearResourceTimings();
+    globalThis.tasks = [];
+    globalThis.watch ??= new PerformanceObserver((list) => {
+      for (const e of list.getEntries()) globalThis.tasks.push(e.duration);
+    });
+    globalThis.watch.observe({ type: "longtask" });
+    performance.mark("open");
+    history.pushState(null, "", new URL(`trace/${id}`, document.baseURI));
+  }, largeId(spans));
+  await page.locator(ready).first().waitFor();
+  const opened = await page.evaluate(() => {
+    const [skeleton] = performance.getEntriesByType("resource").filter((e) => e.name.includes("/traces/"));
+    const now = performance.now();
+    return {
+      total: now - performance.getEntriesByName("open")[0].startTime,
+      afterLast: skeleton ? now - skeleton.responseEnd : 0,
+      bytes: skeleton?.decodedBodySize ?? 0,
+      still: Math.max(0, ...globalThis.tasks),
+    };
+  });
+  console.log(
+    `${spans} spans, navigation to first rows: ${opened.total.toFixed(0)} ms, ${opened.afterLast.toFixed(0)} ms after the last byte, longest task ${opened.still.toFixed(0)} ms, skeleton ${(opened.bytes / 1e6).toFixed(2)} MB`,
+  );
+  return opened;
+}
+
+const rowReady = "[role=treegrid] [data-row]";
+const lineReady = "[role=table] [role=rowgroup] [role=cell]";
+await openLarge(5000, rowReady);
+check("requests for 5,000 spans", traceRequests().length, 1);
+
+// Half a million: its summary first, its waterfall folded.
+fixture.requests.length = 0;
+await page.goto(`${fixture.url}search`);
+await page.locator("a[data-row-link]").first().waitFor();
+fixture.requests.length = 0;
+const half = await openLarge(500_000, lineReady);
+check("requests for 500,000 spans", traceRequests().length, 1);
+check("bytes of the skeleton of 500,000 spans", half.bytes, 60_000_000);
+check("lines of the summary in the document", await page.locator(lineReady).count(), 600);
+await page.evaluate(() => {
+  globalThis.tasks.length = 0;
+  performance.mark("waterfall");
+  document.querySelector("input[name=view][value=waterfall]").click();
 });
-console.log(
-  `50,000 spans, navigation to first rows: ${opened.total.toFixed(0)} ms, skeleton ${(opened.bytes / 1e6).toFixed(2)} MB`,
-);
+await page.locator(rowReady).first().waitFor();
+const folded = await page.evaluate(() => ({
+  time: performance.now() - performance.getEntriesByName("waterfall")[0].startTime,
+  rows: Number(document.querySelector("[role=treegrid]").getAttribute("aria-rowcount")),
+}));
+console.log(`500,000 spans, summary to waterfall: ${folded.time.toFixed(0)} ms`);
+check("rows of the folded waterfall of 500,000 spans", folded.rows, 20_000);
+check("rows in the document", await rows(), 80);
+const unfold = await page.evaluate(async () => {
+  const row = document.querySelectorAll("[role=treegrid] [data-row][aria-expanded=false]")[0];
+  if (!row) return 0;
+  const begin = performance.now();
+  row.querySelector("button").click();
+  await new Promise(requestAnimationFrame);
+  await new Promise(requestAnimationFrame);
+  return performance.now() - begin;
+});
+console.log(`500,000 spans, one row unfolded, to the second frame: ${unfold.toFixed(0)} ms`);
+for (const [view, ready] of [
+  ["flame", "[role=application]"],
+  ["table", lineReady],
+]) {
+  const begin = Date.now();
+  await page.evaluate((v) => document.querySelector(`input[name=view][value=${v}]`).click(), view);
+  await page.locator(ready).first().waitFor();
+  console.log(`500,000 spans, view ${view}: ${Date.now() - begin} ms`);
+}
+check("requests for 500,000 spans after its views", traceRequests().length, 1);
+const still = await page.evaluate(() => Math.max(0, ...globalThis.tasks));
+console.log(`500,000 spans, longest task of the views: ${still.toFixed(0)} ms`);
+
+await page.goto(`${fixture.url}search`);
+await page.locator("a[data-row-link]").first().waitFor();
+fixture.requests.length = 0;
+const opened = await openLarge(50_000, rowReady);
 check("requests for the trace", traceRequests().length, 1);
 check("rows in the document", await rows(), 80);
 check("elements in the document", await page.evaluate(() => document.querySelectorAll("*").length), 2500);

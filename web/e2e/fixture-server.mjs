@@ -6,7 +6,9 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { hopsOf, otlpOf } from "./fixture-trace.mjs";
 import { makeTrace, mesh, random, services, summaryOf } from "./generate.mjs";
+import { doctorReport, edgeDetail, makeMap, serviceDetail } from "./map-fixture.mjs";
 
 const dist = fileURLToPath(new URL("../dist", import.meta.url));
 const types = {
@@ -16,11 +18,12 @@ const types = {
   ".html": "text/html; charset=utf-8",
 };
 
-/** The id of the 50,000-span trace, which no search lists. */
-export const bigTraceId = "b16b00b5".padStart(32, "0");
+/** Ids of large traces by their number of spans, which no search lists. */
+export const largeTraces = { 5000: "5000", 50000: "50000", 500000: "500000" };
+export const largeId = (spans) => largeTraces[spans].padStart(32, "0");
 
 /** startFixture listens and gives its address, its log of API requests and a way to stop it. */
-export async function startFixture({ port = 0, base = "/", empty = false } = {}) {
+export async function startFixture({ port = 0, base = "/", empty = false, mapNodes = 24 } = {}) {
   const nowMs = Date.now();
   const traces = empty
     ? []
@@ -34,16 +37,22 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
       );
   if (!empty) traces[0].skeleton.maybeIncomplete = false;
   const byId = new Map(traces.map((t) => [t.skeleton.traceId, t]));
-  let big;
+  const large = new Map();
   const find = (id) => {
-    if (id === bigTraceId && !empty) {
-      big ??= makeTrace({ seed: 42, spans: 50_000, startMs: nowMs - 60_000 });
-      big.skeleton.traceId = bigTraceId;
-      return big;
+    const spans = empty ? undefined : Object.keys(largeTraces).find((n) => largeId(n) === id);
+    if (spans) {
+      if (!large.has(id)) {
+        const made = makeTrace({ seed: 42, spans: Number(spans), startMs: nowMs - 60_000 });
+        made.skeleton.traceId = id;
+        large.set(id, made);
+      }
+      return large.get(id);
     }
     return byId.get(id.padStart(32, "0")) ?? byId.get(id);
   };
   const requests = [];
+  const examples = traces.slice(0, 20).map((t) => t.skeleton.traceId);
+  const map = makeMap({ nodes: empty ? 0 : mapNodes, examples });
 
   const server = createServer((req, res) => {
     const url = new URL(req.url, "http://fixture");
@@ -52,6 +61,7 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
       requests.push(`${req.method} ${path.slice("api/spanloom/v1/".length)}${url.search}`);
       return api(path.slice("api/spanloom/v1/".length), url.searchParams, req, res);
     }
+    if (path === "tempo/api/metrics/query") return instant(url.searchParams.get("q") ?? "", res);
     asset(path, res);
   });
 
@@ -111,7 +121,8 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
         complete: true,
       });
     }
-    if (path === "search/stream") return search(q, res);
+    if (path === "search/stream") return search(q, res, true);
+    if (path === "search") return search(q, res, false);
     if (path === "heatmap") return json(res, heatmap());
     if (path === "differences") return json(res, differences());
     if (path === "traceql") {
@@ -127,7 +138,23 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
       );
     }
     if (path === "searches") return saved(req, res);
-    const m = /^traces\/([^/]+)(?:\/(spans|otlp))?$/.exec(path);
+    // A window that ended before the fixture's first trace is empty.
+    const past = q.has("end") && Number(BigInt(q.get("end")) / 1000000n) < nowMs - 86400e3;
+    if (path === "map") return json(res, past ? makeMap({ nodes: 0, examples }) : map);
+    if (path === "edge") {
+      const found = edgeDetail(map, q, nowMs, examples);
+      return found ? json(res, found) : fail(res, 404, "notFound", "no such call in this window");
+    }
+    if (path === "service") {
+      const found = serviceDetail(map, q, nowMs, examples);
+      return found ? json(res, found) : fail(res, 404, "notFound", "no such node in this window");
+    }
+    if (path === "doctor") return json(res, doctorReport(map, q.get("lang") ?? "en", examples));
+    if (path === "hops") {
+      const trace = find((q.get("traceId") ?? "").toLowerCase());
+      return trace ? json(res, hopsOf(trace)) : fail(res, 404, "notFound", "no such trace");
+    }
+    const m = /^traces\/([^/]+)(?:\/(spans|otlp|keep))?$/.exec(path);
     if (!m) return fail(res, 404, "notFound", `no path ${path}`);
     const trace = find(decodeURIComponent(m[1]).toLowerCase());
     if (!trace) return fail(res, 404, "notFound", `trace ${m[1]} was not found`);
@@ -138,11 +165,26 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
         .slice(0, 500);
       return json(res, { items: rows.map((r) => trace.details(r)) });
     }
-    if (m[2] === "otlp") return json(res, { resourceSpans: [] });
+    if (m[2] === "otlp") return json(res, otlpOf(trace));
+    if (m[2] === "keep") {
+      res.writeHead(204);
+      return res.end();
+    }
     return json(res, trace.skeleton);
   }
 
-  function search(q, res) {
+  /** Peers of a span: 1,000 of them, 730 faster. */
+  function instant(q, res) {
+    const series = q.includes("quantile_over_time")
+      ? [0.5, 0.95, 0.99].map((p) => ({
+          labels: [{ key: "p", value: { doubleValue: p } }],
+          value: p * p * 0.08,
+        }))
+      : [{ labels: [], value: q.includes("duration <") ? 730 : 1000 }];
+    json(res, { series, metrics: {} });
+  }
+
+  function search(q, res, stream) {
     const filters = q.getAll("filter");
     if (filters.some((f) => f.startsWith("kind=")))
       return fail(res, 501, "unsupported", "this engine has no kinds", {
@@ -161,20 +203,22 @@ export async function startFixture({ port = 0, base = "/", empty = false } = {})
       else if (/^(trace)?[dD]uration$/.test(field))
         found = found.filter((t) => t.duration > Number.parseFloat(value) * 1e6);
       else if (field === "operation")
-        found = found.filter((t) => new RegExp(`^(?:${value})$`).test(t.rootOperation));
+        found = found.filter((t) =>
+          op === "=" ? t.rootOperation === value : new RegExp(`^(?:${value})$`).test(t.rootOperation),
+        );
       else if (value === "nothing") found = [];
     }
     const items = found.slice(from, from + limit);
-    res.writeHead(200, { "content-type": "application/x-ndjson", "x-request-id": "fixture-1" });
-    for (const trace of items) res.write(`${JSON.stringify({ type: "trace", trace })}\n`);
     const end = {
-      type: "end",
       ...(from + limit < found.length ? { next: String(from + limit) } : {}),
       complete: !filters.includes(".slow=1"),
       ...(filters.includes(".slow=1") ? { reason: "search stopped at 10 s" } : {}),
       read: { blocks: filters.includes(".slow=1") ? 42 : 120, of: 120, bytes: 9_000_000 },
     };
-    res.end(`${JSON.stringify(end)}\n`);
+    if (!stream) return json(res, { items, ...end });
+    res.writeHead(200, { "content-type": "application/x-ndjson", "x-request-id": "fixture-1" });
+    for (const trace of items) res.write(`${JSON.stringify({ type: "trace", trace })}\n`);
+    res.end(`${JSON.stringify({ type: "end", ...end })}\n`);
   }
 
   /** Saved searches, with compare-and-set. */
@@ -364,6 +408,24 @@ function status(nowMs, empty) {
       diskBytes: empty ? 0 : 1.3e9,
       evictedTraces: empty ? 0 : 1204,
       ...(empty ? {} : { oldest: ns(nowMs - 5 * 3600e3) }),
+      segments: {
+        files: empty ? 0 : 31,
+        bytes: empty ? 0 : 1.2e9,
+        bytesPerHour: empty ? 0 : 240e6,
+        dueBytes: empty ? 0 : 60e6,
+        fullInNs: empty ? -1 : 96 * 3600e9,
+        holdsNs: 360 * 3600e9,
+        questions: 18_422,
+        blocksRead: 91_003,
+        blocksPassed: 8_300_411,
+        hours: empty
+          ? []
+          : Array.from({ length: 6 }, (_, i) => ({
+              hour: ns(Math.floor(nowMs / 3600e3 - i) * 3600e3),
+              spans: 2_000_000 - i * 111_000,
+              bytes: 250e6 - i * 14e6,
+            })),
+      },
       damaged: [],
     },
     listeners: [

@@ -5,6 +5,8 @@ import type {
   Differences,
   ErrorKind,
   Heatmap,
+  Hops,
+  Instant,
   List,
   Operation,
   Receipts,
@@ -12,10 +14,10 @@ import type {
   SavedSearches,
   SearchLine,
   Service,
-  Skeleton,
   Span,
   Status,
   TraceQLCheck,
+  TraceSummary,
 } from "./types";
 
 /** ApiError is every way a request can fail, with what a person needs to report it. */
@@ -75,43 +77,73 @@ export interface Ask {
   onProgress?: ((bytes: number) => void) | undefined;
 }
 
-interface Reply {
-  tried: string;
-  response: Response;
+/** getJSON fetches one answer; anything but a 2xx with JSON is an ApiError, an abort stays an AbortError. */
+export async function getJSON<T>(path: string, params?: Params, ask: Ask = {}): Promise<T> {
+  return readJSON(await send("GET", apiUrl(path, params), undefined, ask), ask);
 }
 
-async function request(method: "GET" | "POST", url: string, ask: Ask, body?: unknown): Promise<Reply> {
+/** getBytes fetches an answer as it comes, in the pieces it comes in; its own errors are read as getJSON reads them. */
+export async function getBytes(path: string, params?: Params, ask: Ask = {}): Promise<Uint8Array[]> {
+  const answer = await send("GET", apiUrl(path, params), undefined, ask);
+  if (!answer.response.ok) return readJSON(answer, ask);
+  return readPieces(answer, ask);
+}
+
+/** postJSON sends a JSON body and reads nothing but the error there may be. */
+export async function postJSON(path: string, body: unknown, ask: Ask = {}): Promise<void> {
+  const answer = await send("POST", apiUrl(path), JSON.stringify(body), ask);
+  if (!answer.response.ok) await readJSON(answer, ask);
+}
+
+/** postForJSON sends a JSON body and reads the answer. */
+export async function postForJSON<T>(path: string, body: unknown, ask: Ask = {}): Promise<T> {
+  return readJSON(await send("POST", apiUrl(path), JSON.stringify(body), ask), ask);
+}
+
+/** getJSONAt is getJSON for an address of this server outside of our own API. */
+export async function getJSONAt<T>(path: string, params: Params, ask: Ask = {}): Promise<T> {
+  return readJSON(await send("GET", `${basePath()}/${path}?${encode(params)}`, undefined, ask), ask);
+}
+
+/** An answer whose body was not read yet, and what was asked for. */
+interface Answer {
+  response: Response;
+  tried: string;
+}
+
+async function send(method: string, url: string, body: string | undefined, ask: Ask): Promise<Answer> {
   const tried = `${method} ${url}`;
   try {
     const response = await fetch(url, {
-      ...(method === "POST" ? { method, body: JSON.stringify(body) } : {}),
+      method,
       headers: {
         Accept: "application/json",
-        ...(method === "POST" ? { "Content-Type": "application/json" } : {}),
+        ...(body === undefined ? {} : { "Content-Type": "application/json" }),
       },
+      ...(body === undefined ? {} : { body }),
       credentials: "same-origin",
       signal: ask.signal ?? null,
     });
-    return { tried, response };
+    return { response, tried };
   } catch (cause) {
     if (isAbort(cause)) throw cause;
     throw new ApiError({ kind: "network", message: String(cause), status: 0, tried });
   }
 }
 
-/** readJSON is the answer of a reply; anything but a 2xx with JSON is an ApiError. */
-async function readJSON<T>({ tried, response }: Reply, ask: Ask): Promise<T> {
-  const requestId = response.headers.get("x-request-id") ?? undefined;
-  let text = "";
+async function readPieces({ response, tried }: Answer, ask: Ask): Promise<Uint8Array[]> {
   try {
-    if (ask.onProgress && response.body) {
-      let bytes = 0;
-      for await (const part of textOf(response.body)) {
-        text += part.text;
-        bytes += part.bytes;
-        ask.onProgress(bytes);
-      }
-    } else text = await response.text();
+    if (!response.body || !ask.onProgress) return [new Uint8Array(await response.arrayBuffer())];
+    const reader = response.body.getReader();
+    const pieces: Uint8Array[] = [];
+    let bytes = 0;
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return pieces;
+      pieces.push(value);
+      bytes += value.byteLength;
+      ask.onProgress(bytes);
+    }
   } catch (cause) {
     if (isAbort(cause)) throw cause;
     throw new ApiError({
@@ -119,9 +151,23 @@ async function readJSON<T>({ tried, response }: Reply, ask: Ask): Promise<T> {
       message: String(cause),
       status: response.status,
       tried,
-      requestId,
+      requestId: response.headers.get("x-request-id") ?? undefined,
     });
   }
+}
+
+/** joinText decodes the pieces of an answer. */
+export function joinText(pieces: readonly Uint8Array[]): string {
+  const decoder = new TextDecoder();
+  let text = "";
+  for (const p of pieces) text += decoder.decode(p, { stream: true });
+  return text + decoder.decode();
+}
+
+async function readJSON<T>(answer: Answer, ask: Ask): Promise<T> {
+  const { response, tried } = answer;
+  const text = joinText(await readPieces(answer, ask));
+  const requestId = response.headers.get("x-request-id") ?? undefined;
   let body: unknown;
   try {
     body = JSON.parse(text);
@@ -142,15 +188,6 @@ async function readJSON<T>({ tried, response }: Reply, ask: Ask): Promise<T> {
   });
 }
 
-/** getJSON fetches one answer; anything but a 2xx with JSON is an ApiError, an abort stays an AbortError. */
-export async function getJSON<T>(path: string, params?: Params, ask: Ask = {}): Promise<T> {
-  return readJSON<T>(await request("GET", apiUrl(path, params), ask), ask);
-}
-
-export async function postJSON<T>(path: string, body: unknown, ask: Ask = {}): Promise<T> {
-  return readJSON<T>(await request("POST", apiUrl(path), ask, body), ask);
-}
-
 /**
  * getLines fetches lines of JSON and hands them on as they come, several at once where they came so. An
  * answer that breaks off before its `end` line is an ApiError, and so is an error that the last line tells.
@@ -161,7 +198,7 @@ export async function getLines(
   onLines: (lines: SearchLine[]) => void,
   ask: Ask = {},
 ): Promise<void> {
-  const reply = await request("GET", apiUrl(path, params), ask);
+  const reply = await send("GET", apiUrl(path, params), undefined, ask);
   const { tried, response } = reply;
   if (!response.ok || !response.body) {
     await readJSON<unknown>(reply, ask);
@@ -176,7 +213,7 @@ export async function getLines(
   let last: SearchLine | undefined;
   try {
     for await (const part of textOf(response.body)) {
-      rest += part.text;
+      rest += part;
       const end = rest.lastIndexOf("\n");
       if (end < 0) continue;
       const lines = rest
@@ -195,15 +232,15 @@ export async function getLines(
   if (last.error) throw new ApiError({ ...last.error, ...more });
 }
 
-async function* textOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<{ text: string; bytes: number }> {
+async function* textOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
   const reader = stream.getReader();
   const decoder = new TextDecoder();
   for (;;) {
     const { done, value } = await reader.read();
     if (done) break;
-    yield { text: decoder.decode(value, { stream: true }), bytes: value.byteLength };
+    yield decoder.decode(value, { stream: true });
   }
-  yield { text: decoder.decode(), bytes: 0 };
+  yield decoder.decode();
 }
 
 export function isAbort(cause: unknown): boolean {
@@ -229,7 +266,10 @@ export const api = {
     p: { key: string; prefix?: string; scope?: string; service?: string; limit?: number } & Window,
     ask?: Ask,
   ) => getJSON<List<AttributeValue>>("attributes/values", { ...p }, ask),
-  search: (
+  /** The page alone, without lines: for lists that need no progress. */
+  search: (p: { filter: string[]; limit: number; page?: string | undefined } & Window, ask?: Ask) =>
+    getJSON<List<TraceSummary>>("search", { ...p }, ask),
+  searchStream: (
     p: Asked & { limit: number; page?: string | undefined } & Window,
     onLines: (lines: SearchLine[]) => void,
     ask?: Ask,
@@ -242,10 +282,15 @@ export const api = {
   checkTraceQL: (q: string, ask?: Ask) => getJSON<TraceQLCheck>("traceql", { q }, ask),
   searches: (ask?: Ask) => getJSON<SavedSearches>("searches", undefined, ask),
   saveSearches: (items: SavedSearch[], ifVersion: number) =>
-    postJSON<{ version: number }>("searches", { items, ifVersion }),
-  skeleton: (traceId: string, ask?: Ask) =>
-    getJSON<Skeleton>(`traces/${encodeURIComponent(traceId)}`, undefined, ask),
+    postForJSON<{ version: number }>("searches", { items, ifVersion }),
+  skeleton: (traceId: string, ask?: Ask) => getBytes(`traces/${encodeURIComponent(traceId)}`, undefined, ask),
   spans: (traceId: string, ids: string[], ask?: Ask) =>
     getJSON<List<Span>>(`traces/${encodeURIComponent(traceId)}/spans`, { ids: ids.join(",") }, ask),
-  otlpUrl: (traceId: string) => apiUrl(`traces/${encodeURIComponent(traceId)}/otlp`),
+  hops: (traceId: string, ask?: Ask) => getJSON<Hops>("hops", { traceId }, ask),
+  otlp: (traceId: string, ask?: Ask) =>
+    getBytes(`traces/${encodeURIComponent(traceId)}/otlp`, undefined, ask),
+  keep: (traceId: string, ask?: Ask) => postJSON(`traces/${encodeURIComponent(traceId)}/keep`, {}, ask),
+  /** One number or several for all spans of a window: TraceQL metrics by the mirror of Tempo's API. Seconds in, seconds out. */
+  instant: (q: string, start: number, end: number, ask?: Ask) =>
+    getJSONAt<Instant>("tempo/api/metrics/query", { q, start: String(start), end: String(end) }, ask),
 };

@@ -218,6 +218,78 @@ export interface Skeleton {
   warnings: Warning[];
 }
 
+export interface HopEnd {
+  kind: string;
+  namespace: string;
+  name: string;
+  service?: string;
+  version?: string;
+  pod?: string;
+  node?: string;
+}
+
+export type Stage = "caller" | "caller_proxy" | "callee_proxy" | "callee";
+
+/** One call of a trace, as up to four places saw it. */
+export interface Hop {
+  hop: number;
+  from: HopEnd;
+  to: HopEnd;
+  start: string;
+  duration: number;
+  failed: boolean;
+  protocol?: string;
+  method?: string;
+  path?: string;
+  code?: string;
+  headers?: "b3" | "w3c";
+  mtls: "unknown" | "on" | "off";
+  sharedId?: boolean;
+  cluster?: {
+    direction?: string;
+    port?: number;
+    subset?: string;
+    host?: string;
+    passthrough?: boolean;
+    blackhole?: boolean;
+  };
+  upstream?: string;
+  rows: { row: number; spanId: string; stage: Stage }[];
+  parts: { name: string; duration: number }[];
+  attempts: { row: number; start: string; duration: number; failed: boolean; flag?: string; code?: string }[];
+  flags: { row: number; flag: string; meaning?: string; cause?: string }[];
+  missing: ("caller" | "callee")[];
+}
+
+export interface Hops {
+  traceId: string;
+  maybeIncomplete: boolean;
+  items: Hop[];
+  clocks: Clock[];
+  /** Index of the clock of each row; -1 of placeholders. */
+  clockOf: number[];
+  complete: boolean;
+  reason?: string;
+}
+
+/** The clock of a place against the root's. */
+export interface Clock {
+  name: string;
+  /** Nanoseconds to add to fit the root's clock; 0 where raw times are possible. */
+  shift: number;
+  low: number;
+  high: number;
+  /** Calls that show it. */
+  pairs: number;
+  linked: boolean;
+  note?: string;
+}
+
+/** Answer of a TraceQL metrics query for one moment. */
+export interface Instant {
+  series?: { labels?: { key: string; value?: { doubleValue?: number } }[]; value?: number }[];
+}
+
 export type ValueType = "string" | "int" | "double" | "bool" | "bytes" | "array" | "kvlist" | "null";
 
 export interface Attribute {
@@ -291,6 +363,20 @@ export interface Status {
     bytes?: number;
     limitBytes?: number;
     diskBytes?: number;
+    segments?: {
+      files?: number;
+      bytes?: number;
+      bytesPerHour?: number;
+      dueBytes?: number;
+      /** Until the oldest spans go because of the disk limit; negative is never. */
+      fullInNs?: number;
+      /** How long spans will be held at the present rate; negative is for ever. */
+      holdsNs?: number;
+      questions?: number;
+      blocksRead?: number;
+      blocksPassed?: number;
+      hours?: { hour?: string; spans?: number; bytes?: number }[];
+    };
     evictedTraces?: number;
     oldest?: string;
     refusing?: string;

@@ -1,8 +1,12 @@
 import { apart } from "./en/apart";
+import { compareTexts } from "./en/compare";
+import { doctor } from "./en/doctor";
 import { editor } from "./en/editor";
 import { found } from "./en/found";
 import { heatmap } from "./en/heatmap";
+import { map } from "./en/map";
 import { searches } from "./en/searches";
+import { service } from "./en/service";
 
 /**
  * The texts of the UI. This file is the type: another language that lacks a key does not compile.
@@ -14,12 +18,16 @@ export const en = {
   code: "en",
   name: "English",
 
+  ...compareTexts,
+
   app: {
     title: "Spanloom",
     skip: "Skip to content",
     navigation: "Main",
     overview: "Overview",
     search: "Search",
+    map: "Map",
+    doctor: "Doctor",
     status: "Status",
     menu: "Display",
     theme: "Theme",
@@ -253,7 +261,6 @@ export const en = {
     warningCount: (n: number, text: string) => `${text} warning${s(n)}`,
     goToRow: "Show row",
     rowsCut: (shown: string, all: string) => `${shown} of ${all} rows are listed`,
-    json: "OTLP JSON",
     minimap: "Overview of the whole trace; drag to choose what the waterfall shows",
     toolbar: "What the waterfall shows",
     hops: "Hops",
@@ -314,9 +321,6 @@ export const en = {
     notFoundOldest: (ago: string) => `The oldest span that is kept started ${ago}.`,
     notFoundLast: (ago: string) => `The last span arrived ${ago}.`,
     badId: "This is no trace id. A trace id has 1 to 32 hexadecimal digits.",
-    compareTitle: "This version shows one trace at a time",
-    compareText: "The link asks for a comparison of these traces:",
-    openTrace: (id: string) => `Open trace ${id}`,
     warning: {
       missing_parent: (n: number) =>
         n === 1 ? "A parent span never arrived." : `${n} parent spans never arrived.`,
@@ -532,10 +536,13 @@ export const en = {
     } as Record<string, string>,
   },
 
+  doctor,
+  map,
+  service,
+
   notFound: {
     title: "There is no such page",
     text: (path: string) => `Nothing lives at ${path}.`,
-    map: "The service map is not part of this version.",
     links: "These pages exist:",
   },
 
@@ -547,9 +554,12 @@ export const en = {
     time: "Time axis",
     find: "Find",
     details: "Details",
+    map: "Map",
     focusSearch: "Search field",
     goOverview: "Overview",
     goSearch: "Search",
+    goMap: "Map",
+    goDoctor: "Doctor",
     goStatus: "Status",
     help: "This list",
     close: "Close the innermost thing",
@@ -566,6 +576,8 @@ export const en = {
     unfoldAll: "Unfold all",
     level: "Fold to a level",
     hop: "Unfold or fold the proxies of a hop",
+    nextView: "Next view of the trace",
+    goHelp: "Help",
     panLeft: "Earlier",
     panRight: "Later",
     zoomIn: "Zoom in",
@@ -582,6 +594,12 @@ export const en = {
     critical: "Critical path",
     intoPanel: "Into the details",
     backToRow: "Back to the row",
+    mapLeft: "To a neighbour",
+    mapOpen: "Details",
+    mapFold: "Fold or open a namespace",
+    mapFocus: "Focus on the node",
+    mapTable: "Map or table",
+    mapFit: "Show all",
     copyLink: "Copy a link to this view",
     or: "or",
     afterwards: "then",

@@ -3,9 +3,15 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { responseFlags } from "../model/envoy";
-import { en } from "./en";
+import { en as enMain } from "./en";
+import { helpTexts as enHelp, termGroups } from "./en/help";
 import { makeFormat } from "./format";
-import { ko } from "./ko";
+import { ko as koMain } from "./ko";
+import { helpTexts as koHelp } from "./ko/help";
+
+// The help page brings its own texts; they follow the same rules.
+const en = { ...enMain, helpPage: enHelp };
+const ko = { ...koMain, helpPage: koHelp };
 
 /** Every text with its place, functions called with something visible. */
 function texts(value: unknown, path = ""): [string, string][] {
@@ -31,7 +37,7 @@ describe("dictionaries", () => {
   });
   test("Korean texts are Korean, but for names and protocol words", () => {
     const same =
-      /^(code|app\.title|palette\.toggleLanguage|protocol\.|overview\.colP\d|status\.(colTls|engineName)|trace\.(json|findHits)|details\.(group\.http|group\.rpc|after)|keys\.or)/;
+      /^(code|app\.title|palette\.toggleLanguage|protocol\.|overview\.colP\d|status\.(colTls|engineName)|trace\.(json|findHits)|map\.(edgeLabel|edgeLabelFine|p\d\d)$|service\.missingEdge|doctor\.stationName|details\.(group\.http|group\.rpc|after)|keys\.or|views\.json|hopList\.partTime|helpPage\.(terms\.\w+\.example|problems\[\d\]\.command))/;
     for (const [path, text] of texts(ko)) if (!same.test(path)) expect(text, path).toMatch(/[가-힣]/);
   });
   test("Korean sentences end politely", () => {
@@ -56,6 +62,10 @@ test("every reason for refusing and every misuse has words in both languages", (
     expect(en.status.reason[code], code).toBeTruthy();
     expect(ko.status.reason[code], code).toBeTruthy();
   }
+});
+
+test("every term of the help page is in a group", () => {
+  expect(Object.keys(enHelp.terms).sort()).toEqual(Object.values(termGroups).flat().sort());
 });
 
 describe("formats", () => {

@@ -1,9 +1,13 @@
 import type { Dict } from "./en";
 import { apart } from "./ko/apart";
+import { compareTexts } from "./ko/compare";
+import { doctor } from "./ko/doctor";
 import { editor } from "./ko/editor";
 import { found } from "./ko/found";
 import { heatmap } from "./ko/heatmap";
+import { map } from "./ko/map";
 import { searches } from "./ko/searches";
+import { service } from "./ko/service";
 
 /** What proxies of Istio call themselves. */
 const roles: Record<string, string> = { sidecar: "사이드카", router: "게이트웨이", waypoint: "웨이포인트" };
@@ -13,12 +17,16 @@ export const ko: Dict = {
   code: "ko",
   name: "한국어",
 
+  ...compareTexts,
+
   app: {
     title: "Spanloom",
     skip: "본문으로 건너뛰기",
     navigation: "주 메뉴",
     overview: "개요",
     search: "검색",
+    map: "서비스 맵",
+    doctor: "닥터",
     status: "상태",
     menu: "화면 설정",
     theme: "테마",
@@ -251,7 +259,6 @@ export const ko: Dict = {
     warningCount: (_n, text) => `경고 ${text}건`,
     goToRow: "행 보기",
     rowsCut: (shown, all) => `행 ${all}개 중 ${shown}개를 표시합니다`,
-    json: "OTLP JSON",
     minimap: "트레이스 전체 보기. 끌어서 워터폴에 표시할 구간을 고릅니다",
     toolbar: "워터폴 표시 설정",
     hops: "홉",
@@ -312,9 +319,6 @@ export const ko: Dict = {
     notFoundOldest: (ago) => `보관 중인 가장 오래된 스팬의 시작: ${ago}`,
     notFoundLast: (ago) => `마지막 스팬이 도착한 때: ${ago}`,
     badId: "트레이스 ID가 아닙니다. 트레이스 ID는 16진수 1~32자리입니다.",
-    compareTitle: "이 버전은 트레이스를 하나씩 보여 줍니다",
-    compareText: "링크는 다음 트레이스의 비교를 요청합니다.",
-    openTrace: (id) => `트레이스 ${id} 열기`,
     warning: {
       missing_parent: (n) => `부모 스팬 ${n}개가 도착하지 않았습니다.`,
       shared_id: (n) => `스팬 ${n}개가 호출 상대편과 ID를 공유합니다(Zipkin).`,
@@ -525,10 +529,13 @@ export const ko: Dict = {
     },
   },
 
+  doctor,
+  map,
+  service,
+
   notFound: {
     title: "없는 페이지입니다",
     text: (path) => `${path} 주소에는 페이지가 없습니다.`,
-    map: "서비스 맵은 이 버전에 포함되어 있지 않습니다.",
     links: "다음 페이지를 이용할 수 있습니다.",
   },
 
@@ -540,9 +547,12 @@ export const ko: Dict = {
     time: "시간축",
     find: "찾기",
     details: "상세 정보",
+    map: "서비스 맵",
     focusSearch: "검색란",
     goOverview: "개요",
     goSearch: "검색",
+    goMap: "서비스 맵",
+    goDoctor: "닥터",
     goStatus: "상태",
     help: "이 목록",
     close: "가장 안쪽 창 닫기",
@@ -559,6 +569,8 @@ export const ko: Dict = {
     unfoldAll: "모두 펼치기",
     level: "단계까지 접기",
     hop: "홉의 프록시 펼치기 또는 접기",
+    nextView: "트레이스의 다음 보기",
+    goHelp: "도움말",
     panLeft: "앞으로 이동",
     panRight: "뒤로 이동",
     zoomIn: "확대",
@@ -575,6 +587,12 @@ export const ko: Dict = {
     critical: "임계 경로",
     intoPanel: "상세 정보로 이동",
     backToRow: "행으로 돌아가기",
+    mapLeft: "이웃 노드로 이동",
+    mapOpen: "상세 정보",
+    mapFold: "네임스페이스 접기 또는 펼치기",
+    mapFocus: "노드에 초점 맞추기",
+    mapTable: "맵 또는 표",
+    mapFit: "전체 보기",
     copyLink: "이 화면의 링크 복사",
     or: "또는",
     afterwards: "다음",

@@ -10,7 +10,7 @@ import { nsText } from "./nsText";
 import { mostRecent, readRecent, withRecent } from "./recent";
 import { fromTraceQL, isTraceQL, narrowed, readQuestion, toTraceQL } from "./traceql";
 
-const cases = readFileSync(new URL("./chips.txt", import.meta.url), "utf8")
+const cases = readFileSync(new URL("../../../query/uiapi/testdata/filters.txt", import.meta.url), "utf8")
   .split("\n")
   .filter((line) => line && !line.startsWith("#"))
   .map((line) => line.split("  =>  ") as [string, string]);

@@ -10,7 +10,7 @@ export interface Piece {
 /**
  * criticalPath walks back from the end of the longest root: the child that ended last before that
  * moment is what its parent waited for, and so on inside it; the gaps between are the parent's own.
- * Children that outlive their parent are not waited for beyond its end.
+ * Of a child that began before its parent or outlives it, only the common time counts.
  */
 export function criticalPath(t: Trace): Piece[] {
   let root = -1;
@@ -19,10 +19,12 @@ export function criticalPath(t: Trace): Piece[] {
   }
   if (root < 0) return [];
   const out: Piece[] = [];
-  const stack: { row: number; until: number }[] = [{ row: root, until: t.start[root]! + t.duration[root]! }];
+  const stack: { row: number; from: number; until: number }[] = [
+    { row: root, from: t.start[root]!, until: t.start[root]! + t.duration[root]! },
+  ];
   const children: number[] = [];
   while (stack.length) {
-    const { row, until } = stack.pop()!;
+    const { row, from, until } = stack.pop()!;
     children.length = 0;
     for (let c = row + 1; c < t.end[row]!; c = t.end[c]!) {
       if (!(t.flags[c]! & flag.missing)) children.push(c);
@@ -30,24 +32,39 @@ export function criticalPath(t: Trace): Piece[] {
     children.sort((a, b) => t.start[b]! + t.duration[b]! - (t.start[a]! + t.duration[a]!) || b - a);
     let at = until;
     for (const c of children) {
-      const start = Math.max(t.start[c]!, t.start[row]!);
+      const start = Math.max(t.start[c]!, from);
       const end = Math.min(t.start[c]! + t.duration[c]!, until);
       if (end > at || end <= start) continue;
       if (end < at) out.push({ row, from: end, to: at });
-      stack.push({ row: c, until: end });
+      stack.push({ row: c, from: start, until: end });
       at = start;
     }
-    if (at > t.start[row]!) out.push({ row, from: t.start[row]!, to: at });
+    if (at > from) out.push({ row, from, to: at });
   }
   return out.filter((p) => p.to > p.from).sort((a, b) => a.from - b.from);
 }
 
+/** The pieces as columns, which a worker can hand over: a large trace has a hundred thousand of them. */
+export interface Path {
+  row: Int32Array;
+  from: Float64Array;
+  to: Float64Array;
+}
+
+export function packPath(pieces: readonly Piece[]): Path {
+  return {
+    row: Int32Array.from(pieces, (p) => p.row),
+    from: Float64Array.from(pieces, (p) => p.from),
+    to: Float64Array.from(pieces, (p) => p.to),
+  };
+}
+
 /** shares sums the path by service index, largest first. */
-export function shares(t: Trace, path: readonly Piece[]): { service: number; time: number }[] {
+export function shares(t: Trace, path: Path): { service: number; time: number }[] {
   const sum = new Map<number, number>();
-  for (const p of path) {
-    const s = t.service[p.row]!;
-    sum.set(s, (sum.get(s) ?? 0) + p.to - p.from);
+  for (let i = 0; i < path.row.length; i++) {
+    const s = t.service[path.row[i]!]!;
+    sum.set(s, (sum.get(s) ?? 0) + path.to[i]! - path.from[i]!);
   }
   return [...sum].map(([service, time]) => ({ service, time })).sort((a, b) => b.time - a.time);
 }

@@ -20,7 +20,7 @@ import { canonicalId, readPasted } from "./ids";
 import { formatOverview, parseOverview } from "./overviewUrl";
 import { formatSearch, fromJaegerLink, parseSearch, questionOf } from "./searchUrl";
 import { instantMs, isoInstant, lastMs, msInstant, parseIso, rangeWindow, wider } from "./time";
-import { formatTrace, fromJaegerTrace, parseTrace } from "./traceUrl";
+import { formatTrace, fromJaegerTrace, groupings, parseTrace, tableColumns, traceViews } from "./traceUrl";
 import { barOf, clampWindow, fitTo, isFull, pan, zoom } from "./window";
 
 // ---- arbitrary values
@@ -57,7 +57,9 @@ const rest = fc.array(
     anyText.filter(
       (k) =>
         k !== "" &&
-        !/^(q|last|from|to|limit|sort|apart|find|span|w|level|x|hops|hx|hide|errors|critical)$/.test(k),
+        !/^(q|last|from|to|limit|sort|apart|find|span|w|level|x|hops|hx|hide|errors|critical|view|clock|by|flame|root)$/.test(
+          k,
+        ),
     ),
     anyText.filter((v) => v !== ""),
   ) as fc.Arbitrary<[string, string]>,
@@ -141,6 +143,12 @@ describe("URL codecs give back what they were given", () => {
     fc.assert(
       fc.property(
         fc.record({
+          view: fc.option(fc.constantFrom(...traceViews), { nil: undefined }),
+          corrected: fc.boolean(),
+          group: fc.constantFrom(...groupings),
+          sort: fc.constantFrom(...tableColumns),
+          inTime: fc.boolean(),
+          root: fc.option(ref, { nil: undefined }),
           span: fc.option(ref, { nil: undefined }),
           window: fc.option(
             fc

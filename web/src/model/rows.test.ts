@@ -2,9 +2,10 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { makeTrace as generate } from "../../e2e/generate.mjs";
 import type { Skeleton } from "../api/types";
-import { criticalPath, shares } from "./criticalPath";
+import { criticalPath, packPath, shares } from "./criticalPath";
 import { errorRows, findRows, step } from "./find";
 import { computeRows, hopIsFolded, membersOf, openTo, type RowRules, rowHasError } from "./rows";
+import { anyTrace, read } from "./testTraces";
 import {
   flag,
   rowOfRef,
@@ -16,62 +17,6 @@ import {
   traceOf,
   uncovered,
 } from "./trace";
-
-/**
- * A trace as text: indentation is the tree, a line is `name service start+length marks`, where marks
- * are `p` proxy, `s` server, `c` client, `e` error, `m` missing, `h1` hop 1, `id7` span id 7.
- */
-function read(text: string): Trace {
-  const lines = text.split("\n").filter((l) => l.trim());
-  const s: Skeleton = {
-    traceId: "1".repeat(32),
-    start: "0",
-    duration: 0,
-    maybeIncomplete: false,
-    spanCount: lines.length,
-    errorCount: 0,
-    depth: 0,
-    services: [],
-    names: [],
-    spans: {
-      id: [],
-      parent: [],
-      start: [],
-      duration: [],
-      service: [],
-      name: [],
-      kind: [],
-      flags: [],
-      hop: [],
-    },
-    warnings: [],
-  };
-  const base = /^ */.exec(lines[0]!)![0].length;
-  const above: number[] = [];
-  for (const [row, line] of lines.entries()) {
-    const depth = (/^ */.exec(line)![0].length - base) / 2;
-    const [name = "", service = "", time = "0+0", ...marks] = line.trim().split(/\s+/);
-    const [start = 0, length = 0] = time.split("+").map(Number);
-    above[depth] = row;
-    let at = s.services.findIndex((x) => x.name === service);
-    if (at < 0)
-      at = s.services.push({ name: service, group: service, namespace: "ns", slot: s.services.length }) - 1;
-    const has = (m: string) => marks.includes(m);
-    const number = (prefix: string) =>
-      marks.find((m) => m.startsWith(prefix) && m.length > prefix.length)?.slice(prefix.length);
-    s.spans.id.push((number("id") ?? String(row + 1)).padStart(16, "0"));
-    s.spans.parent.push(depth === 0 ? -1 : above[depth - 1]!);
-    s.spans.start.push(start);
-    s.spans.duration.push(length);
-    s.spans.service.push(at);
-    s.spans.name.push(s.names.push(name) - 1);
-    s.spans.kind.push(has("s") ? 2 : has("c") ? 3 : 1);
-    s.spans.flags.push((has("e") ? 1 : 0) | (has("p") ? 2 : 0) | (has("m") ? 4 : 0));
-    s.spans.hop.push(Number(number("h") ?? -1));
-    s.duration = Math.max(s.duration, start + length);
-  }
-  return traceOf(s);
-}
 
 const plain: RowRules = {
   hops: "folded",
@@ -258,37 +203,9 @@ describe("for any trace", () => {
     level: fc.option(fc.integer({ min: 1, max: 6 }), { nil: undefined }),
     except: fc.uniqueArray(fc.nat(200)).map((a) => new Set(a)),
   });
-  /** Any tree with any flags and hop numbers, also such as no backend should send. */
-  const wild = fc
-    .array(
-      fc.record({
-        up: fc.nat(30),
-        flags: fc.nat(7),
-        kind: fc.nat(5),
-        hop: fc.integer({ min: -1, max: 4 }),
-        service: fc.nat(6),
-      }),
-      { maxLength: 60 },
-    )
-    .map((spans) => {
-      const lines: string[] = [];
-      let depth = 0;
-      for (const [i, s] of spans.entries()) {
-        depth = i === 0 ? 0 : Math.max(0, depth + 1 - (s.up % (depth + 2)));
-        const marks = [
-          s.flags & 1 ? "e" : "",
-          s.flags & 2 ? "p" : "",
-          s.kind === 2 ? "s" : "",
-          s.hop >= 0 ? `h${s.hop}` : "",
-        ];
-        lines.push(`${"  ".repeat(depth)}n${i} svc${s.service} ${i}+${1 + s.up} ${marks.join(" ")}`);
-      }
-      return lines.length ? read(lines.join("\n")) : read("a b 0+1");
-    });
-
   test("rows are a tree in order, each span shown at most once, none lost without a reason", () => {
     fc.assert(
-      fc.property(wild, rules, (t, r) => {
+      fc.property(anyTrace, rules, (t, r) => {
         const rows = computeRows(t, r);
         const seen = new Set<number>();
         for (let i = 0; i < rows.count; i++) {
@@ -312,7 +229,7 @@ describe("for any trace", () => {
   });
   test("the critical path covers the root once, without overlap", () => {
     fc.assert(
-      fc.property(wild, (t) => {
+      fc.property(anyTrace, (t) => {
         const path = criticalPath(t);
         let at = Number.NEGATIVE_INFINITY;
         let sum = 0;
@@ -386,7 +303,7 @@ root a 0+100
 `);
     const path = criticalPath(t).map((p) => `${t.names[t.name[p.row]!]} ${p.from}-${p.to}`);
     expect(path).toEqual(["root 0-20", "y 20-80", "root 80-100"]);
-    expect(shares(t, criticalPath(t)).map((s) => [t.services[s.service]!.name, s.time])).toEqual([
+    expect(shares(t, packPath(criticalPath(t))).map((s) => [t.services[s.service]!.name, s.time])).toEqual([
       ["c", 60],
       ["a", 40],
     ]);

@@ -113,9 +113,13 @@ export function foldHops(t: Trace, mode: HopMode, except: ReadonlySet<number>): 
 }
 
 /** computeRows lays out the visible tree. Linear but for sorting siblings that came from different parents. */
-export function computeRows(t: Trace, rules: RowRules): Rows {
+export function computeRows(
+  t: Trace,
+  rules: RowRules,
+  /** Of the same trace and rules, where they are known already. */
+  hops = foldHops(t, rules.hops, rules.hopExcept),
+): Rows {
   const { n } = t;
-  const hops = foldHops(t, rules.hops, rules.hopExcept);
   const { shownAs, top } = hops;
   const hidden = (r: number) => rules.hidden.size > 0 && rules.hidden.has(t.service[r]!);
 

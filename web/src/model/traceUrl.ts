@@ -4,8 +4,38 @@ export const hopModes = ["folded", "all", "none"] as const;
 /** Hops as one row, every span its own row, or without proxies. */
 export type HopMode = (typeof hopModes)[number];
 
+export const traceViews = ["waterfall", "flame", "table", "hops", "json"] as const;
+/** The ways to look at a trace. */
+export type ViewName = (typeof traceViews)[number];
+
+export const groupings = ["service", "operation"] as const;
+/** What a line of the table sums up: a service, or an operation of a service. */
+export type Grouping = (typeof groupings)[number];
+
+export const tableColumns = [
+  "self",
+  "total",
+  "spans",
+  "errors",
+  "average",
+  "longest",
+  "path",
+  "name",
+] as const;
+export type TableColumn = (typeof tableColumns)[number];
+
 /** What the trace page shows, all of it from the URL. Spans are named by reference (spanRef). */
 export interface TraceView {
+  /** Undefined is the page's own choice: the waterfall, or the table for a very large trace. */
+  view: ViewName | undefined;
+  /** Times corrected by the estimated differences of clocks, instead of as they were sent. */
+  corrected: boolean;
+  group: Grouping;
+  sort: TableColumn;
+  /** The flame graph in order of time, instead of summed by call path. */
+  inTime: boolean;
+  /** The summed flame graph from the call path of this span on. */
+  root: string | undefined;
   /** The span whose details are open. */
   span: string | undefined;
   /** Visible part of the time axis, nanoseconds after the trace's start; undefined is all of it. */
@@ -26,6 +56,12 @@ export interface TraceView {
 }
 
 export const emptyTraceView: TraceView = {
+  view: undefined,
+  corrected: false,
+  group: "operation",
+  sort: "self",
+  inTime: false,
+  root: undefined,
   span: undefined,
   window: undefined,
   level: undefined,
@@ -39,7 +75,24 @@ export const emptyTraceView: TraceView = {
   rest: [],
 };
 
-const known = ["span", "w", "level", "x", "hops", "hx", "hide", "errors", "critical", "find"];
+const known = [
+  "view",
+  "clock",
+  "by",
+  "sort",
+  "flame",
+  "root",
+  "span",
+  "w",
+  "level",
+  "x",
+  "hops",
+  "hx",
+  "hide",
+  "errors",
+  "critical",
+  "find",
+];
 const refPattern = /^[0-9a-f]{16}(~[1-9]\d{0,4})?$/;
 
 export function parseTrace(query: string): TraceView {
@@ -48,7 +101,16 @@ export function parseTrace(query: string): TraceView {
   const [, from, to] = /^(\d{1,16})-(\d{1,16})$/.exec(p.get("w") ?? "") ?? [];
   const level = /^[1-9]\d{0,3}$/.exec(p.get("level") ?? "")?.[0];
   const hops = p.get("hops") as HopMode;
+  const oneOf = <T extends string>(values: readonly T[], key: string): T | undefined =>
+    values.find((v) => v === p.get(key));
+  const root = p.get("root") ?? "";
   return {
+    view: oneOf(traceViews, "view"),
+    corrected: p.get("clock") === "corrected",
+    group: oneOf(groupings, "by") ?? emptyTraceView.group,
+    sort: oneOf(tableColumns, "sort") ?? emptyTraceView.sort,
+    inTime: p.get("flame") === "time",
+    root: refPattern.test(root) ? root : undefined,
     span: refPattern.test(span) ? span : undefined,
     window: Number(from) < Number(to) ? [Number(from), Number(to)] : undefined,
     level: level ? Number(level) : undefined,
@@ -70,6 +132,12 @@ function refs(text: string | null): string[] {
 export function formatTrace(v: TraceView): string {
   return build(
     [
+      ["view", v.view],
+      ["by", v.group === emptyTraceView.group ? undefined : v.group],
+      ["sort", v.sort === emptyTraceView.sort ? undefined : v.sort],
+      ["flame", v.inTime ? "time" : undefined],
+      ["root", v.root],
+      ["clock", v.corrected ? "corrected" : undefined],
       ["span", v.span],
       ["w", v.window ? `${v.window[0]}-${v.window[1]}` : undefined],
       ["level", v.level === undefined ? undefined : String(v.level)],

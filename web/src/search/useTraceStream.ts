@@ -43,7 +43,7 @@ export function useTraceStream(question: Question, range: Range, limit: number) 
     let found: Found = { ...before, ended: false, stopped: false };
     const ids = new Set(found.traces.map((t) => t.traceId));
     try {
-      await api.search(
+      await api.searchStream(
         { ...asked, limit, page, ...rangeWindow(range) },
         (lines) => {
           found = withLines(found, before.read, lines, ids);

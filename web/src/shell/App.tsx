@@ -16,6 +16,12 @@ import { shareableUrl } from "./share";
 import { Loading, PanelBoundary } from "./states";
 import { ToastRegion, useCopy } from "./toast";
 
+const DoctorPage = lazy(() => import("../doctor/DoctorPage"));
+const MapPage = lazy(() => import("../map/MapPage"));
+const ServicePage = lazy(() => import("../service/ServicePage"));
+const ComparePage = lazy(() => import("../compare/ComparePage"));
+const FilePage = lazy(() => import("../file/FilePage"));
+const HelpPage = lazy(() => import("../help/HelpPage"));
 const StatusPage = lazy(() => import("../status/StatusPage"));
 
 export function App() {
@@ -45,7 +51,10 @@ function Frame() {
     help: () => setOpen("help"),
     goOverview: () => navigate("/"),
     goSearch: () => navigate("/search"),
+    goMap: () => navigate("/map"),
+    goDoctor: () => navigate("/doctor"),
     goStatus: () => navigate("/status"),
+    goHelp: () => navigate("/help"),
     copyLink: () => copy(shareableUrl(path, Date.now()), t.app.linkCopied),
   });
   useFocusOnNavigation(path);
@@ -61,6 +70,15 @@ function Frame() {
             <Route path="/" component={Overview} />
             <Route path="/search" component={Search} />
             <Route path="/trace/:id">{(p) => <TracePage id={p.id} />}</Route>
+            <Route path="/map" component={MapPage} />
+            <Route path="/dependencies">
+              <Redirect to="/map" replace />
+            </Route>
+            <Route path="/service/:ns/:name" component={ServicePage} />
+            <Route path="/doctor" component={DoctorPage} />
+            <Route path="/compare" component={ComparePage} />
+            <Route path="/file" component={FilePage} />
+            <Route path="/help" component={HelpPage} />
             <Route path="/status" component={StatusPage} />
             <Route path="/monitor">
               <Redirect to="/" replace />
@@ -84,6 +102,17 @@ function useFocusOnNavigation(path: string) {
     before.current = path;
     const focused = document.activeElement;
     if (focused && focused !== document.body && document.getElementById("main")?.contains(focused)) return;
-    document.getElementById("main")?.focus({ preventScroll: true });
+    const focus = () => {
+      const main = document.getElementById("main");
+      main?.focus({ preventScroll: true });
+      return main !== null;
+    };
+    if (focus()) return;
+    // The code of the page is still on its way.
+    const observer = new MutationObserver(() => {
+      if (focus()) observer.disconnect();
+    });
+    observer.observe(document.body, { childList: true, subtree: true });
+    return () => observer.disconnect();
   }, [path]);
 }

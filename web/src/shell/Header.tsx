@@ -12,6 +12,8 @@ export function Header(p: { onHelp: () => void; onPalette: () => void }) {
   const pages = [
     { href: "/", text: t.app.overview, here: path === "/" },
     { href: "/search", text: t.app.search, here: path === "/search" || path.startsWith("/trace/") },
+    { href: "/map", text: t.app.map, here: path === "/map" || path.startsWith("/service/") },
+    { href: "/doctor", text: t.app.doctor, here: path === "/doctor" },
     { href: "/status", text: t.app.status, here: path === "/status" },
   ];
   return (

@@ -1,3 +1,4 @@
+import { Link } from "wouter";
 import { useI18n } from "../i18n";
 import { controls } from "./controls";
 import { Dialog } from "./Dialog";
@@ -5,7 +6,7 @@ import { isMac } from "./Header";
 import css from "./KeyHelp.module.css";
 import { comboKeys, shortcuts, type Where } from "./keys";
 
-const order: Where[] = ["anywhere", "lists", "waterfall", "time", "find", "details"];
+const order: Where[] = ["anywhere", "lists", "waterfall", "time", "find", "details", "map"];
 
 /** All shortcuts, from the same table that acts on them. */
 export function KeyHelp({ onClose }: { onClose: () => void }) {
@@ -40,6 +41,11 @@ export function KeyHelp({ onClose }: { onClose: () => void }) {
           </section>
         ))}
       </div>
+      <p>
+        <Link href="/help" onClick={onClose}>
+          {t.goHelp}
+        </Link>
+      </p>
     </Dialog>
   );
 }

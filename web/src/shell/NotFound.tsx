@@ -7,12 +7,10 @@ export function NotFound() {
   const { t } = useI18n();
   const [path] = useLocation();
   useTitle(t.notFound.title);
-  const map = path === "/dependencies" || path === "/map";
   return (
     <main id="main" tabIndex={-1} className={css["page"]}>
       <h1>{t.notFound.title}</h1>
       <p>{t.notFound.text(path)}</p>
-      {map ? <p>{t.notFound.map}</p> : null}
       <p>{t.notFound.links}</p>
       <ul>
         <li>
@@ -20,6 +18,12 @@ export function NotFound() {
         </li>
         <li>
           <Link href="/search">{t.app.search}</Link>
+        </li>
+        <li>
+          <Link href="/map">{t.app.map}</Link>
+        </li>
+        <li>
+          <Link href="/doctor">{t.app.doctor}</Link>
         </li>
         <li>
           <Link href="/status">{t.app.status}</Link>

@@ -60,7 +60,12 @@ export function Palette({ onClose }: { onClose: () => void }) {
     const pages: Entry[] = [
       { key: "/", text: t.app.overview, run: go("/") },
       { key: "/search", text: t.app.search, run: go("/search") },
+      { key: "/map", text: t.app.map, run: go("/map") },
+      { key: "/doctor", text: t.app.doctor, run: go("/doctor") },
       { key: "/status", text: t.app.status, run: go("/status") },
+      { key: "/compare", text: t.compare.title, run: go("/compare") },
+      { key: "/file", text: t.file.open, run: go("/file") },
+      { key: "/help", text: t.help, run: go("/help") },
       {
         key: "theme",
         text: t.palette.toggleTheme,

@@ -1,7 +1,7 @@
 import { useEffect, useRef } from "react";
 import type { Dict } from "../i18n";
 
-export type Where = "anywhere" | "lists" | "waterfall" | "time" | "find" | "details";
+export type Where = "anywhere" | "lists" | "waterfall" | "time" | "find" | "details" | "map";
 
 /**
  * Every shortcut of the UI, in the order the help shows them. A combination is the key's name,
@@ -12,7 +12,10 @@ export const shortcuts = [
   { id: "palette", where: "anywhere", combos: ["mod+k"] },
   { id: "goOverview", where: "anywhere", combos: ["g o"] },
   { id: "goSearch", where: "anywhere", combos: ["g s"] },
+  { id: "goMap", where: "anywhere", combos: ["g m"] },
+  { id: "goDoctor", where: "anywhere", combos: ["g d"] },
   { id: "goStatus", where: "anywhere", combos: ["g t"] },
+  { id: "goHelp", where: "anywhere", combos: ["g h"] },
   { id: "copyLink", where: "anywhere", combos: ["y"] },
   { id: "help", where: "anywhere", combos: ["?"] },
   { id: "close", where: "anywhere", combos: ["Escape"] },
@@ -30,6 +33,7 @@ export const shortcuts = [
   { id: "unfoldAll", where: "waterfall", combos: ["]"] },
   { id: "level", where: "waterfall", combos: ["1", "2", "3", "4", "5", "6", "7", "8", "9"] },
   { id: "hop", where: "waterfall", combos: ["h"] },
+  { id: "nextView", where: "waterfall", combos: ["v"] },
   { id: "panLeft", where: "time", combos: ["a"] },
   { id: "panRight", where: "time", combos: ["d"] },
   { id: "zoomIn", where: "time", combos: ["w"] },
@@ -44,6 +48,14 @@ export const shortcuts = [
   { id: "critical", where: "find", combos: ["c"] },
   { id: "intoPanel", where: "details", combos: ["Enter"] },
   { id: "backToRow", where: "details", combos: ["Escape"] },
+  { id: "mapLeft", where: "map", combos: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"] },
+  { id: "mapOpen", where: "map", combos: ["Enter"] },
+  { id: "mapFold", where: "map", combos: ["x"] },
+  { id: "mapFocus", where: "map", combos: ["f"] },
+  { id: "mapTable", where: "map", combos: ["v"] },
+  { id: "mapZoomIn", text: "zoomIn", where: "map", combos: ["+", "="] },
+  { id: "mapZoomOut", text: "zoomOut", where: "map", combos: ["-"] },
+  { id: "mapFit", where: "map", combos: ["0"] },
 ] as const satisfies readonly Shortcut[];
 
 interface Shortcut {

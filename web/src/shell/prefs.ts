@@ -1,4 +1,5 @@
 import { useSyncExternalStore } from "react";
+import { type LogTemplate, readTemplates } from "../model/logLinks";
 
 /** What a person chose by hand. Kept in this browser only, never in a URL. */
 export interface Prefs {
@@ -13,6 +14,8 @@ export interface Prefs {
   filterText: boolean;
   /** Whether the search shows durations over time. */
   heatmap: boolean;
+  /** Links from spans to logs. */
+  logLinks: LogTemplate[];
 }
 
 export const defaultPrefs: Prefs = {
@@ -23,6 +26,7 @@ export const defaultPrefs: Prefs = {
   panelWidth: 420,
   filterText: false,
   heatmap: true,
+  logLinks: [],
 };
 
 const key = "spanloom.prefs";
@@ -48,6 +52,7 @@ export function readPrefs(text: string | null): Prefs {
     panelWidth: width(stored.panelWidth, defaultPrefs.panelWidth),
     filterText: stored.filterText === true,
     heatmap: stored.heatmap !== false,
+    logLinks: readTemplates(stored.logLinks),
   };
 }
 

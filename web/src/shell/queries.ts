@@ -1,7 +1,8 @@
 import { keepPreviousData, QueryClient, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
-import { ApiError, api } from "../api/client";
+import { ApiError, api, apiUrl } from "../api/client";
 import { lastMs, type Range, rangeWindow } from "../model/time";
+import { readSkeleton } from "../model/workshop";
 
 export function makeQueryClient(): QueryClient {
   return new QueryClient({
@@ -51,7 +52,15 @@ export function useSkeleton(traceId: string) {
   const [bytes, setBytes] = useState(0);
   const query = useQuery({
     queryKey: ["trace", traceId],
-    queryFn: ({ signal }) => api.skeleton(traceId, { signal, onProgress: setBytes }),
+    queryFn: async ({ signal }) => {
+      const pieces = await api.skeleton(traceId, { signal, onProgress: setBytes });
+      try {
+        return await readSkeleton(pieces);
+      } catch (cause) {
+        const tried = `GET ${apiUrl(`traces/${traceId}`)}`;
+        throw new ApiError({ kind: "network", message: String(cause), status: 200, tried });
+      }
+    },
     staleTime: Number.POSITIVE_INFINITY,
     gcTime: 5 * 60_000,
     // Columns of 50,000 rows: comparing the old answer with the new costs more than using the new.
@@ -59,14 +68,4 @@ export function useSkeleton(traceId: string) {
     refetchInterval: (q) => (q.state.data?.maybeIncomplete && q.state.data.spanCount < 5000 ? 5000 : false),
   });
   return { ...query, bytes };
-}
-
-export function useSpans(traceId: string, ids: string[]) {
-  return useQuery({
-    queryKey: ["spans", traceId, ids],
-    enabled: ids.length > 0,
-    queryFn: ({ signal }) => api.spans(traceId, ids, { signal }),
-    staleTime: Number.POSITIVE_INFINITY,
-    placeholderData: keepPreviousData,
-  });
 }

@@ -8,7 +8,9 @@ import { Icon } from "../shell/Icon";
 import { useReceipts, useStatus } from "../shell/queries";
 import { ErrorNotice, Loading, PanelBoundary } from "../shell/states";
 import { useTitle } from "../shell/title";
+import { Licences } from "./Licences";
 import css from "./StatusPage.module.css";
+import { Hours, Load, Retention } from "./Storage";
 
 /** What is running, and how full is it? */
 export default function StatusPage() {
@@ -32,9 +34,14 @@ export default function StatusPage() {
       {status.data ? (
         <PanelBoundary>
           <div className={css["columns"]}>
-            <Server status={status.data} />
+            <div className={css["stack"]}>
+              <Server status={status.data} />
+              <Load status={status.data} />
+            </div>
             <Store status={status.data} />
+            <Retention status={status.data} />
           </div>
+          <Hours status={status.data} />
           <ReceiverTable status={status.data} />
           <ListenerTable status={status.data} />
         </PanelBoundary>
@@ -51,6 +58,7 @@ export default function StatusPage() {
           </>
         ) : null}
       </PanelBoundary>
+      <Licences />
     </main>
   );
 }

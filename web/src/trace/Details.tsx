@@ -13,18 +13,22 @@ import { flag, kindNames, spanId, type Trace } from "../model/trace";
 import { controls, ServiceTag } from "../shell/controls";
 import { ErrorMark, Icon } from "../shell/Icon";
 import { prefs, usePrefs } from "../shell/prefs";
-import { useSpans } from "../shell/queries";
 import { ErrorNotice, Loading } from "../shell/states";
 import { useCopy } from "../shell/toast";
 import css from "./Details.module.css";
+import { LogLinks } from "./LogLinks";
 import { markTexts } from "./marks";
+import { Peers } from "./Peers";
 import { Splitter } from "./Splitter";
+import { useHops, useSpans } from "./source";
 
 /** The span whose row is selected, beside the rows: its attributes come when they are asked for. */
 export function Details(p: {
   trace: Trace;
   rows: Rows;
   row: number;
+  /** The trace with its times as they were sent. */
+  raw: Trace;
   panel: React.RefObject<HTMLElement | null>;
   onRow: (row: number) => void;
   onClose: () => void;
@@ -92,13 +96,15 @@ export function Details(p: {
         {members.length > 1 ? <Members {...p} members={members} /> : null}
         {missing ? (
           <>
-            <p className={css["text"]}>{t.details.placeholder}</p>
+            <p className={css["text"]}>
+              {t.details.placeholder} <Link href="/help#missing">{t.help}</Link>
+            </p>
             <p className={css["text"]}>
               {t.details.spanId} <code>{spanId(trace, row)}</code>
             </p>
           </>
         ) : span ? (
-          <SpanBody key={`${span.row}`} trace={trace} span={span} row={row} />
+          <SpanBody key={`${span.row}`} trace={trace} raw={p.raw} span={span} row={row} />
         ) : spans.error ? (
           <ErrorNotice error={spans.error} onRetry={() => spans.refetch()} />
         ) : spans.data && !spans.isFetching && ids.includes(spanId(trace, row)) ? (
@@ -151,12 +157,15 @@ function Members(p: { trace: Trace; members: number[]; row: number; onRow: (row:
   );
 }
 
-function SpanBody({ trace, span, row }: { trace: Trace; span: Span; row: number }) {
+function SpanBody({ trace, raw, span, row }: { trace: Trace; raw: Trace; span: Span; row: number }) {
   const { t, f } = useI18n();
   const [find, setFind] = useState("");
   const wanted = find.trim().toLowerCase();
   const marks = markTexts(trace.flags[row]!, t);
   const facts = useMemo(() => meshFacts(span.attributes), [span]);
+  // Only what another part of the page has asked for already.
+  const hops = useHops(trace.traceId, false, trace.maybeIncomplete);
+  const clock = hops.data?.clocks[hops.data.clockOf[row] ?? -1];
   const start = instantMs(span.start);
   const range = aroundTrace(trace);
   const fits = (list: readonly Attribute[]) => list.filter((a) => matches(a, wanted));
@@ -183,6 +192,9 @@ function SpanBody({ trace, span, row }: { trace: Trace; span: Span; row: number 
             </li>
           ))}
         </ul>
+      ) : null}
+      {clock && clock.shift !== 0 ? (
+        <p className={css["text"]}>{t.clock.span(clock.name, f.duration(Math.abs(clock.shift)))}</p>
       ) : null}
       <dl className={css["facts"]}>
         <dt>{t.details.duration}</dt>
@@ -261,6 +273,13 @@ function SpanBody({ trace, span, row }: { trace: Trace; span: Span; row: number 
             ))}
           </ul>
         </section>
+      ) : null}
+
+      {wanted === "" ? (
+        <>
+          <Peers trace={raw} row={row} />
+          <LogLinks trace={raw} span={span} row={row} />
+        </>
       ) : null}
 
       <input
@@ -375,7 +394,7 @@ function Attributes(p: { items: readonly Attribute[]; scope: string; range: Rang
           <div key={`${a.key} ${i}`}>
             <dt title={a.type}>{a.key}</dt>
             <dd data-type={a.type}>
-              <span>{text}</span>
+              <Value text={text} />
               <span className={css["tools"]}>
                 <button
                   type="button"
@@ -405,6 +424,24 @@ function Attributes(p: { items: readonly Attribute[]; scope: string; range: Rang
   );
 }
 
+/** Characters of a value that are shown at first. */
+const shownLength = 2000;
+
+/** A value may be a megabyte long: then its beginning, and the rest when it is asked for. */
+function Value({ text }: { text: string }) {
+  const { t, f } = useI18n();
+  const [whole, setWhole] = useState(false);
+  if (whole || text.length <= shownLength) return <span>{text}</span>;
+  return (
+    <span>
+      {text.slice(0, shownLength).toWellFormed()}…{" "}
+      <button type="button" className={controls["plain"]} onClick={() => setWhole(true)}>
+        {t.json.whole(f.integer(text.length))}
+      </button>
+    </span>
+  );
+}
+
 /** One fact of the proxy in words. */
 function MeshLine({ fact }: { fact: MeshFact }) {
   const { t } = useI18n();
@@ -412,7 +449,10 @@ function MeshLine({ fact }: { fact: MeshFact }) {
     case "flag":
       return (
         <span className={css["bad"]}>
-          <code>{fact.code}</code> {t.mesh.flag[fact.code]}
+          <Link href="/help#flags">
+            <code>{fact.code}</code>
+          </Link>{" "}
+          {t.mesh.flag[fact.code]} <span className={controls["muted"]}>{t.flagCause[fact.code]}</span>
         </span>
       );
     case "httpStatus":

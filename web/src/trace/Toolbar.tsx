@@ -1,22 +1,28 @@
 import { useEffect, useMemo, useState } from "react";
+import { Link } from "wouter";
 import { useI18n } from "../i18n";
-import { type Piece, shares } from "../model/criticalPath";
-import type { Trace } from "../model/trace";
-import type { TraceView } from "../model/traceUrl";
+import { shiftedClocks } from "../model/clocks";
+import { type Path, shares } from "../model/criticalPath";
+import { hasDoubtfulTimes, type Trace } from "../model/trace";
+import { type TraceView, traceViews, type ViewName } from "../model/traceUrl";
 import { isFull } from "../model/window";
 import { controls, Segments, ServiceTag } from "../shell/controls";
 import { ErrorMark, Icon } from "../shell/Icon";
 import { Popover } from "../shell/Popover";
+import { useHops } from "./source";
 import css from "./Toolbar.module.css";
 import { useWindow, type WindowStore } from "./windowStore";
 
 interface Props {
   trace: Trace;
+  raw: Trace;
+  shown: ViewName;
+  onView: (view: ViewName) => void;
   view: TraceView;
   setView: (change: (view: TraceView) => TraceView) => void;
   hits: Int32Array;
   focused: number;
-  path: readonly Piece[] | undefined;
+  path: Path | undefined;
   finder: React.RefObject<HTMLInputElement | null>;
   window: WindowStore;
   errorCount: number;
@@ -29,9 +35,102 @@ interface Props {
 /** What the waterfall shows: hops, services, errors, the critical path, and find. */
 export function Toolbar(p: Props) {
   const { t, f } = useI18n();
-  const { view, setView } = p;
+  const { view } = p;
   return (
     <section className={css["bar"]} aria-label={t.trace.toolbar}>
+      <Segments
+        label={t.views.label}
+        name="view"
+        value={p.shown}
+        options={traceViews.map((v) => ({ value: v, label: t.views[v], title: `${t.views[v]} (V)` }))}
+        onChange={p.onView}
+      />
+      {p.shown === "hops" ? <HopTools {...p} /> : null}
+      {p.shown === "flame" && view.inTime ? <ZoomAll window={p.window} /> : null}
+      {p.shown === "json" ? null : <Clocks {...p} />}
+      <Finder {...p} />
+      {p.shown === "waterfall" ? <WaterfallTools {...p} /> : null}
+      <span className="sr-only" role="status">
+        {view.find ? (p.hits.length ? f.integer(p.hits.length) : t.trace.findNone) : ""}
+      </span>
+    </section>
+  );
+}
+
+/** Times as they were sent, or corrected by what the calls say of the clocks; only where they are doubtful. */
+function Clocks({ raw, view, setView }: Props) {
+  const { t, f } = useI18n();
+  const doubtful = useMemo(() => hasDoubtfulTimes(raw), [raw]);
+  const hops = useHops(raw.traceId, view.corrected, raw.maybeIncomplete);
+  if (!doubtful && !view.corrected) return null;
+  const shifted = shiftedClocks(hops.data?.clocks ?? []);
+  return (
+    <span className={css["group"]}>
+      <Segments
+        label={t.clock.label}
+        name="clock"
+        value={view.corrected ? "corrected" : "raw"}
+        options={[
+          { value: "raw", label: t.clock.raw, title: t.clock.rawHelp },
+          { value: "corrected", label: t.clock.corrected, title: t.clock.correctedHelp },
+        ]}
+        onChange={(v) => setView((old) => ({ ...old, corrected: v === "corrected", window: undefined }))}
+      />
+      {view.corrected && shifted.length > 0 ? (
+        <Popover
+          label={t.clock.list}
+          button={
+            <button type="button" className={controls["icon"]} aria-label={t.clock.list} title={t.clock.list}>
+              <Icon name="clock" size={14} />
+            </button>
+          }
+        >
+          <div className={css["services"]}>
+            <h3>
+              {t.clock.list} <Link href="/help#skew">{t.help}</Link>
+            </h3>
+            <ul>
+              {shifted.map((c) => (
+                <li key={c.name}>
+                  <span>
+                    {(c.shift < 0 ? t.clock.ahead : t.clock.behind)(c.name, f.duration(Math.abs(c.shift)))}
+                  </span>
+                  <span className={css["spread"]} />
+                  <span className={controls["muted"]}>
+                    {c.linked ? t.clock.pairs(c.pairs) : t.clock.unlinked}
+                  </span>
+                </li>
+              ))}
+            </ul>
+          </div>
+        </Popover>
+      ) : null}
+    </span>
+  );
+}
+
+function HopTools(p: Props) {
+  const { t } = useI18n();
+  return (
+    <>
+      <HideServices {...p} />
+      <button
+        type="button"
+        className={controls["button"]}
+        aria-pressed={p.view.onlyErrors}
+        onClick={() => p.setView((v) => ({ ...v, onlyErrors: !v.onlyErrors }))}
+      >
+        {t.trace.onlyErrors}
+      </button>
+    </>
+  );
+}
+
+function WaterfallTools(p: Props) {
+  const { t } = useI18n();
+  const { view, setView } = p;
+  return (
+    <div className={css["tools"]}>
       <span className={css["label"]} aria-hidden="true">
         {t.trace.hops}
       </span>
@@ -107,11 +206,7 @@ export function Toolbar(p: Props) {
         </button>
       </span>
       <ZoomAll window={p.window} />
-      <Finder {...p} />
-      <span className="sr-only" role="status">
-        {view.find ? (p.hits.length ? f.integer(p.hits.length) : t.trace.findNone) : ""}
-      </span>
-    </section>
+    </div>
   );
 }
 
@@ -268,7 +363,7 @@ function HideServices({ trace, view, setView }: Props) {
 }
 
 /** Which services the critical path runs through, and for how long. */
-function CriticalShares({ trace, path }: { trace: Trace; path: readonly Piece[] }) {
+function CriticalShares({ trace, path }: { trace: Trace; path: Path }) {
   const { t, f } = useI18n();
   const list = useMemo(() => shares(trace, path), [trace, path]);
   const total = list.reduce((sum, s) => sum + s.time, 0) || 1;

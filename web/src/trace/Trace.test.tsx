@@ -204,10 +204,9 @@ describe("no trace", () => {
     expect(screen.getByText(/This is no trace id/)).toBeTruthy();
     expect(asked).toEqual([]);
   });
-  test("a comparison made by Kiali leads to both traces", () => {
+  test("a comparison made by Kiali leads to the comparison", () => {
     fakeApi({});
-    show(<TracePage id="aa...bb" />, "/trace/aa...bb");
-    expect(screen.getByRole("link", { name: "Open trace aa" }).getAttribute("href")).toBe("/trace/aa");
-    expect(screen.getByRole("link", { name: "Open trace bb" })).toBeTruthy();
+    show(<TracePage id="aa...bb" />, "/trace/aa...bb?cohort=aa");
+    expect(location.pathname + location.search).toBe("/compare?a=aa&b=bb");
   });
 });

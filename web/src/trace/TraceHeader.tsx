@@ -1,28 +1,27 @@
-import { useMemo } from "react";
-import { api } from "../api/client";
 import type { Warning } from "../api/types";
 import { type Dict, useI18n } from "../i18n";
 import { shortOperation } from "../model/envoy";
 import { instantMs } from "../model/time";
-import { type Trace, uncovered } from "../model/trace";
+import { firstReal, type Trace } from "../model/trace";
 import { controls, ServiceTag } from "../shell/controls";
 import { ErrorMark, Icon } from "../shell/Icon";
 import { useNow } from "../shell/now";
 import { Popover, PopoverClose } from "../shell/Popover";
 import { useCopy } from "../shell/toast";
+import { Actions } from "./Actions";
 import css from "./TraceHeader.module.css";
 import { BackLink } from "./TracePage";
+import { useComputed } from "./useComputed";
 
 /** Root, id and the figures of the whole trace. */
 export function TraceHeader({ trace, onRow }: { trace: Trace; onRow: (row: number) => void }) {
   const { t, f } = useI18n();
   const copy = useCopy();
   const now = useNow();
-  let root = 0;
-  while (root < trace.n - 1 && trace.flags[root]! & 4) root++;
+  const root = firstReal(trace);
   const service = trace.services[trace.service[root]!];
   const start = instantMs(trace.traceStart);
-  const gaps = useMemo(() => uncovered(trace), [trace]);
+  const gaps = useComputed(trace, "gaps")?.time ?? 0;
   return (
     <header className={css["header"]}>
       <div className={css["title"]}>
@@ -43,25 +42,6 @@ export function TraceHeader({ trace, onRow }: { trace: Trace; onRow: (row: numbe
           <code>{trace.traceId}</code>
           <Icon name="copy" size={14} />
         </button>
-        <span className={css["actions"]}>
-          <a
-            className={controls["button"]}
-            href={api.otlpUrl(trace.traceId)}
-            target="_blank"
-            rel="noreferrer"
-          >
-            {t.trace.json}
-            <Icon name="external" size={14} />
-          </a>
-          <button
-            type="button"
-            className={controls["button"]}
-            onClick={() => copy(location.href, t.app.linkCopied)}
-          >
-            <Icon name="link" size={14} />
-            {t.app.copyLink}
-          </button>
-        </span>
       </div>
       <div className={css["line"]}>
         <dl className={css["figures"]}>
@@ -102,6 +82,7 @@ export function TraceHeader({ trace, onRow }: { trace: Trace; onRow: (row: numbe
             <Warnings trace={trace} onRow={onRow} />
           </Popover>
         ) : null}
+        <Actions trace={trace} />
       </div>
     </header>
   );

@@ -5,7 +5,7 @@ import { ApiError } from "../api/client";
 import { useI18n } from "../i18n";
 import { canonicalId } from "../model/ids";
 import { instantMs } from "../model/time";
-import { traceOf } from "../model/trace";
+import { firstReal, type Trace } from "../model/trace";
 import { formatTrace, fromJaegerTrace } from "../model/traceUrl";
 import { lastSearchKey } from "../search/Search";
 import { controls } from "../shell/controls";
@@ -22,7 +22,11 @@ export function TracePage({ id }: { id: string }) {
   const query = useSearch();
   const jaeger = useMemo(() => fromJaegerTrace(query), [query]);
   const pair = id.split("...");
-  if (pair.length === 2) return <Pair ids={pair} />;
+  // Jaeger's and Kiali's form of a comparison.
+  if (pair.length === 2) {
+    const ids = new URLSearchParams({ a: pair[0] ?? "", b: pair[1] ?? "" });
+    return <Redirect to={`/compare?${ids}`} replace />;
+  }
   const traceId = canonicalId(id, 32);
   if (!traceId) return <BadId />;
   if (jaeger) {
@@ -36,8 +40,7 @@ function Load({ traceId }: { traceId: string }) {
   const { t } = useI18n();
   const client = useQueryClient();
   const skeleton = useSkeleton(traceId);
-  const { data } = skeleton;
-  const trace = useMemo(() => (data ? traceOf(data) : undefined), [data]);
+  const trace = skeleton.data;
   useTitle(trace ? rootTitle(trace) : t.trace.title);
 
   const missing = skeleton.error instanceof ApiError && skeleton.error.kind === "notFound";
@@ -80,10 +83,8 @@ function Load({ traceId }: { traceId: string }) {
   );
 }
 
-export function rootTitle(trace: ReturnType<typeof traceOf>): string {
-  // A root that never arrived has nothing to say; the first span that did names the trace.
-  let r = 0;
-  while (r < trace.n - 1 && trace.flags[r]! & 4) r++;
+export function rootTitle(trace: Trace): string {
+  const r = firstReal(trace);
   return `${trace.services[trace.service[r]!]?.name ?? ""} ${trace.names[trace.name[r]!] ?? ""}`.trim();
 }
 
@@ -120,6 +121,9 @@ function Missing({ onRetry }: { onRetry: () => void }) {
           <li key={reason}>{reason}</li>
         ))}
       </ul>
+      <p>
+        <Link href="/help#sampling">{t.goHelp}</Link> · <Link href="/file">{t.file.open}</Link>
+      </p>
       {Number.isFinite(oldest) ? <p>{t.trace.notFoundOldest(f.ago(oldest, now))}</p> : null}
       {Number.isFinite(last) ? <p>{t.trace.notFoundLast(f.ago(last, now))}</p> : null}
       <button type="button" className={controls["button"]} onClick={onRetry}>
@@ -140,30 +144,6 @@ function BadId() {
         <h1>{t.trace.title}</h1>
       </div>
       <Empty title={t.trace.badId} />
-    </main>
-  );
-}
-
-/** Links that ask for a comparison, as Kiali makes them, lead to both traces. */
-function Pair({ ids }: { ids: string[] }) {
-  const { t } = useI18n();
-  useTitle(t.trace.title);
-  return (
-    <main id="main" tabIndex={-1} className={css["page"]}>
-      <div className={css["head"]}>
-        <BackLink />
-        <h1>{t.trace.title}</h1>
-      </div>
-      <Empty title={t.trace.compareTitle}>
-        <p>{t.trace.compareText}</p>
-        <ul>
-          {ids.map((id) => (
-            <li key={id}>
-              <Link href={`/trace/${id}`}>{t.trace.openTrace(id)}</Link>
-            </li>
-          ))}
-        </ul>
-      </Empty>
     </main>
   );
 }

@@ -1,37 +1,122 @@
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useI18n } from "../i18n";
-import { criticalPath, type Piece } from "../model/criticalPath";
+import { correctClocks, shiftedClocks } from "../model/clocks";
+import type { Path, Piece } from "../model/criticalPath";
 import { errorRows, findRows, step } from "../model/find";
-import { computeRows, openTo, type RowRules } from "../model/rows";
+import { computeRows, foldHops, openTo, type RowRules } from "../model/rows";
 import { rowOfRef, rowsOfRefs, spanRef, type Trace } from "../model/trace";
-import { emptyTraceView, formatTrace, parseTrace, type TraceView } from "../model/traceUrl";
+import {
+  emptyTraceView,
+  formatTrace,
+  parseTrace,
+  type TraceView,
+  traceViews,
+  type ViewName,
+} from "../model/traceUrl";
 import { fitTo, pan, zoom } from "../model/window";
 import { controls } from "../shell/controls";
 import { useShortcuts } from "../shell/keys";
-import { Empty, ErrorNotice, PanelBoundary, PartialNotice, WarnLine } from "../shell/states";
+import { Empty, ErrorNotice, Loading, PanelBoundary, PartialNotice, WarnLine } from "../shell/states";
 import { useUrlState } from "../shell/url";
 import { Details } from "./Details";
 import { Minimap } from "./Minimap";
+import { useHops } from "./source";
 import { Toolbar } from "./Toolbar";
 import { TraceHeader } from "./TraceHeader";
 import css from "./TracePage.module.css";
+import { useComputed } from "./useComputed";
 import { Waterfall } from "./Waterfall";
 import { WindowStore } from "./windowStore";
 
+const FlameView = lazy(() => import("./FlameView"));
+const TableView = lazy(() => import("./TableView"));
+const HopsView = lazy(() => import("./HopsView"));
+const JsonView = lazy(() => import("./JsonView"));
+
 const codec = { parse: parseTrace, format: formatTrace };
 
+/** A trace with more rows opens as its summary, and its waterfall folded. */
+const hugeRows = 200_000;
+/** Levels that are open at first in the waterfall of a huge trace, and the level that opens all of them. */
+const hugeLevel = 2;
+const everyLevel = 9999;
+
+interface ScreenProps {
+  trace: Trace;
+  onReload: () => void;
+  staleError: Error | undefined;
+}
+
 /** Everything of a trace that is loaded. What is seen is in the URL; only the focus is not. */
-export function TraceScreen(p: { trace: Trace; onReload: () => void; staleError: Error | undefined }) {
-  const { trace } = p;
+export function TraceScreen(p: ScreenProps) {
   const { t } = useI18n();
   const [view, setView] = useUrlState(codec);
-  const rules = useRules(trace, view);
-  const rows = useMemo(() => computeRows(trace, rules), [trace, rules]);
+  const hops = useHops(p.trace.traceId, view.corrected, p.trace.maybeIncomplete);
+  const clocks = hops.data?.clocks;
+  const clockOf = hops.data?.clockOf;
+  const trace = useMemo(
+    () => (view.corrected && clocks && clockOf ? correctClocks(p.trace, clocks, clockOf) : p.trace),
+    [view.corrected, p.trace, clocks, clockOf],
+  );
+  const shifted = clocks ? shiftedClocks(clocks) : undefined;
+  return (
+    <Screen
+      {...p}
+      trace={trace}
+      raw={p.trace}
+      view={view}
+      setView={setView}
+      clocks={
+        !view.corrected ? null : hops.error ? (
+          <ErrorNotice error={hops.error} onRetry={() => hops.refetch()} />
+        ) : shifted?.length === 0 || hops.data === null ? (
+          <WarnLine>{t.clock.none}</WarnLine>
+        ) : shifted ? (
+          <WarnLine
+            action={
+              <button
+                type="button"
+                className={controls["button"]}
+                onClick={() => setView((v) => ({ ...v, corrected: false }))}
+              >
+                {t.clock.raw}
+              </button>
+            }
+          >
+            {t.clock.shown(shifted.length)}
+          </WarnLine>
+        ) : null
+      }
+    />
+  );
+}
+
+function Screen(
+  p: ScreenProps & {
+    /** With the times as they were sent. */
+    raw: Trace;
+    view: TraceView;
+    setView: (change: (view: TraceView) => TraceView) => void;
+    clocks: React.ReactNode;
+  },
+) {
+  const { trace, view, setView } = p;
+  const { t, f } = useI18n();
+  const huge = trace.n > hugeRows;
+  const shownView: ViewName = view.view ?? usualView(huge);
+  const waterfall = shownView === "waterfall";
+  const rules = useRules(trace, view, huge ? hugeLevel : undefined);
+  // Folding hops looks at every span; folding rows does not change it.
+  const hops = useMemo(
+    () => foldHops(trace, rules.hops, rules.hopExcept),
+    [trace, rules.hops, rules.hopExcept],
+  );
+  const rows = useMemo(() => computeRows(trace, rules, hops), [trace, rules, hops]);
   const window = useWindowInUrl(trace, view, setView);
   const selected = useMemo(() => rowOfRef(trace, view.span), [trace, view.span]);
   const hits = useMemo(() => findRows(trace, view.find), [trace, view.find]);
   const hitSet = useMemo(() => new Set(hits), [hits]);
-  const path = useMemo(() => (view.critical ? criticalPath(trace) : undefined), [trace, view.critical]);
+  const path = useComputed(trace, "path", view.critical);
   const critical = useMemo(() => path && piecesByShownRow(path, rows.hops.shownAs), [path, rows]);
 
   const [focusRow, setFocusRow] = useState(() => (selected >= 0 ? selected : (rows.row[0] ?? 0)));
@@ -60,12 +145,12 @@ export function TraceScreen(p: { trace: Trace; onReload: () => void; staleError:
     },
     [trace, setView],
   );
-  /** Moves the focus; an open panel follows. */
+  /** Moves the focus; an open panel follows, and so does what other views mark as selected. */
   const goTo = (row: number) => {
     if (row < 0) return;
     setFocusRow(row);
     setFocusAsked((n) => n + 1);
-    if (open) setView((v) => ({ ...v, span: spanRef(trace, row) }));
+    if (open || !waterfall) setView((v) => ({ ...v, span: spanRef(trace, row) }));
   };
   /** Goes to any row of the trace, opening what hides it. */
   const reveal = (row: number) => {
@@ -96,7 +181,7 @@ export function TraceScreen(p: { trace: Trace; onReload: () => void; staleError:
     [trace, rows, setView],
   );
   const foldTo = (level: number | undefined) => {
-    setView((v) => ({ ...v, level, except: [] }));
+    setView((v) => ({ ...v, level: level ?? (huge ? everyLevel : undefined), except: [] }));
     // A focus that would be folded away moves to what is still in sight above it.
     let position = rows.position[focusRow] ?? -1;
     while (level !== undefined && position >= 0 && rows.level[position]! >= level)
@@ -124,17 +209,30 @@ export function TraceScreen(p: { trace: Trace; onReload: () => void; staleError:
   const errors = useMemo(() => errorRows(trace), [trace]);
   const { duration } = window;
 
+  const show = (next: ViewName) =>
+    setView((v) => ({ ...v, view: next === usualView(huge) ? undefined : next }));
   useShortcuts({
-    down: () => (inGrid() ? move(at + 1) : move(Math.max(0, at))),
-    up: () => (inGrid() ? move(at - 1) : move(Math.max(0, at))),
-    right,
-    left,
-    home: () => move(0),
-    end: () => move(rows.count - 1),
-    foldAll: () => foldTo(1),
-    unfoldAll: () => foldTo(undefined),
-    level: (_, key) => foldTo(Number(key)),
-    hop: () => at >= 0 && toggleHop(focusRow),
+    ...(waterfall
+      ? {
+          down: () => (inGrid() ? move(at + 1) : move(Math.max(0, at))),
+          up: () => (inGrid() ? move(at - 1) : move(Math.max(0, at))),
+          right,
+          left,
+          home: () => move(0),
+          end: () => move(rows.count - 1),
+          foldAll: () => foldTo(1),
+          unfoldAll: () => foldTo(undefined),
+          level: (_: KeyboardEvent, key: string) => foldTo(Number(key)),
+          hop: () => at >= 0 && toggleHop(focusRow),
+          intoPanel: () => {
+            if (at < 0) return;
+            if (!open || selected !== focusRow) select(focusRow);
+            // The panel may be drawn only now.
+            requestAnimationFrame(() => panel.current?.focus());
+          },
+        }
+      : {}),
+    nextView: () => show(traceViews[(traceViews.indexOf(shownView) + 1) % traceViews.length]!),
     panLeft: () => window.set(pan(window.get(), -0.2, duration)),
     panRight: () => window.set(pan(window.get(), 0.2, duration)),
     zoomIn: () => window.set(zoom(window.get(), 0.6, 0.5, duration)),
@@ -147,16 +245,10 @@ export function TraceScreen(p: { trace: Trace; onReload: () => void; staleError:
     nextError: () => reveal(step(errors, focusRow, 1)),
     previousError: () => reveal(step(errors, focusRow, -1)),
     critical: () => setView((v) => ({ ...v, critical: !v.critical })),
-    intoPanel: () => {
-      if (at < 0) return;
-      if (!open || selected !== focusRow) select(focusRow);
-      // The panel may be drawn only now.
-      requestAnimationFrame(() => panel.current?.focus());
-    },
     ...(open
       ? {
           close: () => {
-            if (panel.current?.contains(document.activeElement)) setFocusAsked((n) => n + 1);
+            if (waterfall && panel.current?.contains(document.activeElement)) setFocusAsked((n) => n + 1);
             else close();
           },
         }
@@ -179,10 +271,17 @@ export function TraceScreen(p: { trace: Trace; onReload: () => void; staleError:
         </WarnLine>
       ) : null}
       {p.staleError ? <ErrorNotice error={p.staleError} title={t.state.stale} onRetry={p.onReload} /> : null}
+      {p.clocks}
+      {huge && view.view === undefined ? (
+        <p className={css["huge"]}>{t.views.huge(f.integer(trace.spanCount))}</p>
+      ) : null}
       {open && selected < 0 ? <WarnLine>{t.trace.spanNotHere(view.span ?? "")}</WarnLine> : null}
       <Minimap trace={trace} rows={rows} window={window} />
       <Toolbar
         trace={trace}
+        raw={p.raw}
+        shown={shownView}
+        onView={show}
         view={view}
         setView={setView}
         hits={hits}
@@ -197,8 +296,34 @@ export function TraceScreen(p: { trace: Trace; onReload: () => void; staleError:
         onLeaveFind={() => setFocusAsked((n) => n + 1)}
       />
       <div className={css["body"]}>
-        <PanelBoundary>
-          {rows.count > 0 ? (
+        <PanelBoundary key={shownView}>
+          {!waterfall ? (
+            <Suspense fallback={<Loading />}>
+              {shownView === "flame" ? (
+                <FlameView
+                  trace={trace}
+                  view={view}
+                  setView={setView}
+                  window={window}
+                  hits={hitSet}
+                  selected={selected}
+                  onSelect={select}
+                />
+              ) : shownView === "table" ? (
+                <TableView
+                  trace={trace}
+                  view={view}
+                  setView={setView}
+                  selected={selected}
+                  onSelect={select}
+                />
+              ) : shownView === "hops" ? (
+                <HopsView trace={trace} view={view} setView={setView} selected={selected} onSelect={select} />
+              ) : (
+                <JsonView trace={trace} find={view.find} />
+              )}
+            </Suspense>
+          ) : rows.count > 0 ? (
             <Waterfall
               trace={trace}
               rows={rows}
@@ -233,6 +358,7 @@ export function TraceScreen(p: { trace: Trace; onReload: () => void; staleError:
               trace={trace}
               rows={rows}
               row={selected}
+              raw={p.raw}
               panel={panel}
               onRow={(row) => setView((v) => ({ ...v, span: spanRef(trace, row) }))}
               onClose={close}
@@ -244,6 +370,8 @@ export function TraceScreen(p: { trace: Trace; onReload: () => void; staleError:
   );
 }
 
+const usualView = (huge: boolean): ViewName => (huge ? "table" : "waterfall");
+
 /** Whether the focus is on a row already; from elsewhere the first step leads to where it was last. */
 function inGrid(): boolean {
   return document.activeElement?.matches("[data-row]") ?? false;
@@ -254,9 +382,10 @@ function flip(refs: readonly string[], ref: string): string[] {
 }
 
 /** The path's pieces under the row that shows them: those of folded proxies under their hop's row. */
-function piecesByShownRow(path: readonly Piece[], shownAs: Int32Array): Map<number, Piece[]> {
+function piecesByShownRow(path: Path, shownAs: Int32Array): Map<number, Piece[]> {
   const out = new Map<number, Piece[]>();
-  for (const piece of path) {
+  for (let i = 0; i < path.row.length; i++) {
+    const piece = { row: path.row[i]!, from: path.from[i]!, to: path.to[i]! };
     const row = shownAs[piece.row]!;
     const list = out.get(row);
     if (list) list.push(piece);
@@ -265,23 +394,26 @@ function piecesByShownRow(path: readonly Piece[], shownAs: Int32Array): Map<numb
   return out;
 }
 
-function useRules(trace: Trace, view: TraceView): RowRules {
-  const { hops, hopExcept, hide, onlyErrors, level, except } = view;
+function useRules(trace: Trace, view: TraceView, usual: number | undefined): RowRules {
+  const { hops, hopExcept, hide, onlyErrors, except } = view;
+  const level = view.level ?? usual;
   const hidden = hide.join("\n");
   const excepted = except.join();
   const hopsExcepted = hopExcept.join();
   // Joined texts as dependencies: the lists are made anew with every parse of the URL.
   // biome-ignore lint/correctness/useExhaustiveDependencies: see above
+  const hopRows = useMemo(() => rowsOfRefs(trace, hopExcept), [trace, hopsExcepted]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: see above
   return useMemo(
     () => ({
       hops,
-      hopExcept: rowsOfRefs(trace, hopExcept),
+      hopExcept: hopRows,
       hidden: new Set(trace.services.flatMap((s, i) => (hide.includes(s.name) ? [i] : []))),
       onlyErrors,
       level,
       except: rowsOfRefs(trace, except),
     }),
-    [trace, hops, hopsExcepted, hidden, onlyErrors, level, excepted],
+    [trace, hops, hopRows, hidden, onlyErrors, level, excepted],
   );
 }
 

@@ -26,6 +26,7 @@ type blockWriter struct {
 	// Numbering of the values of one column: stamp says to which column the code belongs.
 	textStamp, textCode []uint32 // by ID of the source
 	numStamp, numCode   []uint32 // by index in Nums
+	valueStamp          []uint32 // by value of a side column
 	small               map[uint32]uint32
 	serial              uint32
 	codes               []uint32
@@ -60,6 +61,7 @@ func (b *blockWriter) begin(v *table.View) {
 	b.textStamp, b.textCode = zeroed(b.textStamp, v.Texts.Len()), zeroed(b.textCode, v.Texts.Len())
 	b.numStamp, b.numCode = zeroed(b.numStamp, len(v.Nums)), zeroed(b.numCode, len(v.Nums))
 	b.attrs = slices.Grow(b.attrs[:0], len(v.Fields))[:len(v.Fields)]
+	clear(b.valueStamp)
 	b.serial = 0
 	if b.small == nil {
 		b.small, b.pairs = make(map[uint32]uint32), make(map[uint64]uint32)
@@ -111,8 +113,9 @@ func (w *Writer) encode(rows []uint32, parts []Part, meta *Block) []byte {
 	w.sideFilter(colResource, w.resourceHashes)
 	w.sideFilter(colScope, w.scopeHashes)
 	w.sideFilter(colIdent, w.identHashes)
+	w.failedFilter()
 	slices.Sort(b.hashes)
-	w.filters = appendFilter(w.filters, slices.Compact(b.hashes), bitsPerText)
+	w.filters = appendFuse(w.filters, &w.fuse, slices.Compact(b.hashes))
 
 	head := binary.AppendUvarint(nil, uint64(b.chunks))
 	head = append(head, b.heads...)
@@ -196,6 +199,25 @@ func (b *blockWriter) num(v *table.View, i uint32) uint32 {
 // row would make each row a context of its own.
 const maxPerContext = 1024
 
+// fewer reports whether a column has at most so many different values.
+func (b *blockWriter) fewer(col []uint32, most int) bool {
+	b.serial++
+	n := 0
+	for _, x := range col {
+		if int(x) >= len(b.valueStamp) {
+			b.valueStamp = append(b.valueStamp, make([]uint32, int(x)+1-len(b.valueStamp))...)
+		}
+		if b.valueStamp[x] == b.serial {
+			continue
+		}
+		b.valueStamp[x] = b.serial
+		if n++; n > most {
+			return false
+		}
+	}
+	return true
+}
+
 // contexts numbers the different combinations of the side columns, the most frequent first. coarse adds the coarse contexts.
 func (w *Writer) contexts() (coarse func()) {
 	b := &w.block
@@ -207,14 +229,7 @@ func (w *Writer) contexts() (coarse func()) {
 			}
 			continue
 		}
-		clear(b.small)
-		for _, x := range col {
-			b.small[x] = 0
-			if len(b.small) > maxPerContext {
-				break
-			}
-		}
-		if len(b.small) <= maxPerContext {
+		if b.fewer(col, maxPerContext) {
 			b.inContext |= 1 << i
 		}
 	}
@@ -554,17 +569,45 @@ func (w *Writer) attributes(rows []uint32, meta *Block) {
 }
 
 // repeats reports whether a shape of the side tables has a key twice.
-func (w *Writer) repeats(shape uint32) bool {
-	for len(w.repeated) <= int(shape) {
-		seen, twice := make(map[table.ID]bool), false
-		for _, f := range w.side.Shapes[len(w.repeated)] {
+func (w *Writer) repeats(shape uint32) bool { return w.shape(shape).repeats }
+
+// shapeFacts is what is known of a shape of the side tables.
+type shapeFacts struct {
+	repeats bool // it has a key twice
+	failed  bool // it has an attribute `error`
+}
+
+func (w *Writer) shape(i uint32) shapeFacts {
+	for len(w.shapes) <= int(i) {
+		w.side.Sync()
+		seen, facts := make(map[table.ID]bool), shapeFacts{}
+		for _, f := range w.side.Shapes[len(w.shapes)] {
 			key := w.side.Fields[f].Key
-			twice = twice || seen[key]
+			facts.repeats = facts.repeats || seen[key]
 			seen[key] = true
+			facts.failed = facts.failed || string(w.side.View.Texts.Bytes(key)) == "error"
 		}
-		w.repeated = append(w.repeated, twice)
+		w.shapes = append(w.shapes, facts)
 	}
-	return w.repeated[shape]
+	return w.shapes[i]
+}
+
+// failedFilter adds the services that have spans with the status error or an attribute `error`.
+func (w *Writer) failedFilter() {
+	b := &w.block
+	clear(b.small)
+	for i, status := range b.columns[colStatus] {
+		if span.Status(status) != span.StatusError && !w.shape(b.columns[colShape][i]).failed {
+			continue
+		}
+		ident := b.columns[colIdent][i]
+		if _, ok := b.small[ident]; ok {
+			continue
+		}
+		b.small[ident] = 0
+		service := w.side.View.Texts.Bytes(w.side.Idents[ident].Service)
+		b.hashes = append(b.hashes, FailedHash(hashText(service)))
+	}
 }
 
 // collect adds the attributes of one owner to the columns of their fields.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -190,6 +191,9 @@ func (c *checker) filters(block int, v *table.View) error {
 		f.text(r.StatusMessage)
 		f.text(r.TraceState)
 		f.list(v.Attrs[row])
+		if v.Status[row] == span.StatusError || f.hasError(v.Attrs[row]) {
+			f.failed(i.Service)
+		}
 		f.list(v.Resources[v.Resource[row]].Attrs)
 		s := v.Scopes[v.Scope[row]]
 		f.text(s.Name)
@@ -246,6 +250,7 @@ type filterCheck struct {
 	v       *table.View
 	block   int
 	hashes  []uint64
+	failing table.ID // the service asked for last
 	missing string
 	err     error
 }
@@ -265,6 +270,23 @@ func (f *filterCheck) value(t span.Type, id table.ID) {
 			f.missing = string(p[:min(len(p), 80)])
 		}
 	}
+}
+
+// failed asks for a service with failed spans.
+func (f *filterCheck) failed(service table.ID) {
+	if service == f.failing {
+		return
+	}
+	f.failing = service
+	p := f.v.Texts.Bytes(service)
+	ok, err := f.c.r.MayHaveHash(f.block, FailedHash(hashText(p)))
+	if f.err = errors.Join(f.err, err); !ok && f.missing == "" {
+		f.missing = "failed spans of " + string(p[:min(len(p), 80)])
+	}
+}
+
+func (f *filterCheck) hasError(l table.List) bool {
+	return slices.ContainsFunc(f.v.Shapes[l.Shape], func(i uint32) bool { return string(f.v.Texts.Bytes(f.v.Fields[i].Key)) == "error" })
 }
 
 func (f *filterCheck) list(l table.List) {

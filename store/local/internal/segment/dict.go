@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bytes"
 	"encoding/hex"
 	"math"
 	"slices"
@@ -79,6 +80,71 @@ func (d *Dict) Append(dst []byte, i uint32) []byte {
 	return append(dst, d.arena[off:off+n]...)
 }
 
+// Find is the code of a text; texts that are stored in another form are not made for it.
+func (d *Dict) Find(text []byte) (code uint32, ok bool) {
+	if d.lazy != nil {
+		return d.lazy.find(text)
+	}
+	from := uint32(0)
+	for i, end := range d.ends {
+		if bytes.Equal(d.arena[from:end], text) {
+			return uint32(i), true
+		}
+		from = end
+	}
+	return 0, false
+}
+
+func (l *lazyTexts) find(text []byte) (code uint32, ok bool) {
+	var packed []byte
+	switch {
+	case l.form == textsUUID && isUUID(text):
+		packed = appendUUID(nil, text)
+	case l.form == textsHex && len(text) == 2*l.size && isHex(text):
+		packed = appendHex(nil, text)
+	case l.form == textsSplit:
+		return l.findSplit(text)
+	default:
+		return 0, false
+	}
+	for i, raw := 0, l.raw; len(raw) >= len(packed); i, raw = i+1, raw[len(packed):] {
+		if bytes.Equal(raw[:len(packed)], packed) {
+			return uint32(i), true
+		}
+	}
+	return 0, false
+}
+
+func (l *lazyTexts) findSplit(text []byte) (code uint32, ok bool) {
+	from, to := lastNumber(text)
+	cut, number := uint64(0), uint64(0)
+	if from < to {
+		cut = uint64(len(text)-to) + 1
+		number, _ = strconv.ParseUint(string(text[from:to]), 10, 64) // at most 18 digits
+	}
+	rest := slices.Concat(text[:from], text[to:])
+	for i := range l.cut {
+		off, n := l.rest.Run(uint32(i))
+		if l.cut[i] != cut || !bytes.Equal(l.rest.arena[off:off+n], rest) {
+			continue
+		}
+		for at, c := range l.codes {
+			if int(c) == i && (cut == 0 || l.nums[l.number(uint32(at))] == number) {
+				return uint32(at), true
+			}
+		}
+	}
+	return 0, false
+}
+
+// number is where the number of text i stands in nums.
+func (l *lazyTexts) number(i uint32) uint32 {
+	if l.numAt != nil {
+		return l.numAt[i]
+	}
+	return i
+}
+
 // bytes is about the length of all texts.
 func (l *lazyTexts) bytes() int {
 	switch l.form {
@@ -113,10 +179,7 @@ func (l *lazyTexts) append(dst []byte, i uint32) []byte {
 	if l.cut[code] == 0 {
 		return append(dst, t...)
 	}
-	at := i
-	if l.numAt != nil {
-		at = l.numAt[i]
-	}
+	at := l.number(i)
 	cut := len(t) - int(l.cut[code]-1)
 	dst = strconv.AppendUint(append(dst, t[:cut]...), l.nums[at], 10)
 	return append(dst, t[cut:]...)
@@ -128,11 +191,7 @@ func (c *coder) texts(dst []byte, texts [][]byte, ctx *contexts, at []uint32) []
 	if all(texts, isUUID) {
 		dst = append(dst, textsUUID)
 		for _, t := range texts {
-			dst = appendHex(dst, t[:8])
-			dst = appendHex(dst, t[9:13])
-			dst = appendHex(dst, t[14:18])
-			dst = appendHex(dst, t[19:23])
-			dst = appendHex(dst, t[24:])
+			dst = appendUUID(dst, t)
 		}
 		return dst
 	}
@@ -174,6 +233,14 @@ func all(texts [][]byte, is func([]byte) bool) bool {
 func isUUID(t []byte) bool {
 	return len(t) == 36 && t[8] == '-' && t[13] == '-' && t[18] == '-' && t[23] == '-' &&
 		isHex(t[:8]) && isHex(t[9:13]) && isHex(t[14:18]) && isHex(t[19:23]) && isHex(t[24:])
+}
+
+// appendUUID appends the 16 bytes of a UUID.
+func appendUUID(dst, t []byte) []byte {
+	for _, run := range [...][]byte{t[:8], t[9:13], t[14:18], t[19:23], t[24:]} {
+		dst = appendHex(dst, run)
+	}
+	return dst
 }
 
 func isHex(t []byte) bool {

@@ -47,6 +47,13 @@ func one(t *testing.T, p []byte) {
 	}
 	filler := table.NewFiller(store.Everything())
 	faults, err := r.Check(t.Context(), func(v *table.View, rows *Rows) error {
+		for _, c := range rows.columns {
+			for code := range uint32(c.Dict.Len()) {
+				if c.Type.InArena() {
+					c.Dict.Find(c.Dict.Append(nil, code))
+				}
+			}
+		}
 		return filler.Batch(v, nil, 0, v.Rows()).Check()
 	})
 	if err != nil {

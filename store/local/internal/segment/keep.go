@@ -1,6 +1,10 @@
 package segment
 
-import "github.com/spanloom/spanloom/store"
+import (
+	"slices"
+
+	"github.com/spanloom/spanloom/store"
+)
 
 // Side names a column whose values are indexes of the side tables or small numbers.
 type Side int
@@ -100,6 +104,33 @@ func (b *Rows) KeepCodes(c *Column, rows []uint32, keep func(code uint32) (bool,
 		}
 	}
 	return kept, nil
+}
+
+// KeepText keeps the rows that have a column of texts with a value, in place.
+func (b *Rows) KeepText(c *Column, rows []uint32, text string) []uint32 {
+	code, ok := c.Dict.Find([]byte(text))
+	switch {
+	case !ok:
+		return rows[:0]
+	case c.at == nil && c.codes == nil:
+		return slices.DeleteFunc(rows, func(row uint32) bool { return c.fine[b.ctx.fine[row]] != code })
+	case c.at == nil:
+		return slices.DeleteFunc(rows, func(row uint32) bool { return c.codes[row] != code })
+	}
+	kept, next := rows[:0], 0
+	for i, row := range c.at {
+		if c.code(&b.ctx, i) != code {
+			continue
+		}
+		for next < len(rows) && rows[next] < row {
+			next++
+		}
+		if next < len(rows) && rows[next] == row {
+			kept = append(kept, row)
+			next++
+		}
+	}
+	return kept
 }
 
 // FieldsOf appends the fields of the side tables with a key in an owner.

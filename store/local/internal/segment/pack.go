@@ -255,17 +255,27 @@ func (u *unpacker) numbers(dst []uint64, scratch *[]byte) {
 	if width > 8 {
 		u.fail("width of numbers")
 	}
-	clear(dst)
+	if width == 0 || width > 8 {
+		clear(dst)
+		return
+	}
 	for i := range width {
 		plane := u.bytes(*scratch)
 		if len(plane) != len(dst) {
 			u.fail("plane of numbers")
+			clear(dst)
 			return
 		}
 		if cap(plane) > cap(*scratch) {
 			*scratch = keep(plane, u.p)
 		}
-		shift := 8 * i
+		if i == 0 {
+			for j, b := range plane {
+				dst[j] = uint64(b)
+			}
+			continue
+		}
+		shift := 8 * i & 63
 		for j, b := range plane {
 			dst[j] |= uint64(b) << shift
 		}

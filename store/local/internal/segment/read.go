@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"runtime/debug"
 	"sync"
 
@@ -172,14 +173,19 @@ func (r *Reader) MayHaveTrace(low uint64) (bool, error) {
 // TextHash is the hash that MayHaveHash takes: who asks many blocks makes it once.
 func TextHash(text string) uint64 { return hashText([]byte(text)) }
 
-// MayHaveHash reports whether a block may have a text as a value, an element, a name or any other text.
+// FailedHash is what MayHaveHash takes to tell whether a service, given by its TextHash, has spans in the block with the status error or
+// an attribute `error`.
+func FailedHash(service uint64) uint64 { return bits.RotateLeft64(service, 32) ^ 0x9E3779B97F4A7C15 }
+
+// MayHaveHash reports whether a block may have a text as a value, an element, a name or any other text. False is certain; true is wrong
+// for one of 256 texts.
 func (r *Reader) MayHaveHash(block int, hash uint64) (bool, error) {
 	f, err := r.section(sectionFilters)
 	if err != nil {
 		return false, err
 	}
 	b := &r.blocks[block]
-	return mayHave(f[b.filter:b.filter+int64(b.filterLength)], hash), nil
+	return mayHaveText(f[b.filter:b.filter+int64(b.filterLength)], hash), nil
 }
 
 // Parts appends the places in the list of traces at which ids with a lower half stand. Cost: one pass over 8 bytes a trace.
@@ -189,10 +195,17 @@ func (r *Reader) Parts(dst []int, low uint64) ([]int, error) {
 		return dst, err
 	}
 	lows := p[:8*r.info.Parts]
-	for i := 0; i+8 <= len(lows); i += 8 {
+	for i := 0; i < len(lows); {
+		if rest := lows[i:]; len(rest) >= 32 && // four at once: nearly none is the one
+			binary.LittleEndian.Uint64(rest) != low && binary.LittleEndian.Uint64(rest[8:]) != low &&
+			binary.LittleEndian.Uint64(rest[16:]) != low && binary.LittleEndian.Uint64(rest[24:]) != low {
+			i += 32
+			continue
+		}
 		if binary.LittleEndian.Uint64(lows[i:]) == low {
 			dst = append(dst, i/8)
 		}
+		i += 8
 	}
 	return dst, nil
 }

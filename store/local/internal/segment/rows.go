@@ -42,11 +42,10 @@ type parts struct {
 
 // ids is what differs from row to row. A slice is nil until it is read.
 type ids struct {
-	span, parent []span.SpanID
-	start, end   []uint64
-	time         []int64
-	distances    []uint32
-	outside      []byte // ids of parents that are not here
+	start, end []uint64
+	time       []int64
+	distances  []uint32
+	outside    []byte // ids of parents that are not here
 }
 
 // small is a column of small numbers: codes and what they mean.
@@ -558,23 +557,34 @@ func (b *Rows) readParts() *parts {
 	return p
 }
 
-// readSpans reads span ids.
-func (b *Rows) readSpans() []span.SpanID {
-	x := &b.ids
-	if x.span != nil {
-		return x.span
-	}
-	n := b.Len()
-	x.span = make([]span.SpanID, n)
-	spans := b.low[chunkSpanIDs]
-	if len(spans) != 8*n {
+// rawSpans is the span ids as they are stored: 8 bytes a row.
+func (b *Rows) rawSpans() []byte {
+	p := b.low[chunkSpanIDs]
+	if len(p) != 8*b.Len() {
 		b.fail("span ids cut off")
-		return x.span
+		return nil
 	}
-	for i := range x.span {
-		x.span[i] = span.SpanID(spans[8*i : 8*i+8])
+	return p
+}
+
+// spansOf is the span ids of some rows (nil: all).
+func (b *Rows) spansOf(rows []uint32) []span.SpanID {
+	p := b.rawSpans()
+	if rows == nil {
+		out := make([]span.SpanID, b.Len())
+		for i := 0; i < len(p)/8; i++ {
+			out[i] = span.SpanID(p[8*i : 8*i+8])
+		}
+		return out
 	}
-	return x.span
+	out := make([]span.SpanID, len(rows))
+	if p == nil {
+		return out
+	}
+	for i, row := range rows {
+		out[i] = span.SpanID(p[8*row : 8*row+8])
+	}
+	return out
 }
 
 // readDistances reads where parents stand: 0 none, 1 outside of the trace's rows here, else as parentRow says.
@@ -603,29 +613,41 @@ func (b *Rows) readDistances() []uint32 {
 	return x.distances
 }
 
-// readParents reads the parents' ids.
-func (b *Rows) readParents() []span.SpanID {
-	x := &b.ids
-	if x.parent != nil {
-		return x.parent
+// parentsOf is the parents of some rows in their order (nil: all), zero for roots.
+func (b *Rows) parentsOf(rows []uint32) []span.SpanID {
+	n := len(rows)
+	if rows == nil {
+		n = b.Len()
 	}
-	spans, distances := b.readSpans(), b.readDistances()
-	x.parent = make([]span.SpanID, b.Len())
-	outside := x.outside
-	for i, d := range distances {
-		switch {
+	out := make([]span.SpanID, n)
+	spans, distances, outside := b.rawSpans(), b.readDistances(), b.ids.outside
+	if spans == nil {
+		return out
+	}
+	next := 0 // of the distances whose ids outside are behind us
+	for i := range out {
+		row := i
+		if rows != nil {
+			row = int(rows[i])
+		}
+		for ; next < row; next++ {
+			if distances[next] == 1 && len(outside) >= 8 {
+				outside = outside[8:]
+			}
+		}
+		switch d := distances[row]; {
 		case d == 0:
 		case d > 1:
-			x.parent[i] = spans[parentRow(i, d)]
+			at := 8 * parentRow(row, d)
+			out[i] = span.SpanID(spans[at : at+8])
 		case len(outside) < 8:
 			b.fail("parents cut off")
-			return x.parent
+			return out
 		default:
-			x.parent[i] = span.SpanID(outside[:8])
-			outside = outside[8:]
+			out[i] = span.SpanID(outside[:8])
 		}
 	}
-	return x.parent
+	return out
 }
 
 // parentRow is where the parent of row i stands; d is at least 2.
@@ -643,7 +665,7 @@ func (b *Rows) readTimes() {
 		return
 	}
 	n := b.Len()
-	x.start, x.end, x.time = b.mem.uint64s(n), b.mem.uint64s(n), make([]int64, n)
+	x.start, x.end, x.time = b.mem.uint64s(n), b.mem.uint64s(n), b.mem.int64s(n)
 	u := &unpacker{p: b.low[chunkTimes]}
 	u.signed(x.start, &b.mem.scratch)
 	gaps := b.mem.uint64s(u.count(uint64(n)))
@@ -694,8 +716,8 @@ func (b *Rows) readTimes() {
 func (b *Rows) gapKinds() []bool {
 	kinds := b.sideColumn(colKind)
 	gap := make([]bool, b.ctx.n)
-	for row, c := range b.ctx.fine {
-		gap[c] = hasGap(span.Kind(kinds.at(&b.ctx, row)), 1)
+	for c, row := range b.samples() {
+		gap[c] = hasGap(span.Kind(kinds.at(&b.ctx, int(row))), 1)
 	}
 	return gap
 }
@@ -739,10 +761,10 @@ func (b *Rows) childRows(chunk int) (ends, rowOf []uint32) {
 }
 
 // Spans and Parents are the span ids and parents of all rows.
-func (b *Rows) Spans() []span.SpanID { return b.readSpans() }
+func (b *Rows) Spans() []span.SpanID { return b.spansOf(nil) }
 
 // Parents is the parents of all rows, zero for roots.
-func (b *Rows) Parents() []span.SpanID { return b.readParents() }
+func (b *Rows) Parents() []span.SpanID { return b.parentsOf(nil) }
 
 // Value is a value of the column, texts as runs of Dict.All's arena.
 func (c *Column) Value(code uint32) span.Value {

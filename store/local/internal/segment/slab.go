@@ -7,8 +7,10 @@ import "sync"
 type slab struct {
 	words []uint32
 	longs []uint64
+	times []int64
 	wordN int // handed out
 	longN int
+	timeN int
 }
 
 // slabs keeps the slabs of blocks that were released.
@@ -34,10 +36,18 @@ func (s *slab) uint64s(n int) []uint64 {
 	return s.longs[s.longN-n : s.longN : s.longN]
 }
 
+func (s *slab) int64s(n int) []int64 {
+	if s.timeN+n > len(s.times) {
+		s.times, s.timeN = make([]int64, max(n, BlockRows)), 0
+	}
+	s.timeN += n
+	return s.times[s.timeN-n : s.timeN : s.timeN]
+}
+
 // release takes everything back.
 func (s *slab) release() {
-	s.wordN, s.longN = 0, 0
-	if len(s.words) <= maxSlab && len(s.longs) <= maxSlab {
+	s.wordN, s.longN, s.timeN = 0, 0, 0
+	if len(s.words) <= maxSlab && len(s.longs) <= maxSlab && len(s.times) <= maxSlab {
 		slabs.Put(s)
 	}
 }

@@ -50,7 +50,11 @@ func (w *viewer) fill() {
 	b, side := w.b, w.b.Side
 	w.v = &table.View{Fields: side.Fields, Idents: side.Idents, Resources: side.Resources, Scopes: side.Scopes}
 	v := w.v
-	v.Texts = side.Texts.Clone(16 * w.n)
+	room := 16
+	if w.few && w.need.All { // texts are put in one by one
+		room = 320
+	}
+	v.Texts = side.Texts.Clone(room * w.n)
 	v.Nums = append(make([]uint64, 0, len(side.Nums)+64), side.Nums...)
 	w.traces()
 	w.times()
@@ -131,8 +135,12 @@ func pick[T any](column []T, rows []uint32) []T {
 func (w *viewer) times() {
 	b, v := w.b, w.v
 	all := w.need.All
-	v.Span = w.ids(store.ColSpanID, b.readSpans)
-	v.Parent = w.ids(store.ColParent, b.readParents)
+	if w.need.Has(store.ColSpanID) {
+		v.Span = b.spansOf(w.rows)
+	}
+	if w.need.Has(store.ColParent) {
+		v.Parent = b.parentsOf(w.rows)
+	}
 	if !all && w.need.Columns&store.ColTime == 0 {
 		return
 	}
@@ -141,17 +149,6 @@ func (w *viewer) times() {
 	if w.rows != nil {
 		v.Start, v.End, v.Time = pick(v.Start, w.rows), pick(v.End, w.rows), pick(v.Time, w.rows)
 	}
-}
-
-// ids is a column of ids, nil where it is not needed.
-func (w *viewer) ids(c store.Columns, read func() []span.SpanID) []span.SpanID {
-	switch {
-	case !w.need.Has(c):
-		return nil
-	case w.rows == nil:
-		return read()
-	}
-	return pick(read(), w.rows)
 }
 
 // fillSmall fills a column from a side column.

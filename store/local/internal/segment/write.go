@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/FastFilter/xorfilter"
+
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store/local/internal/table"
 )
@@ -39,7 +41,8 @@ type Writer struct {
 	resources, scopes                   []uint64
 	groups                              map[groupKey]groupCount // nil when there were too many
 	sideHashes                          sideHashes
-	repeated                            []bool // by shape: it has a key twice
+	shapes                              []shapeFacts // of the side tables
+	fuse                                xorfilter.BinaryFuseBuilder
 
 	block blockWriter
 }

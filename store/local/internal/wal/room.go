@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"syscall"
 	"time"
 
@@ -58,6 +59,14 @@ func (l *Log) writeProblem(err error) error {
 	l.looked = l.o.Now()
 	l.full = diskFull(fmt.Sprintf("the volume of %s is full", l.o.Dir), err)
 	return l.full
+}
+
+// bare is an error without the path that the system's calls put before it: senders are told of it.
+func bare(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
 }
 
 func diskFull(message string, err error) error {

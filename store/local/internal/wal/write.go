@@ -83,7 +83,7 @@ func (l *Log) write() (f *file, rolled bool, err error) {
 	buf := l.sealGroup(f, size)
 	if _, err := f.h.Write(buf); err != nil {
 		l.cutBack(f, err)
-		return nil, false, l.writeProblem(fmt.Errorf("write %s: %w", f.name, err))
+		return nil, false, l.writeProblem(fmt.Errorf("write %s: %w", f.name, bare(err)))
 	}
 	if l.o.Mode == Always {
 		if err := l.syncNow(f); err != nil {

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestMain is the command itself where a shell of TestUsersPages calls the test binary as spanloom.
+func TestMain(m *testing.M) {
+	if os.Getenv("SPANLOOM_TEST_AS_COMMAND") == "1" {
+		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// blocks are the commands of a page: the lines of its blocks marked sh.
+func blocks(t *testing.T, page string) []string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("../../docs/users", page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for i, part := range strings.Split(string(data), "```") {
+		if body, ok := strings.CutPrefix(part, "sh\n"); ok && i%2 == 1 {
+			out = append(out, strings.Split(strings.TrimSpace(body), "\n")...)
+		}
+	}
+	if len(out) == 0 {
+		t.Fatalf("%s has no commands", page)
+	}
+	return out
+}
+
+// Every command of these pages that needs no cluster is run as it stands, in a folder with what a reader would have. A
+// line that begins with helm runs in the long lane, as far as it only renders.
+func TestUsersPages(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range []string{"install.md", "install.ko.md", "mesh.md"} {
+		t.Run(page, func(t *testing.T) {
+			folder := t.TempDir()
+			write := func(name, text string, mode os.FileMode) {
+				path := filepath.Join(folder, name)
+				if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, []byte(text), mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write("bin/spanloom", "#!/bin/sh\nSPANLOOM_TEST_AS_COMMAND=1 exec '"+self+"' \"$@\"\n", 0o700)
+			write("otel-collector.yaml", "receivers: {zipkin: {endpoint: 0.0.0.0:9411}}\nprocessors: {batch: {}}\nexporters: {debug: {}}\n", 0o600)
+			write("manifests/istio.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |\n    # of the shop\n    accessLogFile: /dev/stdout\n", 0o600)
+			write("manifests/spanloom.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: spanloom, namespace: istio-system}\nspec: {ports: [{name: grpc-otlp, port: 4317, appProtocol: grpc}]}\n", 0o600)
+			write("manifests/web.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec:\n  template:\n    spec:\n      containers:\n      - name: web\n        image: web:1\n", 0o600)
+			if err := os.Symlink(filepath.Join(root, "deploy"), filepath.Join(folder, "deploy")); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(folder, "bin") + ":" + os.Getenv("PATH")
+			if os.Getenv("SPANLOOM_LONG") == "1" {
+				out, err := exec.CommandContext(t.Context(), filepath.Join(root, "tools/get"), "helm").Output()
+				if err != nil {
+					t.Fatalf("tools/get helm: %v", err)
+				}
+				path = filepath.Dir(strings.TrimSpace(string(out))) + ":" + path
+			}
+			ran := 0
+			for _, line := range blocks(t, page) {
+				word, _, _ := strings.Cut(line, " ")
+				switch {
+				case word == "kubectl", strings.HasPrefix(line, "helm ") && !strings.HasPrefix(line, "helm template "):
+					continue // needs a cluster
+				case word == "helm" && os.Getenv("SPANLOOM_LONG") != "1":
+					continue
+				}
+				cmd := exec.CommandContext(t.Context(), "sh", "-c", line)
+				cmd.Dir = folder
+				cmd.Env = append(os.Environ(), "PATH="+path, "GIT_CEILING_DIRECTORIES="+filepath.Dir(folder))
+				out, err := cmd.CombinedOutput()
+				code := cmd.ProcessState.ExitCode()
+				if err != nil && code != exitFindings || len(out) == 0 && !strings.Contains(line, ">") && word != "git" {
+					t.Errorf("%s: exit %d\n%s", line, code, out)
+				}
+				if strings.Contains(line, "--workload shop/web") && !strings.Contains(string(out), "+        - name: OTEL_PROPAGATORS") {
+					t.Errorf("%s: %s", line, out)
+				}
+				if strings.Contains(line, "git apply") && code != 0 {
+					t.Errorf("%s: %s", line, out)
+				}
+				ran++
+			}
+			if ran < 2 {
+				t.Errorf("only %d commands were run", ran)
+			}
+			if page == "mesh.md" {
+				cmd := exec.CommandContext(t.Context(), filepath.Join(folder, "bin/spanloom"), "mesh", "plan", "-f", "manifests/", "--istio-version", "1.28", "--sampling", "staging")
+				cmd.Dir = folder
+				if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "0 to create, 0 to change, 2 as they should be") {
+					t.Errorf("after the page's patch: %v\n%s", err, out)
+				}
+			}
+		})
+	}
+}
+
+// The Korean page has the same commands as the English one.
+func TestKoreanPageHasTheSameCommands(t *testing.T) {
+	if english, korean := blocks(t, "install.md"), blocks(t, "install.ko.md"); !slices.Equal(english, korean) {
+		t.Errorf("English\n%s\nKorean\n%s", strings.Join(english, "\n"), strings.Join(korean, "\n"))
+	}
+}
+
+// What pages of users link to is there.
+func TestLinksOfUsersPages(t *testing.T) {
+	for _, page := range []string{"install.md", "install.ko.md", "mesh.md", "first-trace.md"} {
+		data, err := os.ReadFile(filepath.Join("../../docs/users", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range strings.Split(string(data), "](")[1:] {
+			target, _, _ := strings.Cut(part, ")")
+			target, _, _ = strings.Cut(target, "#")
+			if target == "" || strings.Contains(target, "://") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join("../../docs/users", target)); err != nil {
+				t.Errorf("%s links to %s, which is not there", page, target)
+			}
+		}
+	}
+}

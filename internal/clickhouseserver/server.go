@@ -1,0 +1,209 @@
+// Package clickhouseserver starts real ClickHouse servers for tests: the library of `tools/get clickhouse` under the launcher
+// tools/clickhouse, on free ports of 127.0.0.1.
+package clickhouseserver
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/spanloom/spanloom/internal/wait"
+)
+
+// Server is one server with a data folder that outlives its process.
+type Server struct {
+	Addr string // of the native protocol, host:port; the same after a restart
+	HTTP string // of the HTTP interface
+
+	library, folder, config string
+	cmd                     *exec.Cmd
+	stdin                   io.WriteCloser
+	output                  *output
+}
+
+// Enabled reports whether the lane of real engines runs; the everyday suite does not fetch a server of 180 MB.
+func Enabled() bool { return os.Getenv("SPANLOOM_ENGINES") == "1" }
+
+// Library fetches the server and answers its path, or skips the test outside of the lane.
+func Library(t testing.TB) string {
+	t.Helper()
+	if !Enabled() {
+		t.Skip("needs a ClickHouse server: make engines, or SPANLOOM_ENGINES=1")
+	}
+	var stderr bytes.Buffer
+	cmd := exec.Command(filepath.Join(root(), "tools", "get"), "clickhouse")
+	cmd.Stderr = &stderr
+	path, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("tools/get clickhouse: %v: %s", err, &stderr)
+	}
+	return strings.TrimSpace(string(path))
+}
+
+// root is the top of the checkout.
+func root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
+
+// Start runs a server until the test ends. config is the text of a configuration file, empty for none: a user `default` without
+// a password who may do everything. Cost: about a second.
+func Start(t testing.TB, config string) *Server {
+	t.Helper()
+	s := &Server{library: Library(t)}
+	// Not t.TempDir: a server that was killed may still write while the folder is removed.
+	folder, err := os.MkdirTemp("", "spanloom-clickhouse-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.folder = folder
+	t.Cleanup(func() {
+		s.Kill()
+		os.RemoveAll(folder)
+	})
+	if config != "" {
+		s.config = filepath.Join(folder, "config.xml")
+		if err := os.WriteFile(s.config, []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Addr, s.HTTP = freeAddr(t), freeAddr(t)
+	s.Restart(t)
+	return s
+}
+
+// freeAddr is an address nobody listens on now. The launcher takes no port 0; a port that is taken meanwhile fails the start.
+func freeAddr(t testing.TB) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func portOf(addr string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	return port
+}
+
+// Restart starts the process again on its folder and ports, and returns when it answers.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	args := []string{s.library, filepath.Join(s.folder, "data"), portOf(s.HTTP), portOf(s.Addr)}
+	if s.config != "" {
+		args = append(args, s.config)
+	}
+	s.output = new(output)
+	s.cmd = exec.Command(filepath.Join(root(), "tools", "clickhouse"), args...)
+	s.cmd.Dir = s.folder
+	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
+	stdin, err := s.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stdin = stdin
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	client := http.Client{Timeout: time.Second}
+	wait.For(t, 60*time.Second, "ClickHouse to answer a ping: "+s.HTTP, func() bool {
+		answer, err := client.Get("http://" + s.HTTP + "/ping")
+		if err != nil {
+			return false
+		}
+		answer.Body.Close()
+		conn, err := net.Dial("tcp", s.Addr)
+		if err != nil {
+			return false
+		}
+		conn.Close()
+		return answer.StatusCode == http.StatusOK
+	})
+}
+
+// Kill ends the process as a power cut would; nothing happens if it does not run.
+func (s *Server) Kill() {
+	if s.cmd == nil {
+		return
+	}
+	s.cmd.Process.Kill()
+	s.stdin.Close()
+	s.cmd.Wait()
+	s.cmd = nil
+}
+
+// Stop ends the process in order.
+func (s *Server) Stop() {
+	if s.cmd == nil {
+		return
+	}
+	s.stdin.Close()
+	s.cmd.Wait()
+	s.cmd = nil
+}
+
+// Run asks a statement by the HTTP interface as the user default and answers its text.
+func (s *Server) Run(t testing.TB, statement string) string {
+	t.Helper()
+	answer, err := http.Post("http://"+s.HTTP+"/", "text/plain", strings.NewReader(statement))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("%s\n%s %s %v", statement, answer.Status, text, err)
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// Number is Run for an answer that is one number.
+func (s *Server) Number(t testing.TB, statement string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s.Run(t, statement))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// PID is the process.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Output is what the process printed so far, its last 64 KiB.
+func (s *Server) Output() string { return s.output.String() }
+
+// output keeps the end of what a process prints.
+type output struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	const most = 64 << 10
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text = append(o.text, p...)
+	if len(o.text) > 2*most {
+		o.text = append([]byte(nil), o.text[len(o.text)-most:]...)
+	}
+	return len(p), nil
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return fmt.Sprintf("%s", o.text)
+}

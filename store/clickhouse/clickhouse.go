@@ -1,0 +1,154 @@
+// Package clickhouse is the engine over ClickHouse servers that people already run: spans lie in a table of Spanloom's own
+// (schema/1.sql, shown by `spanloom store schema`), everything a span has in columns, and any number of Spanloom processes
+// read and write it. It passes storetest on a real server.
+//
+// A question's conditions become SQL that lets through every row that may be an answer and few others (sql.go); store/match
+// judges the rows that come, and store/answer orders and sums up the traces, as in every engine. Where SQL says a
+// condition exactly, ClickHouse counts by itself.
+//
+// Batches that come at the same time share an insert (insert.go), which is one block of one partition, so it is seen as a whole or
+// not at all. Its token makes it safe to send again.
+// Rows carry the process that wrote them and its running number of the batch: a snapshot is a bound of that number and the few
+// batches below it that were still on their way (snapshot.go).
+package clickhouse
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"github.com/ClickHouse/ch-go"
+	"github.com/ClickHouse/ch-go/proto"
+
+	"github.com/spanloom/spanloom/store"
+)
+
+// Options are the settings of an engine.
+type Options struct {
+	Target    *Target
+	Retention time.Duration    // spans received longer ago are dropped by the server, a day's partition at a time; 0 for never
+	Now       func() time.Time // clock of page tokens; nil: time.Now
+	Linger    time.Duration    // how long a batch waits for others to share its insert, unless ten thousand spans are together; 0 for not at all
+	Rows      int              // of a block that is read; 0 for 8192. Tests set it low
+}
+
+// Engine implements store.Engine. Use Open.
+type Engine struct {
+	pool     *pool
+	database string
+	rows     int
+	now      func() time.Time
+	writer   uint64 // this process
+
+	encoders sync.Pool
+
+	linger  time.Duration
+	inserts chan struct{} // slots of inserts
+	groups  sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool
+	joining *group // that batches may join
+	lastSeq uint64
+	flying  map[uint64]struct{} // inserts that were not answered yet
+	spans   int64               // stored by this process
+}
+
+var _ store.Engine = (*Engine)(nil)
+
+// Open connects, creates what is missing of the schema and checks what is there. Its errors say what to do.
+func Open(ctx context.Context, o Options) (*Engine, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Rows <= 0 {
+		o.Rows = 8192
+	}
+	var id [8]byte
+	rand.Read(id[:])
+	e := &Engine{pool: newPool(o.Target), database: o.Target.Database, rows: o.Rows, now: o.Now,
+		linger: o.Linger, inserts: make(chan struct{}, maxInserts),
+		writer: binary.LittleEndian.Uint64(id[:]), flying: make(map[uint64]struct{})}
+	e.encoders.New = func() any { return newEncoder() }
+	if err := e.prepare(ctx, o.Retention); err != nil {
+		e.pool.close()
+		return nil, explain(ctx, "open ClickHouse "+o.Target.Database, err)
+	}
+	return e, nil
+}
+
+func (e *Engine) table(name string) string { return "`" + e.database + "`." + name }
+
+// run asks a statement without an answer.
+func (e *Engine) run(ctx context.Context, statement string) error {
+	return e.pool.do(ctx, ch.Query{Body: statement})
+}
+
+// begin takes the number of an insert. Numbers are of the machine's clock, not of Options.Now: they must grow over restarts and agree
+// with those of other processes.
+func (e *Engine) begin() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.lastSeq = max(e.lastSeq+1, uint64(time.Now().UnixNano()))
+	e.flying[e.lastSeq] = struct{}{}
+	return e.lastSeq
+}
+
+// end says that the rows of a batch count from now on, or that there are none.
+func (e *Engine) end(seq uint64, spans int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.flying, seq)
+	e.spans += int64(spans)
+}
+
+// into is the statement that inserts columns into a table.
+func into(table string, in proto.Input) string {
+	return "INSERT INTO " + table + " " + in.Columns() + " VALUES"
+}
+
+func tenantOf(tenant string) string {
+	if tenant == "" {
+		return store.DefaultTenant
+	}
+	return tenant
+}
+
+// open fails after Close.
+func (e *Engine) open() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return errClosed()
+	}
+	return nil
+}
+
+// Can reports what this engine does. Documents are not compared and set: ClickHouse has no such step, and several processes share
+// them.
+func (e *Engine) Can() store.Abilities {
+	return store.Abilities{TraceDuration: true, Durable: true}
+}
+
+// Stats answers from memory: what this process stored. What the server holds it does not know.
+func (e *Engine) Stats() store.Stats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := store.Stats{Kind: "clickhouse", Spans: e.spans}
+	if e.closed {
+		s.Refusing = "closed"
+	}
+	return s
+}
+
+// Close waits for the inserts that are on their way and ends all connections. The server has what Accept promised.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	e.groups.Wait()
+	e.pool.close()
+	return nil
+}

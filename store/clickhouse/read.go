@@ -1,0 +1,247 @@
+package clickhouse
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/ClickHouse/ch-go"
+	"github.com/ClickHouse/ch-go/proto"
+
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/match"
+)
+
+// settings of every question: blocks of a size that a batch of them is small, and bounds that protect the server.
+func (e *Engine) settings() []ch.Setting {
+	return []ch.Setting{
+		{Key: "max_block_size", Value: strconv.Itoa(e.rows), Important: true},
+		{Key: "preferred_block_size_bytes", Value: "16777216"},
+	}
+}
+
+// cost counts what a question read, as the server reports it while it goes on.
+type cost struct{ rows, of, bytes atomic.Int64 }
+
+func (c *cost) progress(_ context.Context, p proto.Progress) error {
+	c.rows.Add(int64(p.Rows))
+	c.of.Add(int64(p.TotalRows))
+	c.bytes.Add(int64(p.Bytes))
+	return nil
+}
+
+// read is the cost as callers know it: blocks are granules of the table (index_granularity of the schema), of those are left that the
+// primary key and the indexes did not rule out.
+func (c *cost) read() store.Read {
+	const granule = 1024
+	rows := c.rows.Load()
+	return store.Read{Blocks: (rows + granule - 1) / granule, Of: (max(c.of.Load(), rows) + granule - 1) / granule, Bytes: c.bytes.Load()}
+}
+
+// yieldRows asks for rows and yields them block by block; each batch is the consumer's own. The question runs in a goroutine of its
+// own, because the client calls back from one, and ends before the iterator does.
+func (e *Engine) yieldRows(ctx context.Context, tenant string, d *decoder, rest string, c *cost) iter.Seq2[rows, error] {
+	return func(yield func(rows, error) bool) {
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		blocks := make(chan rows, 1)
+		failed := make(chan error, 1)
+		go func() {
+			defer close(blocks)
+			failed <- e.pool.do(ctx, ch.Query{
+				Body:     "SELECT " + strings.Join(d.parts, ", ") + " FROM " + e.table("spans") + " " + rest,
+				Result:   results{d.result},
+				Settings: e.settings(),
+				OnResult: func(ctx context.Context, b proto.Block) error {
+					if b.Rows == 0 {
+						return nil
+					}
+					r, err := d.batch(tenant)
+					if err != nil {
+						return err
+					}
+					select {
+					case blocks <- r:
+						return nil
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				},
+				OnProgress: c.progress,
+			})
+		}()
+		for r := range blocks {
+			if !yield(r, nil) {
+				stop()
+				for range blocks {
+				}
+				return
+			}
+		}
+		if err := <-failed; err != nil {
+			yield(rows{}, explain(ctx, "read spans", err))
+		}
+	}
+}
+
+// twinDistance is how far apart a 64-bit id and its 128-bit twin may start and still be one request's.
+const twinDistance = int64(time.Hour)
+
+// extent is a trace and the starts of its first and its last span.
+type extent struct {
+	id       span.TraceID
+	from, to int64
+}
+
+// extents finds when traces were, by the lower halves of their ids: the projection answers it from a few granules a part.
+func (e *Engine) extents(ctx context.Context, tenant string, ids []span.TraceID) ([]extent, error) {
+	var lows []string
+	for _, id := range ids {
+		lows = append(lows, strconv.FormatUint(id.Low(), 10))
+	}
+	var list []extent
+	var high, low proto.ColUInt64
+	from, to := new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano), new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano)
+	err := e.pool.do(ctx, ch.Query{
+		Body: "SELECT TraceHigh, TraceLow, min(Timestamp), max(Timestamp) FROM " + e.table("spans") + " WHERE Tenant = " + quote(tenant) +
+			" AND TraceLow IN (" + strings.Join(lows, ", ") + ") GROUP BY TraceLow, TraceHigh",
+		Result:   proto.Results{{Data: &high}, {Data: &low}, {Data: from}, {Data: to}},
+		Settings: e.settings(),
+		OnResult: func(context.Context, proto.Block) error {
+			for i := range high {
+				list = append(list, extent{span.TraceIDFromUint64s(high[i], low[i]), int64(from.Data[i]), int64(to.Data[i])})
+			}
+			return nil
+		},
+	})
+	return list, err
+}
+
+// near is the condition of rows of traces: by minute and id, which is how rows are ordered.
+func near(list []extent) string {
+	if len(list) == 0 {
+		return no
+	}
+	parts := make([]string, len(list))
+	for i, x := range list {
+		parts[i] = fmt.Sprintf("(Minute BETWEEN %d AND %d AND TraceLow = %d AND TraceHigh = %d)", minuteOf(x.from), minuteOf(x.to), x.id.Low(), x.id.High())
+	}
+	return "(" + strings.Join(parts, " OR ") + ")"
+}
+
+// Trace yields a trace and its twins. hint is not needed: the projection finds the minutes of the trace.
+func (e *Engine) Trace(ctx context.Context, s store.Scope, id span.TraceID, _ store.TimeRange) iter.Seq2[*span.Batch, error] {
+	return func(yield func(*span.Batch, error) bool) {
+		if err := e.open(); err != nil {
+			yield(nil, err)
+			return
+		}
+		prog, err := match.Compile(s.MustMatch)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		found, err := e.extents(ctx, tenantOf(s.Tenant), []span.TraceID{id})
+		if err != nil {
+			yield(nil, explain(ctx, "look up a trace", err))
+			return
+		}
+		e.yieldTraces(ctx, s, family(found, id), store.Everything(), prog)(yield)
+	}
+}
+
+// family is the trace and those of its twins that began within an hour of it; where the trace is not here, of its newest twin.
+func family(found []extent, id span.TraceID) (list []extent) {
+	start, here, twin := int64(0), false, false
+	for _, x := range found {
+		if x.id == id {
+			list = append(list, x)
+			start, here = x.from, true
+		}
+	}
+	for _, x := range found {
+		if !here && x.id.IsTwin(id) && (!twin || x.from > start) {
+			start, twin = x.from, true
+		}
+	}
+	for _, x := range found {
+		if d := x.from - start; x.id.IsTwin(id) && d <= twinDistance && d >= -twinDistance {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
+// tracesAtOnce is how many traces one question reads.
+const tracesAtOnce = 128
+
+// Traces yields several traces without their twins.
+func (e *Engine) Traces(ctx context.Context, s store.Scope, ids []span.TraceID, _ store.TimeRange, need store.Need) iter.Seq2[*span.Batch, error] {
+	return func(yield func(*span.Batch, error) bool) {
+		if err := e.open(); err != nil {
+			yield(nil, err)
+			return
+		}
+		if err := ctx.Err(); err != nil {
+			yield(nil, err)
+			return
+		}
+		prog, err := match.Compile(s.MustMatch)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		ids := slices.Clone(ids)
+		slices.SortFunc(ids, func(a, b span.TraceID) int { return bytes.Compare(a[:], b[:]) })
+		for some := range slices.Chunk(slices.Compact(ids), tracesAtOnce) {
+			found, err := e.extents(ctx, tenantOf(s.Tenant), some)
+			if err != nil {
+				yield(nil, explain(ctx, "look up traces", err))
+				return
+			}
+			found = slices.DeleteFunc(found, func(x extent) bool { return !slices.Contains(some, x.id) })
+			for b, err := range e.yieldTraces(ctx, s, found, need, prog) {
+				if !yield(b, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// yieldTraces yields all rows of some traces in the order they were received.
+func (e *Engine) yieldTraces(ctx context.Context, s store.Scope, list []extent, need store.Need, prog *match.Program) iter.Seq2[*span.Batch, error] {
+	return func(yield func(*span.Batch, error) bool) {
+		if len(list) == 0 {
+			return
+		}
+		tenant := tenantOf(s.Tenant)
+		d := newDecoder(need.And(prog.Need()), false)
+		rest := "WHERE Tenant = " + quote(tenant) + " AND " + near(list) + " ORDER BY Seq, Writer, Row"
+		var bound *match.Bound
+		for r, err := range e.yieldRows(ctx, tenant, d, rest, new(cost)) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !prog.Always() {
+				if bound == nil {
+					bound = prog.Bind(r.Batch)
+				} else {
+					bound.Rebind(r.Batch)
+				}
+				r.Keep(bound.Row)
+			}
+			if r.Len() > 0 && !yield(r.Batch, nil) {
+				return
+			}
+		}
+	}
+}

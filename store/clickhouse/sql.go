@@ -1,0 +1,403 @@
+package clickhouse
+
+import (
+	"fmt"
+	"math"
+	"regexp/syntax"
+	"strconv"
+	"strings"
+
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
+)
+
+// A condition tree becomes two texts of SQL: one that holds on every row on which the tree holds, and maybe on others, and one that
+// holds only where the tree does. What lies between is judged by store/match on the rows, the code that judges them everywhere.
+// Where both are the same text the tree is exact, and ClickHouse may count by itself.
+//
+// The tree must have been compiled by store/match before: what is not valid is not looked at again here.
+type condition struct{ may, must string }
+
+const (
+	yes = "1"
+	no  = "0"
+)
+
+func (c condition) exact() bool { return c.may == c.must }
+
+func exactly(sql string) condition { return condition{sql, sql} }
+
+// sqlOf translates a tree; nil holds always.
+func sqlOf(e store.Expr) condition {
+	switch e := e.(type) {
+	case store.And:
+		return join(e, " AND ", yes, no)
+	case store.Or:
+		return join(e, " OR ", no, yes)
+	case store.Not:
+		c := sqlOf(e.Expr)
+		return condition{not(c.must), not(c.may)}
+	case store.Cond:
+		return condOf(e)
+	default:
+		return exactly(yes)
+	}
+}
+
+func not(sql string) string {
+	switch sql {
+	case yes:
+		return no
+	case no:
+		return yes
+	default:
+		return "NOT " + sql
+	}
+}
+
+// join connects the kids of an And or an Or. unit leaves the answer to the others, zero decides it.
+func join(kids []store.Expr, op, unit, zero string) condition {
+	var may, must []string
+	for _, k := range kids {
+		c := sqlOf(k)
+		may, must = append(may, c.may), append(must, c.must)
+	}
+	return condition{joinTexts(may, op, unit, zero), joinTexts(must, op, unit, zero)}
+}
+
+func joinTexts(texts []string, op, unit, zero string) string {
+	var left []string
+	for _, t := range texts {
+		switch t {
+		case unit:
+		case zero:
+			return zero
+		default:
+			left = append(left, t)
+		}
+	}
+	switch len(left) {
+	case 0:
+		return unit
+	case 1:
+		return left[0]
+	default:
+		return "(" + strings.Join(left, op) + ")"
+	}
+}
+
+// quote writes any bytes as a string literal.
+func quote(s string) string {
+	var w strings.Builder
+	w.WriteByte('\'')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '\'' || c == '\\':
+			w.WriteByte('\\')
+			w.WriteByte(c)
+		case c < ' ' || c >= 0x7f:
+			fmt.Fprintf(&w, `\x%02X`, c)
+		default:
+			w.WriteByte(c)
+		}
+	}
+	w.WriteByte('\'')
+	return w.String()
+}
+
+func condOf(c store.Cond) condition {
+	if c.Field.In == store.Intrinsic {
+		return intrinsicOf(c)
+	}
+	var may, must []string
+	for _, a := range attributeColumns {
+		if c.Field.In == a.in || c.Field.In == store.InAny {
+			k := a.cond(c)
+			may, must = append(may, k.may), append(must, k.must)
+		}
+	}
+	return condition{joinTexts(may, " OR ", no, yes), joinTexts(must, " OR ", no, yes)}
+}
+
+// attributeColumn is an owner of attributes in SQL.
+type attributeColumn struct {
+	in     store.FieldScope
+	prefix string
+}
+
+var attributeColumns = [...]attributeColumn{{store.InSpan, "Span"}, {store.InResource, "Resource"}, {store.InScope, "Scope"},
+	{store.InEvent, "Event"}, {store.InLink, "Link"}}
+
+func (a attributeColumn) cond(c store.Cond) condition {
+	has := fmt.Sprintf("has(%sKeys, %s)", a.prefix, quote(c.Field.Key))
+	if c.Op == store.Exists {
+		return exactly(has)
+	}
+	test := valueTest(c)
+	at, typed := typedIndex[c.Field.Key]
+	if a.in == store.InSpan && typed {
+		if test == nil {
+			return condition{has, no}
+		}
+		// attr_lists: a list of a typed key stands in SpanValues.
+		return condition{fmt.Sprintf("(%s OR attr_lists = 1)", test(typedColumns[at].name)), no}
+	}
+	if test == nil {
+		return condition{has, no}
+	}
+	// Any of several occurrences will do, though the last one decides; lists are left to the rows. Most rows are passed over by the
+	// dictionary of the keys alone.
+	return condition{fmt.Sprintf("(%s AND arrayExists((k, t, v) -> k = %s AND (t >= %d OR %s), %sKeys, %sTypes, %sValues))",
+		has, quote(c.Field.Key), span.TypeBytes, test("v"), a.prefix, a.prefix, a.prefix), no}
+}
+
+// valueTest is a test of the text of a scalar that holds wherever the condition does; nil if there is none that leaves anything out.
+func valueTest(c store.Cond) func(column string) string {
+	v := c.Value
+	text := v.Type == span.TypeString || v.Loose
+	switch c.Op {
+	case store.Eq:
+		if text {
+			return func(column string) string { return column + " = " + quote(v.Text) }
+		}
+	case store.Regex, store.NotRegex:
+		return regexTest(c.Op, v.Text)
+	case store.Lt, store.Le, store.Gt, store.Ge:
+		if text && !v.Loose {
+			return func(column string) string {
+				return column + " " + operators[c.Op] + " " + quote(v.Text)
+			}
+		}
+	}
+	switch {
+	case v.Type == span.TypeBool && !v.Loose:
+		want := strconv.FormatBool(v.Bool == (c.Op == store.Eq))
+		return func(column string) string { return column + " = " + quote(want) }
+	case v.Loose, text:
+		return nil
+	case v.Type == span.TypeInt:
+		return numberTest(c.Op, float64(v.Int))
+	case v.Type == span.TypeDouble:
+		return numberTest(c.Op, v.Num)
+	}
+	return nil
+}
+
+var operators = map[store.Op]string{store.Eq: "=", store.Ne: "!=", store.Lt: "<", store.Le: "<=", store.Gt: ">", store.Ge: ">="}
+
+// numberTest compares numbers as ClickHouse reads them, with a margin for what int64 loses and for the last digit of its reader.
+// Text that it does not read passes.
+func numberTest(op store.Op, want float64) func(string) string {
+	if op == store.Ne || want != want || math.IsInf(want, 0) || math.Abs(want) > 1e300 {
+		return nil
+	}
+	margin := math.Abs(want) * 1e-12
+	low, high := number(want-margin), number(want+margin)
+	return func(column string) string {
+		read := fmt.Sprintf("toFloat64OrNull(%s)", column)
+		switch op {
+		case store.Eq:
+			return fmt.Sprintf("ifNull(%s BETWEEN %s AND %s, %s != '')", read, low, high, column)
+		case store.Lt, store.Le:
+			return fmt.Sprintf("ifNull(%s <= %s, %s != '')", read, high, column)
+		default:
+			return fmt.Sprintf("ifNull(%s >= %s, %s != '')", read, low, column)
+		}
+	}
+}
+
+func number(f float64) string { return strconv.FormatFloat(f, 'e', -1, 64) }
+
+// regexTest matches with RE2, of which Go's syntax is a port. Text that is not UTF-8 is read differently and passes; so do
+// expressions about Unicode classes, whose tables differ by version.
+func regexTest(op store.Op, text string) func(string) string {
+	if strings.ContainsRune(text, 0) || !plainRegex(text) {
+		return nil
+	}
+	re := quote(`(?-s)\A(?:` + text + `)\z`)
+	return func(column string) string {
+		match := fmt.Sprintf("match(%s, %s)", column, re)
+		if op == store.NotRegex {
+			match = "NOT " + match
+		}
+		return fmt.Sprintf("(%s OR NOT isValidUTF8(%s))", match, column)
+	}
+}
+
+// plainRegex reports whether both engines read an expression alike: ASCII without \p, \Q, \C and flags.
+func plainRegex(text string) bool {
+	for i := range len(text) {
+		if text[i] >= 0x80 || text[i] == '\\' && i+1 < len(text) && strings.IndexByte("pPQEC", text[i+1]) >= 0 || strings.HasPrefix(text[i:], "(?") {
+			return false
+		}
+	}
+	re, err := syntax.Parse(text, syntax.Perl)
+	return err == nil && re != nil
+}
+
+// textIntrinsics are the intrinsic fields that are a column.
+var textIntrinsics = map[string]string{
+	store.FieldService: "ServiceName", store.FieldGroup: "ServiceGroup", store.FieldNamespace: "ServiceNamespace", store.FieldName: "SpanName",
+	store.FieldStatusMessage: "StatusMessage", store.FieldTraceState: "TraceState", store.FieldScopeName: "ScopeName", store.FieldScopeVersion: "ScopeVersion",
+}
+
+func intrinsicOf(c store.Cond) condition {
+	key, v := c.Field.Key, c.Value
+	if column, ok := textIntrinsics[key]; ok {
+		return textOf(c, column)
+	}
+	switch key {
+	case store.FieldKind:
+		return wordsOf(c, "Kind", int(span.KindConsumer)+1, func(n int) string { return span.Kind(n).String() })
+	case store.FieldStatus:
+		return wordsOf(c, "Status", int(span.StatusError)+1, func(n int) string { return span.Status(n).String() })
+	case store.FieldError, store.FieldRoot:
+		column := "Failed = 1"
+		if key == store.FieldRoot {
+			column = "ParentNumber = 0"
+		}
+		if c.Op == store.Exists {
+			return exactly(yes)
+		}
+		if v.Loose || v.Type != span.TypeBool {
+			return condition{yes, no}
+		}
+		if v.Bool == (c.Op == store.Eq) {
+			return exactly(column)
+		}
+		return exactly("NOT " + column)
+	case store.FieldDuration:
+		return durationOf(c)
+	case store.FieldTraceID:
+		if id, err := span.ParseTraceID(v.Text); err == nil && (c.Op == store.Eq || c.Op == store.Ne) {
+			return equality(c.Op, fmt.Sprintf("(TraceLow = %d AND TraceHigh = %d)", id.Low(), id.High()))
+		}
+	case store.FieldSpanID, store.FieldParentID:
+		column := "SpanNumber"
+		if key == store.FieldParentID {
+			column = "ParentNumber"
+		}
+		if c.Op == store.Exists {
+			return exactly(column + " != 0")
+		}
+		if c.Op == store.Eq || c.Op == store.Ne {
+			if v.Text == "" {
+				return equality(c.Op, column+" = 0")
+			}
+			if id, err := span.ParseSpanID(v.Text); err == nil {
+				return equality(c.Op, fmt.Sprintf("%s = %d", column, id.Uint64()))
+			}
+		}
+	case store.FieldEventName:
+		if c.Op == store.Exists {
+			return exactly("arrayExists(v -> v != '', EventNames)")
+		}
+		if test := valueTest(c); test != nil && c.Op != store.NotRegex {
+			return condition{fmt.Sprintf("arrayExists(v -> %s, EventNames)", test("v")), no}
+		}
+		return condition{"notEmpty(EventNames)", no}
+	}
+	return condition{yes, no}
+}
+
+func equality(op store.Op, sql string) condition {
+	if op == store.Ne {
+		return exactly("NOT " + sql)
+	}
+	return exactly(sql)
+}
+
+// textOf is a condition on a column of text, absent as empty text.
+func textOf(c store.Cond, column string) condition {
+	switch c.Op {
+	case store.Exists:
+		return exactly(column + " != ''")
+	case store.Eq, store.Ne:
+		return exactly(column + " " + operators[c.Op] + " " + quote(c.Value.Text))
+	case store.Regex, store.NotRegex:
+		if test := regexTest(c.Op, c.Value.Text); test != nil {
+			return condition{test(column), no}
+		}
+		return condition{yes, no}
+	}
+	if c.Value.Loose {
+		return condition{yes, no}
+	}
+	return exactly(column + " " + operators[c.Op] + " " + quote(c.Value.Text))
+}
+
+// wordsOf is a condition on kind or status, judged once per number; words are those of numbers from 0, the last stands for all above.
+func wordsOf(c store.Cond, column string, n int, word func(int) string) condition {
+	if c.Op == store.Exists {
+		return exactly(yes)
+	}
+	if c.Op != store.Eq && c.Op != store.Ne {
+		return condition{yes, no}
+	}
+	var numbers []string
+	for i := range n {
+		if word(i) == c.Value.Text {
+			numbers = append(numbers, strconv.Itoa(i))
+		}
+	}
+	is := no
+	if len(numbers) > 0 {
+		is = fmt.Sprintf("%s IN (%s)", column, strings.Join(numbers, ", "))
+		if word(n) == c.Value.Text {
+			is = fmt.Sprintf("(%s OR %s >= %d)", is, column, n)
+		}
+	}
+	if c.Op == store.Ne {
+		return exactly(not(is))
+	}
+	return exactly(is)
+}
+
+func durationOf(c store.Cond) condition {
+	if c.Op == store.Exists {
+		return exactly(yes)
+	}
+	v := c.Value
+	op := operators[c.Op]
+	if op == "" {
+		return condition{yes, no}
+	}
+	switch {
+	case v.Loose:
+		return condition{yes, no}
+	case v.Type == span.TypeInt && v.Int >= 0:
+		return exactly(fmt.Sprintf("Duration %s %d", op, v.Int))
+	case v.Type == span.TypeDouble && v.Num >= 0 && v.Num < 1<<53:
+		if test := numberTest(c.Op, v.Num); test != nil {
+			low, high := uint64(v.Num), uint64(v.Num)+1
+			switch c.Op {
+			case store.Eq:
+				return condition{fmt.Sprintf("Duration BETWEEN %d AND %d", low, high), no}
+			case store.Lt, store.Le:
+				return condition{fmt.Sprintf("Duration <= %d", high), no}
+			case store.Gt, store.Ge:
+				return condition{fmt.Sprintf("Duration >= %d", low), no}
+			}
+		}
+	}
+	return condition{yes, no}
+}
+
+// rangeOf is the time condition of a plan. Rows are filed by minute, so the first line of it prunes; the rest is exact.
+func rangeOf(r store.TimeRange, mode store.TimeMode) string {
+	var parts []string
+	if r.To != 0 {
+		parts = append(parts, fmt.Sprintf("Minute <= %d AND toUnixTimestamp64Nano(Timestamp) < %d", minuteOf(r.To), r.To))
+	}
+	if r.From != 0 {
+		at := "toUnixTimestamp64Nano(Timestamp)"
+		if mode == store.Start {
+			parts = append(parts, fmt.Sprintf("Minute >= %d AND %s >= %d", minuteOf(r.From), at, r.From))
+		} else {
+			// The sum is compared as doubles first: that is what the index knows.
+			parts = append(parts, fmt.Sprintf("toFloat64(%s) + toFloat64(Duration) >= %s AND (%s >= %d OR Duration >= toUInt64(%d - %s))",
+				at, number(float64(r.From)-4096), at, r.From, r.From, at))
+		}
+	}
+	return joinTexts(parts, " AND ", yes, no)
+}

@@ -1,0 +1,42 @@
+import type { service as en } from "../en/service";
+
+/** 서비스 화면의 텍스트. */
+export const service: typeof en = {
+  title: (name) => `서비스 ${name}`,
+  question: "이 서비스는 지금 어떻습니까?",
+  onMap: "맵에서 보기",
+  searchTraces: "트레이스 검색",
+  searchFailed: "실패한 트레이스",
+  operations: "작업",
+  colOperation: "작업",
+  colKind: "관측한 쪽",
+  colExamples: "예시",
+  slowest: "가장 느림",
+  failed: "실패",
+  openSlowest: (operation) => `가장 느림: ${operation} 트레이스 열기`,
+  openFailed: (operation) => `실패: ${operation} 트레이스 열기`,
+  noOperations: "스스로 보낸 스팬이 없어 작업에 대해 알 수 없습니다.",
+  more: (shown, all) => `${all}개 중 가장 잦은 ${shown}개를 보여 줍니다.`,
+  showAll: "모두 보기",
+  callers: "호출하는 쪽",
+  callees: "호출되는 쪽",
+  nobody: "스팬으로 알 수 있는 상대가 없습니다.",
+  versions: "버전",
+  versionsHelp: "같은 시간 범위를 나란히 비교합니다. canonical revision, 없으면 service.version입니다",
+  oneVersion: (name) => `한 버전만 호출을 처리했습니다: ${name}`,
+  noVersion: "스팬에 버전이 적혀 있지 않습니다.",
+  share: "비율",
+  sampling: "적용 중인 샘플링",
+  samplingAll: (n) =>
+    `알려진 샘플링이 없습니다. 받은 호출 ${n}회를 하나씩 세었습니다. 프록시가 보내기 전에 샘플링한다면 샘플링된 트레이스만의 수치입니다.`,
+  samplingRate: (percent, n) =>
+    `호출의 약 ${percent}가 보관됩니다. ${n}회를 받았으며 수치는 그만큼 보정했습니다.`,
+  samplingFindings: "샘플링에 대한 닥터의 진단",
+  missing: "빠진 것",
+  nothingMissing: "있어야 할 것이 모두 있습니다.",
+  missingEdge: (from, to, text) => `${from} → ${to}: ${text}`,
+  doctorAsk: "스팬의 경로 따라가기",
+  notFound: "이 서비스는 이 시간 범위에 스팬도 호출도 없습니다.",
+  notFoundHelp: "조용했거나, 이름이나 네임스페이스가 다를 수 있습니다.",
+  toMap: "맵에서 모든 서비스 보기",
+};

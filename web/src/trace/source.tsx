@@ -1,0 +1,52 @@
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { createContext, useContext, useState } from "react";
+import { type Ask, api } from "../api/client";
+import type { Hops, List, Span } from "../api/types";
+
+/** Where the parts of a trace come from that are asked for one by one: the server, or a file that was opened. */
+export interface TraceSource {
+  /** Tells sources apart in the cache. */
+  key: string;
+  spans(traceId: string, ids: string[], ask: Ask): Promise<List<Span>>;
+  /** Undefined where the file has none. */
+  hops(traceId: string, ask: Ask): Promise<Hops | undefined>;
+  /** The trace as OTLP JSON, in pieces of bytes. */
+  otlp(traceId: string, ask: Ask): Promise<Uint8Array[]>;
+}
+
+export const server: TraceSource = {
+  key: "server",
+  spans: api.spans,
+  hops: api.hops,
+  otlp: api.otlp,
+};
+
+export const SourceContext = createContext<TraceSource>(server);
+
+export const useSource = () => useContext(SourceContext);
+
+export function useSpans(traceId: string, ids: string[]) {
+  const source = useSource();
+  return useQuery({
+    queryKey: ["spans", source.key, traceId, ids],
+    enabled: ids.length > 0,
+    queryFn: ({ signal }) => source.spans(traceId, ids, { signal }),
+    staleTime: Number.POSITIVE_INFINITY,
+    placeholderData: keepPreviousData,
+  });
+}
+
+/** The calls of the trace and its clocks; asked for by the first view that needs them. */
+export function useHops(traceId: string, wanted: boolean, maybeIncomplete: boolean) {
+  const source = useSource();
+  const [bytes, setBytes] = useState(0);
+  const query = useQuery({
+    queryKey: ["hops", source.key, traceId],
+    enabled: wanted,
+    // Query functions may not answer undefined.
+    queryFn: async ({ signal }) => (await source.hops(traceId, { signal, onProgress: setBytes })) ?? null,
+    staleTime: maybeIncomplete ? 5_000 : Number.POSITIVE_INFINITY,
+    structuralSharing: false,
+  });
+  return { ...query, bytes };
+}
