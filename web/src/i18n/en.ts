@@ -7,6 +7,7 @@ import { heatmap } from "./en/heatmap";
 import { map } from "./en/map";
 import { searches } from "./en/searches";
 import { service } from "./en/service";
+import { trouble } from "./en/trouble";
 
 /**
  * The texts of the UI. This file is the type: another language that lacks a key does not compile.
@@ -159,6 +160,7 @@ export const en = {
   found,
   heatmap,
   searches,
+  trouble,
 
   search: {
     title: "Search",

@@ -8,6 +8,7 @@ import { heatmap } from "./ko/heatmap";
 import { map } from "./ko/map";
 import { searches } from "./ko/searches";
 import { service } from "./ko/service";
+import { trouble } from "./ko/trouble";
 
 /** What proxies of Istio call themselves. */
 const roles: Record<string, string> = { sidecar: "사이드카", router: "게이트웨이", waypoint: "웨이포인트" };
@@ -158,6 +159,7 @@ export const ko: Dict = {
   found,
   heatmap,
   searches,
+  trouble,
 
   search: {
     title: "검색",

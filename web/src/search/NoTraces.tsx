@@ -36,7 +36,12 @@ export function NoTraces(p: {
   if (status.data && !Number.isFinite(last) && (status.data.store.spans ?? 0) === 0) {
     return (
       <Empty title={t.search.emptyNothing}>
-        <Link href="/">{t.search.emptyNothingLink}</Link>
+        <p>
+          <Link href="/">{t.search.emptyNothingLink}</Link>
+        </p>
+        <p>
+          <Link href="/doctor">{t.found.maybeDoctor}</Link>
+        </p>
       </Empty>
     );
   }
