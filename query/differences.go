@@ -121,7 +121,7 @@ func (q *Query) countHalf(ctx context.Context, s store.Scope, d *Differences, t 
 		}
 	})
 	d.Read.Blocks += done.Read.Blocks
-	d.Read.Of = max(d.Read.Of, done.Read.Of)
+	d.Read.Of += done.Read.Of
 	d.Read.Bytes += done.Read.Bytes
 	if !done.Complete && d.Complete {
 		d.Complete, d.Reason = false, done.Reason

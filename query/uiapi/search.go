@@ -108,8 +108,8 @@ func (a *api) run(ctx context.Context, c *call, s asked, each func(found)) (foun
 		if err != nil {
 			return found{Done: total}, err
 		}
-		total.Read.Blocks += page.Read.Blocks
 		total.Read.Of = max(total.Read.Of, page.Read.Of)
+		total.Read.Blocks = min(total.Read.Blocks+page.Read.Blocks, total.Read.Of) // a block may be read for two pages
 		total.Read.Bytes += page.Read.Bytes
 		total.Complete, total.Reason = page.Complete, page.Reason
 		next := ""

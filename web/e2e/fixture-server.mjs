@@ -59,7 +59,7 @@ export async function startFixture({ port = 0, base = "/", empty = false, mapNod
     const path = url.pathname.startsWith(base) ? url.pathname.slice(base.length) : url.pathname.slice(1);
     if (path.startsWith("api/spanloom/v1/")) {
       requests.push(`${req.method} ${path.slice("api/spanloom/v1/".length)}${url.search}`);
-      return api(path.slice("api/spanloom/v1/".length), url.searchParams, res);
+      return api(path.slice("api/spanloom/v1/".length), url.searchParams, req, res);
     }
     if (path === "tempo/api/metrics/query") return instant(url.searchParams.get("q") ?? "", res);
     asset(path, res);
@@ -72,7 +72,9 @@ export async function startFixture({ port = 0, base = "/", empty = false, mapNod
   const fail = (res, status, kind, message, more = {}) =>
     json(res, { error: { kind, message, ...more } }, status);
 
-  function api(path, q, res) {
+  const searches = { items: [{ name: "slow checkouts", query: "q=duration%3E1s" }], version: 1 };
+
+  function api(path, q, req, res) {
     if (path === "status") return json(res, status(nowMs, empty));
     if (path === "receipts") return json(res, receipts(empty));
     if (path === "services")
@@ -119,6 +121,23 @@ export async function startFixture({ port = 0, base = "/", empty = false, mapNod
         complete: true,
       });
     }
+    if (path === "search/stream") return search(q, res, true);
+    if (path === "search") return search(q, res, false);
+    if (path === "heatmap") return json(res, heatmap());
+    if (path === "differences") return json(res, differences());
+    if (path === "traceql") {
+      const bad = /staus/.test(q.get("q") ?? "");
+      return json(
+        res,
+        bad
+          ? {
+              ok: false,
+              mistake: { message: "staus is no field", hint: "did you mean status?", line: 1, column: 3 },
+            }
+          : { ok: true, kind: "spans" },
+      );
+    }
+    if (path === "searches") return saved(req, res);
     // A window that ended before the fixture's first trace is empty.
     const past = q.has("end") && Number(BigInt(q.get("end")) / 1000000n) < nowMs - 86400e3;
     if (path === "map") return json(res, past ? makeMap({ nodes: 0, examples }) : map);
@@ -131,7 +150,6 @@ export async function startFixture({ port = 0, base = "/", empty = false, mapNod
       return found ? json(res, found) : fail(res, 404, "notFound", "no such node in this window");
     }
     if (path === "doctor") return json(res, doctorReport(map, q.get("lang") ?? "en", examples));
-    if (path === "search") return search(q, res);
     if (path === "hops") {
       const trace = find((q.get("traceId") ?? "").toLowerCase());
       return trace ? json(res, hopsOf(trace)) : fail(res, 404, "notFound", "no such trace");
@@ -166,7 +184,7 @@ export async function startFixture({ port = 0, base = "/", empty = false, mapNod
     json(res, { series, metrics: {} });
   }
 
-  function search(q, res) {
+  function search(q, res, stream) {
     const filters = q.getAll("filter");
     if (filters.some((f) => f.startsWith("kind=")))
       return fail(res, 501, "unsupported", "this engine has no kinds", {
@@ -191,13 +209,114 @@ export async function startFixture({ port = 0, base = "/", empty = false, mapNod
       else if (value === "nothing") found = [];
     }
     const items = found.slice(from, from + limit);
-    json(res, {
-      items,
+    const end = {
       ...(from + limit < found.length ? { next: String(from + limit) } : {}),
       complete: !filters.includes(".slow=1"),
       ...(filters.includes(".slow=1") ? { reason: "search stopped at 10 s" } : {}),
       read: { blocks: filters.includes(".slow=1") ? 42 : 120, of: 120, bytes: 9_000_000 },
+    };
+    if (!stream) return json(res, { items, ...end });
+    res.writeHead(200, { "content-type": "application/x-ndjson", "x-request-id": "fixture-1" });
+    for (const trace of items) res.write(`${JSON.stringify({ type: "trace", trace })}\n`);
+    res.end(`${JSON.stringify({ type: "end", ...end })}\n`);
+  }
+
+  /** Saved searches, with compare-and-set. */
+  function saved(req, res) {
+    if (req.method !== "POST") return json(res, searches);
+    let body = "";
+    req.on("data", (part) => {
+      body += part;
     });
+    req.on("end", () => {
+      const { items, ifVersion } = JSON.parse(body);
+      if (ifVersion !== searches.version)
+        return fail(res, 400, "invalid", "not the newest", { field: "ifVersion" });
+      searches.items = items;
+      json(res, { version: ++searches.version });
+    });
+  }
+
+  /** Counts of the made-up roots: 60 columns over the last hour, six rows a decade. */
+  function heatmap() {
+    const bounds = [1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000].map(
+      (ms) => ms * 1e6,
+    );
+    const startMs = nowMs - 3600e3;
+    const cells = new Map();
+    for (const t of traces.map(summaryOf)) {
+      const column = Math.min(59, Math.floor((Number(BigInt(t.start) / 1000000n) - startMs) / 60e3));
+      const row = bounds.findLastIndex((b) => b <= t.duration);
+      if (column < 0 || row < 0 || row >= bounds.length - 1) continue;
+      const key = column * 100 + row;
+      const c = cells.get(key) ?? { column, row, n: 0, errors: 0, example: t.traceId };
+      c.n++;
+      if (t.errors) c.errors++;
+      cells.set(key, c);
+    }
+    const n = traces.length;
+    return {
+      start: `${startMs}000000`,
+      step: 60e9,
+      columns: 60,
+      of: "roots",
+      bounds: empty ? [] : bounds,
+      cells: [...cells.values()].sort((a, b) => a.column - b.column || a.row - b.row),
+      red: {
+        n,
+        weight: n,
+        errors: n ? 12 : 0,
+        rate: 0.1,
+        errorRate: 0.05,
+        p50: 45e6,
+        p95: 180e6,
+        p99: 420e6,
+        estimated: false,
+      },
+      complete: true,
+      read: { blocks: 120, of: 120, bytes: 9_000_000 },
+    };
+  }
+
+  function differences() {
+    const value = (v, selected, rest) => ({ value: v, selected, rest });
+    return {
+      selected: empty ? 0 : 13,
+      rest: empty ? 0 : 247,
+      of: "roots",
+      items: empty
+        ? []
+        : [
+            {
+              field: "resource.istio.canonical_revision",
+              key: "istio.canonical_revision",
+              scope: "resource",
+              score: 0.84,
+              values: [value("v3", 13, 20), value("v1", 0, 227)],
+            },
+            {
+              field: "span.response_flags",
+              key: "response_flags",
+              scope: "span",
+              score: 0.4,
+              many: true,
+              values: [
+                value("UT", 6, 0),
+                value("-", 7, 230),
+                { absent: true, selected: 0, rest: 17 },
+                value('<script>alert("x")</script> \u202eabc', 0, 1),
+              ],
+            },
+            {
+              field: "operation",
+              scope: "intrinsic",
+              score: 0.2,
+              values: [value("GET /productpage", 9, 100), value("POST /checkout", 4, 147)],
+            },
+          ],
+      complete: true,
+      read: { blocks: 120, of: 120, bytes: 9_000_000 },
+    };
   }
 
   function asset(path, res) {

@@ -10,9 +10,10 @@ import { makeKit } from "./kit.mjs";
 import * as basics from "./walks/basics.mjs";
 import * as compare from "./walks/compare.mjs";
 import * as map from "./walks/map.mjs";
+import * as search from "./walks/search.mjs";
 import * as trace from "./walks/trace.mjs";
 
-const all = { basics, trace, compare, map };
+const all = { basics, search, trace, compare, map };
 
 const { values: args } = parseArgs({
   options: {

@@ -8,6 +8,30 @@ import { makeQueryClient } from "../src/shell/queries";
 /** Answers of the API by the start of the path behind /api/spanloom/v1/; a function may wait or throw. */
 export type Answers = Record<string, unknown | (() => unknown)>;
 
+interface Page {
+  items: unknown[];
+}
+
+/** lines is a page of traces as the streamed search sends it. */
+export function lines({ items, ...end }: Page): Response {
+  const all = [...items.map((trace) => ({ type: "trace", trace })), { type: "end", ...end }];
+  return new Response(all.map((line) => `${JSON.stringify(line)}\n`).join(""), {
+    headers: { "content-type": "application/x-ndjson" },
+  });
+}
+
+/** A heatmap of no spans: what fakeApi answers where a test has none of its own. */
+const noHeat = {
+  start: "1767225600000000000",
+  step: 60e9,
+  columns: 60,
+  of: "roots",
+  bounds: [],
+  cells: [],
+  red: { n: 0, weight: 0, errors: 0, rate: 0, errorRate: 0, p50: 0, p95: 0, p99: 0, estimated: false },
+  complete: true,
+};
+
 /** fakeApi answers fetch from a table and keeps the paths that were asked. */
 export function fakeApi(answers: Answers): string[] {
   const asked: string[] = [];
@@ -17,6 +41,7 @@ export function fakeApi(answers: Answers): string[] {
     const key = Object.keys(answers)
       .filter((k) => path.startsWith(k))
       .sort((a, b) => b.length - a.length)[0];
+    if (key === undefined && path.startsWith("heatmap")) return Response.json(noHeat);
     if (key === undefined) {
       return Response.json(
         { error: { kind: "notFound", message: `no answer for ${path}` } },
@@ -25,7 +50,8 @@ export function fakeApi(answers: Answers): string[] {
     }
     const answer = answers[key];
     const body = typeof answer === "function" ? await answer() : answer;
-    return body instanceof Response ? body : Response.json(body);
+    if (body instanceof Response) return body;
+    return path.startsWith("search/stream") ? lines(body as Page) : Response.json(body);
   });
   return asked;
 }

@@ -1,15 +1,22 @@
 import type {
+  Asked,
   AttributeKey,
   AttributeValue,
+  Differences,
   ErrorKind,
+  Heatmap,
   Hops,
   Instant,
   List,
   Operation,
   Receipts,
+  SavedSearch,
+  SavedSearches,
+  SearchLine,
   Service,
   Span,
   Status,
+  TraceQLCheck,
   TraceSummary,
 } from "./types";
 
@@ -91,6 +98,11 @@ export async function postJSON(path: string, body: unknown, ask: Ask = {}): Prom
 /** postFile sends JSON as it lies in a file and reads the answer. */
 export async function postFile<T>(path: string, params: Params, file: Blob, ask: Ask = {}): Promise<T> {
   return readJSON(await send("POST", apiUrl(path, params), file, ask), ask);
+}
+
+/** postForJSON sends a JSON body and reads the answer. */
+export async function postForJSON<T>(path: string, body: unknown, ask: Ask = {}): Promise<T> {
+  return readJSON(await send("POST", apiUrl(path), JSON.stringify(body), ask), ask);
 }
 
 /** getJSONAt is getJSON for an address of this server outside of our own API. */
@@ -181,6 +193,61 @@ async function readJSON<T>(answer: Answer, ask: Ask): Promise<T> {
   });
 }
 
+/**
+ * getLines fetches lines of JSON and hands them on as they come, several at once where they came so. An
+ * answer that breaks off before its `end` line is an ApiError, and so is an error that the last line tells.
+ */
+export async function getLines(
+  path: string,
+  params: Params,
+  onLines: (lines: SearchLine[]) => void,
+  ask: Ask = {},
+): Promise<void> {
+  const reply = await send("GET", apiUrl(path, params), undefined, ask);
+  const { tried, response } = reply;
+  if (!response.ok || !response.body) {
+    await readJSON<unknown>(reply, ask);
+    return;
+  }
+  const more = {
+    status: response.status,
+    tried,
+    requestId: response.headers.get("x-request-id") ?? undefined,
+  };
+  let rest = "";
+  let last: SearchLine | undefined;
+  try {
+    for await (const part of textOf(response.body)) {
+      rest += part;
+      const end = rest.lastIndexOf("\n");
+      if (end < 0) continue;
+      const lines = rest
+        .slice(0, end)
+        .split("\n")
+        .map((line) => JSON.parse(line) as SearchLine);
+      rest = rest.slice(end + 1);
+      last = lines.at(-1);
+      onLines(lines);
+    }
+  } catch (cause) {
+    if (isAbort(cause)) throw cause;
+    throw new ApiError({ kind: "network", message: String(cause), ...more });
+  }
+  if (last?.type !== "end") throw new ApiError({ kind: "network", message: "the answer broke off", ...more });
+  if (last.error) throw new ApiError({ ...last.error, ...more });
+}
+
+async function* textOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  const reader = stream.getReader();
+  const decoder = new TextDecoder();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    yield decoder.decode(value, { stream: true });
+  }
+  yield decoder.decode();
+}
+
 export function isAbort(cause: unknown): boolean {
   return cause instanceof DOMException && cause.name === "AbortError";
 }
@@ -204,8 +271,23 @@ export const api = {
     p: { key: string; prefix?: string; scope?: string; service?: string; limit?: number } & Window,
     ask?: Ask,
   ) => getJSON<List<AttributeValue>>("attributes/values", { ...p }, ask),
+  /** The page alone, without lines: for lists that need no progress. */
   search: (p: { filter: string[]; limit: number; page?: string | undefined } & Window, ask?: Ask) =>
     getJSON<List<TraceSummary>>("search", { ...p }, ask),
+  searchStream: (
+    p: Asked & { limit: number; page?: string | undefined } & Window,
+    onLines: (lines: SearchLine[]) => void,
+    ask?: Ask,
+  ) => getLines("search/stream", { ...p }, onLines, ask),
+  heatmap: (p: Asked & { columns: number } & Window, ask?: Ask) => getJSON<Heatmap>("heatmap", { ...p }, ask),
+  differences: (
+    p: Asked & { select: string[]; selectStart?: string; selectEnd?: string; fields?: number } & Window,
+    ask?: Ask,
+  ) => getJSON<Differences>("differences", { ...p }, ask),
+  checkTraceQL: (q: string, ask?: Ask) => getJSON<TraceQLCheck>("traceql", { q }, ask),
+  searches: (ask?: Ask) => getJSON<SavedSearches>("searches", undefined, ask),
+  saveSearches: (items: SavedSearch[], ifVersion: number) =>
+    postForJSON<{ version: number }>("searches", { items, ifVersion }),
   skeleton: (traceId: string, ask?: Ask) => getBytes(`traces/${encodeURIComponent(traceId)}`, undefined, ask),
   spans: (traceId: string, ids: string[], ask?: Ask) =>
     getJSON<List<Span>>(`traces/${encodeURIComponent(traceId)}/spans`, { ids: ids.join(",") }, ask),

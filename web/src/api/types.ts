@@ -85,6 +85,88 @@ export interface TraceSummary {
   services: TraceService[];
 }
 
+/** What a question looks for: filters, or a TraceQL query. */
+export type Asked = { filter: string[]; q?: undefined } | { q: string; filter?: undefined };
+
+/** One line of a streamed search. */
+export type SearchLine =
+  | { type: "trace"; trace: TraceSummary }
+  | { type: "progress"; found: number; read?: Read }
+  | {
+      type: "end";
+      next?: string;
+      complete: boolean;
+      reason?: string;
+      read?: Read;
+      error?: { kind: ErrorKind; message: string; hint?: string; field?: string };
+    };
+
+export interface HeatCell {
+  column: number;
+  row: number;
+  n: number;
+  errors?: number;
+  example: string;
+}
+
+export interface Heatmap {
+  start: string;
+  step: number;
+  columns: number;
+  of: "roots" | "matches";
+  /** Row i is [bounds[i], bounds[i+1]) in ns; empty where nothing is counted. */
+  bounds: number[];
+  cells: HeatCell[];
+  red: Red;
+  ignored?: string[];
+  complete: boolean;
+  reason?: string;
+  read?: Read;
+}
+
+export interface DifferingValue {
+  value?: string;
+  cut?: boolean;
+  absent?: boolean;
+  selected: number;
+  rest: number;
+}
+
+export interface DifferingField {
+  field: string;
+  key?: string;
+  scope: "span" | "resource" | "intrinsic";
+  score: number;
+  many?: boolean;
+  values: DifferingValue[];
+}
+
+export interface Differences {
+  selected: number;
+  rest: number;
+  of: "roots" | "matches";
+  items: DifferingField[];
+  complete: boolean;
+  reason?: string;
+  read?: Read;
+}
+
+export interface TraceQLCheck {
+  ok: boolean;
+  kind?: "spans" | "search" | "metrics";
+  mistake?: { message: string; expected?: string; hint?: string; line: number; column: number };
+}
+
+export interface SavedSearch {
+  name: string;
+  query: string;
+}
+
+export interface SavedSearches {
+  items: SavedSearch[];
+  version: number;
+}
+
 export type WarningKind =
   | "missing_parent"
   | "shared_id"

@@ -1,7 +1,13 @@
+import { apart } from "./en/apart";
 import { compareTexts } from "./en/compare";
 import { doctor } from "./en/doctor";
+import { editor } from "./en/editor";
+import { found } from "./en/found";
+import { heatmap } from "./en/heatmap";
 import { map } from "./en/map";
+import { searches } from "./en/searches";
 import { service } from "./en/service";
+import { trouble } from "./en/trouble";
 
 /**
  * The texts of the UI. This file is the type: another language that lacks a key does not compile.
@@ -149,6 +155,13 @@ export const en = {
     otlp_http: "OTLP HTTP",
   } as Record<string, string>,
 
+  apart,
+  editor,
+  found,
+  heatmap,
+  searches,
+  trouble,
+
   search: {
     title: "Search",
     filters: "Filters",
@@ -162,9 +175,7 @@ export const en = {
     remove: (filter: string) => `Remove ${filter}`,
     edit: (filter: string) => `Edit ${filter}`,
     clear: "Remove all",
-    asText: "Text",
     textLabel: "Filters as text",
-    textHelp: "Conditions separated by spaces; all must hold on one span. Enter searches.",
     apply: "Search",
     suggestions: "Suggestions",
     suggestLoading: "Loading suggestions; typing on works",
@@ -220,6 +231,7 @@ export const en = {
       badDuration: "Durations need a unit: 250ms, 1.5s, 2m.",
       badStatus: "status is one of error, ok, unset.",
       badKind: "kind is one of server, client, internal, producer, consumer, unspecified.",
+      badRoot: "root is true or false.",
       badOp: "This operator does not fit the field.",
       openQuote: "A quoted value lacks its closing quote.",
     },
@@ -231,6 +243,7 @@ export const en = {
       traceDuration: "trace duration",
       kind: "kind",
       namespace: "namespace",
+      root: "has no parent",
     },
   },
 

@@ -1,8 +1,14 @@
 import type { Dict } from "./en";
+import { apart } from "./ko/apart";
 import { compareTexts } from "./ko/compare";
 import { doctor } from "./ko/doctor";
+import { editor } from "./ko/editor";
+import { found } from "./ko/found";
+import { heatmap } from "./ko/heatmap";
 import { map } from "./ko/map";
+import { searches } from "./ko/searches";
 import { service } from "./ko/service";
+import { trouble } from "./ko/trouble";
 
 /** What proxies of Istio call themselves. */
 const roles: Record<string, string> = { sidecar: "사이드카", router: "게이트웨이", waypoint: "웨이포인트" };
@@ -148,6 +154,13 @@ export const ko: Dict = {
     otlp_http: "OTLP HTTP",
   },
 
+  apart,
+  editor,
+  found,
+  heatmap,
+  searches,
+  trouble,
+
   search: {
     title: "검색",
     filters: "필터",
@@ -161,10 +174,7 @@ export const ko: Dict = {
     remove: (filter) => `${filter} 제거`,
     edit: (filter) => `${filter} 편집`,
     clear: "모두 제거",
-    asText: "텍스트",
     textLabel: "필터 텍스트",
-    textHelp:
-      "조건을 공백으로 구분합니다. 모든 조건이 한 스팬에서 성립해야 합니다. Enter를 누르면 검색합니다.",
     apply: "검색",
     suggestions: "제안",
     suggestLoading: "제안을 불러오는 중입니다. 계속 입력할 수 있습니다",
@@ -219,6 +229,7 @@ export const ko: Dict = {
       badDuration: "소요 시간에는 단위가 필요합니다: 250ms, 1.5s, 2m.",
       badStatus: "status는 error, ok, unset 중 하나입니다.",
       badKind: "kind는 server, client, internal, producer, consumer, unspecified 중 하나입니다.",
+      badRoot: "root는 true 또는 false입니다.",
       badOp: "이 필드에 맞지 않는 연산자입니다.",
       openQuote: "닫는 따옴표가 없습니다.",
     },
@@ -230,6 +241,7 @@ export const ko: Dict = {
       traceDuration: "트레이스 소요 시간",
       kind: "종류",
       namespace: "네임스페이스",
+      root: "부모 없음",
     },
   },
 

@@ -20,6 +20,7 @@ export const intrinsics = [
   "traceDuration",
   "kind",
   "namespace",
+  "root",
 ] as const;
 export type Intrinsic = (typeof intrinsics)[number];
 
@@ -37,6 +38,7 @@ export type Problem =
   | "badDuration"
   | "badStatus"
   | "badKind"
+  | "badRoot"
   | "badOp"
   | "openQuote";
 
@@ -104,6 +106,9 @@ function check(f: Filter): Problem | undefined {
     case "kind":
       if (f.op !== "=" && f.op !== "!=") return "badOp";
       return (kinds as readonly string[]).includes(f.value) ? undefined : "badKind";
+    case "root":
+      if (f.op !== "=" && f.op !== "!=") return "badOp";
+      return f.value === "true" || f.value === "false" ? undefined : "badRoot";
     case "service":
     case "operation":
     case "namespace":

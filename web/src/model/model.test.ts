@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { isLoopback, reachable } from "./address";
+import type { Apart } from "./apart";
 import { grouped, matches } from "./attributes";
 import { niceStep, parseDuration, scaleDuration } from "./duration";
 import { meshFacts, readCluster, shortHost, shortOperation } from "./envoy";
@@ -17,7 +18,7 @@ import {
 } from "./filters";
 import { canonicalId, readPasted } from "./ids";
 import { formatOverview, parseOverview } from "./overviewUrl";
-import { filtersOf, formatSearch, fromJaegerLink, parseSearch } from "./searchUrl";
+import { formatSearch, fromJaegerLink, parseSearch, questionOf } from "./searchUrl";
 import { instantMs, isoInstant, lastMs, msInstant, parseIso, rangeWindow, wider } from "./time";
 import { formatTrace, fromJaegerTrace, groupings, parseTrace, tableColumns, traceViews } from "./traceUrl";
 import { barOf, clampWindow, fitTo, isFull, pan, zoom } from "./window";
@@ -56,7 +57,7 @@ const rest = fc.array(
     anyText.filter(
       (k) =>
         k !== "" &&
-        !/^(q|last|from|to|limit|sort|find|span|w|level|x|hops|hx|hide|errors|critical|view|clock|by|flame|root)$/.test(
+        !/^(q|last|from|to|limit|sort|apart|find|span|w|level|x|hops|hx|hide|errors|critical|view|clock|by|flame|root)$/.test(
           k,
         ),
     ),
@@ -68,6 +69,23 @@ const ref = fc
   .tuple(fc.stringMatching(/^[0-9a-f]{16}$/), fc.option(fc.integer({ min: 1, max: 99999 })))
   .map(([id, nth]) => (nth === null ? id : `${id}~${nth}`));
 const refs = fc.uniqueArray(ref, { maxLength: 4 });
+const apart: fc.Arbitrary<Apart> = fc.oneof(
+  fc.constantFrom({ kind: "slow" as const }, { kind: "failed" as const }),
+  fc
+    .tuple(
+      fc.integer({ min: 1e12, max: 2e12 }),
+      fc.integer({ min: 1, max: 1e9 }),
+      fc.maxSafeNat(),
+      fc.integer({ min: 0, max: 1e12 }),
+    )
+    .map(([from, d, least, more]) => ({
+      kind: "area" as const,
+      from,
+      to: from + d,
+      least,
+      most: more === 0 || !Number.isSafeInteger(least + more) ? 0 : least + more,
+    })),
+);
 const trimmed = anyText.map((s) => s.trim());
 
 // ---- codecs
@@ -96,6 +114,7 @@ describe("URL codecs give back what they were given", () => {
           range,
           limit: fc.integer({ min: 1, max: 1000 }),
           sort: fc.constantFrom("newest" as const, "longest" as const, "errors" as const, "spans" as const),
+          apart: fc.option(apart, { nil: undefined }),
           rest,
         }),
         (v) => {
@@ -331,7 +350,7 @@ describe("links made for Jaeger", () => {
     expect(link.view.range).toEqual({ kind: "between", from: 1763712000000, to: 1763715600000 });
     expect(link.view.limit).toBe(100);
     expect(link.view.rest).toEqual([["uiEmbed", "v0"]]);
-    expect(filtersOf(link.view).ok).toBe(true);
+    expect(questionOf(link.view).ok).toBe(true);
   });
   test("operation all, lookback, damaged tags, one trace", () => {
     const link = fromJaegerLink("service=a&operation=all&lookback=2d&tags=%7B%22x");

@@ -1,8 +1,10 @@
-import { type Filter, formatFilters, parseFilters } from "./filters";
+import { type Apart, formatApart, parseApart } from "./apart";
+import { type Filter, formatFilters } from "./filters";
 import { canonicalId } from "./ids";
 import { rangeKeys, rangeParts, readRange } from "./rangeUrl";
 import { build, type Rest, restOf } from "./rest";
 import type { Range } from "./time";
+import { readQuestion } from "./traceql";
 
 export const sorts = ["newest", "longest", "errors", "spans"] as const;
 export type Sort = (typeof sorts)[number];
@@ -10,17 +12,19 @@ export const limits = [20, 50, 100, 200] as const;
 
 /** What the search page shows, all of it from the URL. */
 export interface SearchView {
-  /** The text form of the filters, as typed: a line that does not parse is kept and explained. */
+  /** Filters in text form or TraceQL, as typed: a line that does not parse is kept and explained. */
   query: string;
   range: Range;
   /** Traces a page, 1 to 1000. */
   limit: number;
   /** Order of the loaded rows; the API itself answers newest first. */
   sort: Sort;
+  /** Which spans the panel beside the list sets against the rest. */
+  apart?: Apart | undefined;
   rest: Rest;
 }
 
-const known = ["q", ...rangeKeys, "limit", "sort"];
+const known = ["q", ...rangeKeys, "limit", "sort", "apart"];
 
 export function parseSearch(query: string): SearchView {
   const p = new URLSearchParams(query);
@@ -31,6 +35,7 @@ export function parseSearch(query: string): SearchView {
     range: readRange(p),
     limit: Number.isInteger(limit) && limit >= 1 && limit <= 1000 ? limit : 20,
     sort: sorts.includes(sort) ? sort : "newest",
+    apart: parseApart(p.get("apart")),
     rest: restOf(p, known),
   };
 }
@@ -42,6 +47,7 @@ export function formatSearch(v: SearchView): string {
       ...rangeParts(v.range),
       ["limit", v.limit === 20 ? undefined : String(v.limit)],
       ["sort", v.sort === "newest" ? undefined : v.sort],
+      ["apart", formatApart(v.apart)],
     ],
     v.rest,
   );
@@ -130,7 +136,7 @@ function jaegerTags(p: URLSearchParams): [string, string][] {
   return out;
 }
 
-/** The filters of a view, or what is wrong with its text. */
-export function filtersOf(v: SearchView) {
-  return parseFilters(v.query);
+/** What a view asks, or what is wrong with its text. */
+export function questionOf(v: SearchView) {
+  return readQuestion(v.query);
 }

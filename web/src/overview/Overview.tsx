@@ -1,4 +1,4 @@
-import { useMemo } from "react";
+import { lazy, Suspense, useMemo } from "react";
 import { Link } from "wouter";
 import type { Service } from "../api/types";
 import { useI18n } from "../i18n";
@@ -27,6 +27,9 @@ import { Receiving, sum } from "./Receiving";
 import { Sparkline } from "./Sparkline";
 import { sortServices } from "./sort";
 
+// What it asks is heavier than the page itself, and the figures do not wait for it.
+const Trouble = lazy(() => import("./Trouble"));
+
 const codec = { parse: parseOverview, format: formatOverview };
 
 /** Is it fine, and is anything arriving? */
@@ -42,6 +45,11 @@ export function Overview() {
       </div>
       <PanelBoundary>
         <Receiving />
+      </PanelBoundary>
+      <PanelBoundary>
+        <Suspense>
+          <Trouble range={view.range} />
+        </Suspense>
       </PanelBoundary>
       <PanelBoundary>
         <Services view={view} setView={setView} />

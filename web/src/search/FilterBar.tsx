@@ -14,12 +14,14 @@ import {
 } from "../model/filters";
 import { type Pasted, readPasted } from "../model/ids";
 import type { Range } from "../model/time";
+import { isTraceQL, readQuestion } from "../model/traceql";
 import { controls } from "../shell/controls";
 import { Icon } from "../shell/Icon";
 import { useShortcuts } from "../shell/keys";
 import { prefs, usePrefs } from "../shell/prefs";
 import css from "./FilterBar.module.css";
 import { type Suggestion, stageOf, suggestions } from "./suggest";
+import { TraceQLBar } from "./TraceQLBar";
 import { useAnswers } from "./useAnswers";
 
 interface Props {
@@ -32,43 +34,56 @@ interface Props {
 }
 
 /**
- * Filters as chips and as one line of text: two views of the same text in the URL. The input takes
- * whatever is typed, at once; suggestions are an offer and never waited for.
+ * Filters as chips and as TraceQL: two views of the same query in the URL. The input takes whatever is
+ * typed, at once; suggestions are an offer and never waited for.
  */
 export function FilterBar({ query, range, onChange, onRequest }: Props) {
   const { t } = useI18n();
   const { filterText } = usePrefs();
-  const parsed = parseFilters(query);
-  const filters = goodFilters(query);
+  const question = readQuestion(query);
+  const traceql = question.ok && question.value.kind === "traceql" ? question.value : undefined;
+  const filters = traceql ? (traceql.filters ?? []) : goodFilters(query);
   const set = (next: readonly Filter[]) => onChange(formatFilters(next));
+  const open = () => prefs.change({ filterText: true });
   return (
     <div className={css["bar"]}>
-      <FilterInput filters={filters} range={range} set={set} onRequest={onRequest} />
-      {filterText || !parsed.ok ? (
-        <TextLine
-          key={query}
-          query={query}
-          mistake={parsed.ok ? undefined : parsed.mistake}
-          onChange={onChange}
-        />
-      ) : null}
+      <FilterInput
+        filters={filters}
+        whole={traceql && !traceql.filters ? traceql.text : undefined}
+        range={range}
+        set={set}
+        onWhole={(text) => onChange(text)}
+        onOpen={open}
+        onRequest={onRequest}
+      />
       <button
         type="button"
         className={`${controls["button"]} ${css["mode"]}`}
         aria-pressed={filterText}
+        title={t.editor.toggleHelp}
         onClick={() => prefs.change({ filterText: !filterText })}
       >
         <Icon name="text" />
-        {t.search.asText}
+        {t.editor.toggle}
       </button>
+      {question.ok ? null : (
+        <TextLine key={query} query={query} mistake={question.mistake} onChange={onChange} />
+      )}
+      {filterText && question.ok ? (
+        <TraceQLBar key={query} question={question.value} query={query} range={range} onChange={onChange} />
+      ) : null}
     </div>
   );
 }
 
 function FilterInput(p: {
   filters: Filter[];
+  /** A TraceQL query that chips cannot show. */
+  whole: string | undefined;
   range: Range;
   set: (next: readonly Filter[]) => void;
+  onWhole: (text: string) => void;
+  onOpen: () => void;
   onRequest: Props["onRequest"];
 }) {
   const { t, f } = useI18n();
@@ -123,6 +138,11 @@ function FilterInput(p: {
     if (!typed) return setOpen(false);
     const pasted = readPasted(typed);
     if (pasted) return openPasted(pasted);
+    if (isTraceQL(typed)) {
+      done();
+      p.onOpen();
+      return p.onWhole(typed);
+    }
     const parsed = parseFilters(typed);
     if (parsed.ok) {
       p.set(parsed.value.reduce((all: Filter[], x) => withFilter(all, x), p.filters));
@@ -183,6 +203,19 @@ function FilterInput(p: {
       {/* biome-ignore lint/a11y/noStaticElementInteractions: see above */}
       <div className={css["field"]} onClick={(e) => e.target === e.currentTarget && input.current?.focus()}>
         <Icon name="filter" />
+        {p.whole !== undefined ? (
+          <ul className={css["chips"]} aria-label={t.search.filters}>
+            <li className={css["chip"]}>
+              <button type="button" onClick={p.onOpen} title={p.whole}>
+                <span className={css["chipField"]}>{t.editor.chip}</span>
+                <span className={css["whole"]}>{p.whole}</span>
+              </button>
+              <button type="button" onClick={() => p.set([])} aria-label={t.search.remove(t.editor.chip)}>
+                <Icon name="close" size={12} />
+              </button>
+            </li>
+          </ul>
+        ) : null}
         {p.filters.length > 0 ? (
           <ul className={css["chips"]} aria-label={t.search.filters}>
             {p.filters.map((x) => (
@@ -334,8 +367,8 @@ function Chip(p: { filter: Filter; onEdit: () => void; onRemove: () => void }) {
   );
 }
 
-/** The whole query as text. What does not parse is kept, explained and marked where it stands. */
-function TextLine(p: { query: string; mistake: Mistake | undefined; onChange: (query: string) => void }) {
+/** A query that does not parse, as text: kept, explained and open to be mended. */
+function TextLine(p: { query: string; mistake: Mistake; onChange: (query: string) => void }) {
   const { t } = useI18n();
   const id = useId();
   const [text, setText] = useState(p.query);
@@ -350,7 +383,7 @@ function TextLine(p: { query: string; mistake: Mistake | undefined; onChange: (q
       <input
         className={`${controls["input"]} ${css["textInput"]}`}
         aria-label={t.search.textLabel}
-        aria-invalid={p.mistake !== undefined}
+        aria-invalid="true"
         aria-describedby={`${id}help`}
         autoComplete="off"
         autoCapitalize="off"
@@ -364,18 +397,8 @@ function TextLine(p: { query: string; mistake: Mistake | undefined; onChange: (q
       <button type="submit" className={`${controls["button"]} ${controls["primary"]}`}>
         {t.search.apply}
       </button>
-      <p
-        id={`${id}help`}
-        className={p.mistake ? css["mistake"] : css["help"]}
-        role={p.mistake ? "alert" : undefined}
-      >
-        {p.mistake ? (
-          <>
-            <code>{p.mistake.text}</code> {t.search.mistakes[p.mistake.problem]}
-          </>
-        ) : (
-          t.search.textHelp
-        )}
+      <p id={`${id}help`} className={css["mistake"]} role="alert">
+        <code>{p.mistake.text}</code> {t.search.mistakes[p.mistake.problem]}
       </p>
     </form>
   );

@@ -1,18 +1,21 @@
 import { Link } from "wouter";
 import { useI18n } from "../i18n";
-import { type Filter, formatFilter, formatFilters } from "../model/filters";
+import { formatFilter, formatFilters } from "../model/filters";
 import type { SearchView } from "../model/searchUrl";
 import { instantMs, wider } from "../model/time";
+import type { Question } from "../model/traceql";
 import { controls } from "../shell/controls";
 import { useNow } from "../shell/now";
+import { prefs } from "../shell/prefs";
 import { useStatus } from "../shell/queries";
 import { rangeText } from "../shell/RangePicker";
 import { Empty } from "../shell/states";
+import css from "./Search.module.css";
 
 /** Why there is nothing: nothing ever came, nothing in this range, or the filters; each with the next step. */
 export function NoTraces(p: {
   view: SearchView;
-  filters: Filter[];
+  question: Question;
   change: (part: Partial<SearchView>) => void;
 }) {
   const i18n = useI18n();
@@ -33,11 +36,32 @@ export function NoTraces(p: {
   if (status.data && !Number.isFinite(last) && (status.data.store.spans ?? 0) === 0) {
     return (
       <Empty title={t.search.emptyNothing}>
-        <Link href="/">{t.search.emptyNothingLink}</Link>
+        <p>
+          <Link href="/">{t.search.emptyNothingLink}</Link>
+        </p>
+        <p>
+          <Link href="/doctor">{t.found.maybeDoctor}</Link>
+        </p>
       </Empty>
     );
   }
-  if (p.filters.length === 0) {
+  const { filters } = p.question;
+  if (!filters) {
+    return (
+      <Empty title={t.found.traceqlEmpty}>
+        {age}
+        <button
+          type="button"
+          className={controls["button"]}
+          onClick={() => prefs.change({ filterText: true })}
+        >
+          {t.found.editQuery}
+        </button>
+        {widen}
+      </Empty>
+    );
+  }
+  if (filters.length === 0) {
     return (
       <Empty title={t.search.emptyRange}>
         {age}
@@ -48,12 +72,13 @@ export function NoTraces(p: {
   return (
     <Empty title={t.search.emptyFiltered}>
       {age}
-      {p.filters.map((filter) => (
+      {filters.map((filter) => (
         <button
           key={formatFilter(filter)}
           type="button"
-          className={controls["button"]}
-          onClick={() => p.change({ query: formatFilters(p.filters.filter((x) => x !== filter)) })}
+          className={`${controls["button"]} ${css["drop"]}`}
+          title={formatFilter(filter)}
+          onClick={() => p.change({ query: formatFilters(filters.filter((x) => x !== filter)) })}
         >
           {t.search.emptyDrop(formatFilter(filter))}
         </button>

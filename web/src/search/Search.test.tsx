@@ -18,10 +18,11 @@ afterEach(() => {
 const input = () => screen.getByRole("combobox", { name: "Add a filter" }) as HTMLInputElement;
 const type = (text: string) => fireEvent.change(input(), { target: { value: text } });
 const enter = (more: object = {}) => fireEvent.keyDown(input(), { key: "Enter", ...more });
-const chips = () => screen.queryAllByRole("button", { name: /^Edit / }).map((b) => b.getAttribute("title"));
+const chips = () =>
+  screen.queryAllByRole("button", { name: /^(Edit|TraceQL query) / }).map((b) => b.getAttribute("title"));
 const searched = (asked: string[]) =>
   asked
-    .filter((a) => a.startsWith("search"))
+    .filter((a) => a.startsWith("search/stream"))
     .map((a) => new URLSearchParams(a.split("?")[1]).getAll("filter"));
 
 describe("filters", () => {
@@ -78,23 +79,58 @@ describe("filters", () => {
     fireEvent.keyDown(last, { key: "Enter" });
     expect(location.search).toBe("?q=span.guid:x-request-id=0f6d3b1c-9b1f-4a53-9d0e-52f1a2b6c7d8&last=24h");
   });
-  test("chips and text are two views of the same query", () => {
-    localStorage.setItem("spanloom.prefs", "{}");
-    fakeApi({ search: page, services: { items: [] } });
+  test("chips and TraceQL are two views of the same query", () => {
+    fakeApi({ search: page, services: { items: [] }, traceql: { ok: true, kind: "spans" } });
     show(<Search />, "/search?q=service%3Da");
-    fireEvent.click(screen.getByRole("button", { name: "Text" }));
-    const text = () => screen.getByRole("textbox", { name: "Filters as text" }) as HTMLInputElement;
-    expect(text().value).toBe("service=a");
-    fireEvent.change(text(), { target: { value: 'service=b operation="GET /x"' } });
-    fireEvent.submit(text());
+    fireEvent.click(screen.getByRole("button", { name: "TraceQL" }));
+    // The plain line stands there until the editor is loaded.
+    const text = () => screen.getByRole("textbox", { name: "Search as TraceQL" }) as HTMLInputElement;
+    const search = (query: string) => {
+      fireEvent.change(text(), { target: { value: query } });
+      fireEvent.submit(text());
+    };
+    expect(text().value).toBe('{ resource.service.name = "a" }');
+    search('{ resource.service.name = "b" && name = "GET /x" }');
     expect(chips()).toEqual(["service=b", 'operation="GET /x"']);
-    fireEvent.click(screen.getByRole("button", { name: "Remove service=b" }));
-    expect(text().value).toBe('operation="GET /x"');
-    fireEvent.change(text(), { target: { value: "service=b oops" } });
-    fireEvent.submit(text());
+    expect(new URLSearchParams(location.search).get("q")).toBe('service=b operation="GET /x"');
+    search("{ .a = 1 } | count() > 2");
+    expect(chips()).toEqual(["{ .a = 1 } | count() > 2"]);
+    expect(new URLSearchParams(location.search).get("q")).toBe("{ .a = 1 } | count() > 2");
+    fireEvent.click(screen.getByRole("button", { name: "Remove TraceQL query" }));
+    expect(chips()).toEqual([]);
+    expect(text().value).toBe("{}");
+    fireEvent.click(screen.getByRole("button", { name: "TraceQL" }));
+  });
+  test("TraceQL that is typed and not yet searched survives closing the editor", () => {
+    fakeApi({ search: page, services: { items: [] }, traceql: { ok: true, kind: "spans" } });
+    show(<Search />, "/search");
+    const toggle = () => fireEvent.click(screen.getByRole("button", { name: "TraceQL" }));
+    const text = () => screen.getByRole("textbox", { name: "Search as TraceQL" }) as HTMLInputElement;
+    toggle();
+    fireEvent.change(text(), { target: { value: "{ name = `주문" } });
+    toggle();
+    expect(screen.queryByRole("textbox", { name: "Search as TraceQL" })).toBeNull();
+    toggle();
+    expect(text().value).toBe("{ name = `주문");
+    toggle();
+  });
+  test("TraceQL in the filter line is searched as TraceQL", async () => {
+    const asked = fakeApi({ search: page, services: { items: [] }, traceql: { ok: true, kind: "search" } });
+    show(<Search />, "/search");
+    type("{ .a = 1 } > { .b = 2 }");
+    enter();
+    await waitFor(() => expect(asked.some((a) => a.startsWith("search/stream?q="))).toBe(true));
+    expect(new URLSearchParams(location.search).get("q")).toBe("{ .a = 1 } > { .b = 2 }");
+    fireEvent.click(screen.getByRole("button", { name: "TraceQL" }));
+  });
+  test("a query in the URL that does not parse is kept and explained", () => {
+    fakeApi({ search: page, services: { items: [] } });
+    show(<Search />, "/search?q=service%3Db+oops");
     expect(screen.getByRole("alert").textContent).toContain("oops");
     expect(chips()).toEqual(["service=b"]);
-    fireEvent.click(screen.getByRole("button", { name: "Text" }));
+    expect((screen.getByRole("textbox", { name: "Filters as text" }) as HTMLInputElement).value).toBe(
+      "service=b oops",
+    );
   });
   test("suggestions lead from a field to its values", async () => {
     fakeApi({

@@ -141,7 +141,8 @@ class Hub {
     if (e.defaultPrevented) return;
     const key = keyOf(e);
     if (key === undefined || key === "Shift" || key === "Control" || key === "Meta") return;
-    const typing = takesText(e.target);
+    // An editor in a shadow root is behind the element that the document sees.
+    const typing = takesText(e.composedPath()[0] ?? e.target);
     if (typing && key !== "Escape" && key !== "mod+k") return;
     // A modal dialog has the keyboard to itself.
     if (document.querySelector("dialog[open]")) return;

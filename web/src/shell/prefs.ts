@@ -10,8 +10,10 @@ export interface Prefs {
   /** Width of the waterfall's name column and of the details panel, pixels. */
   nameWidth: number;
   panelWidth: number;
-  /** Whether the search shows its filters as text too. */
+  /** Whether the search shows its query as TraceQL too. */
   filterText: boolean;
+  /** Whether the search shows durations over time. */
+  heatmap: boolean;
   /** Links from spans to logs. */
   logLinks: LogTemplate[];
 }
@@ -23,6 +25,7 @@ export const defaultPrefs: Prefs = {
   nameWidth: 380,
   panelWidth: 420,
   filterText: false,
+  heatmap: true,
   logLinks: [],
 };
 
@@ -48,6 +51,7 @@ export function readPrefs(text: string | null): Prefs {
     nameWidth: width(stored.nameWidth, defaultPrefs.nameWidth),
     panelWidth: width(stored.panelWidth, defaultPrefs.panelWidth),
     filterText: stored.filterText === true,
+    heatmap: stored.heatmap !== false,
     logLinks: readTemplates(stored.logLinks),
   };
 }

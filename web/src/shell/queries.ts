@@ -1,7 +1,6 @@
-import { keepPreviousData, QueryClient, useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, QueryClient, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { ApiError, api, apiUrl } from "../api/client";
-import { apiFilter, type Filter } from "../model/filters";
 import { lastMs, type Range, rangeWindow } from "../model/time";
 import { readSkeleton } from "../model/workshop";
 
@@ -45,20 +44,6 @@ export function useServices(range: Range) {
     refetchInterval:
       range.kind === "last" ? Math.min(60_000, Math.max(10_000, lastMs(range.last) / 240)) : false,
     placeholderData: keepPreviousData,
-  });
-}
-
-export function useTraceSearch(filters: Filter[] | undefined, range: Range, limit: number) {
-  const filter = filters?.map(apiFilter);
-  return useInfiniteQuery({
-    queryKey: ["search", filter, range, limit],
-    enabled: filter !== undefined,
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ signal, pageParam }) =>
-      api.search({ filter: filter ?? [], limit, page: pageParam, ...rangeWindow(range) }, { signal }),
-    getNextPageParam: (page) => page.next || undefined,
-    placeholderData: keepPreviousData,
-    staleTime: 30_000,
   });
 }
 

@@ -1,0 +1,32 @@
+/** What sets some spans apart from the rest. */
+export const apart = {
+  title: "What sets them apart",
+  close: "Close the comparison",
+  which: "Spans to compare",
+  slow: "Slow",
+  slowHelp: "The slowest 5 %",
+  failed: "Failed",
+  failedHelp: "Spans with an error",
+  area: "Chosen part",
+  areaHelp: "The part chosen in the heatmap",
+  against: (selected: string, rest: string) => `${selected} spans against ${rest} others`,
+  slowFrom: (duration: string) => `Slow is ${duration} and longer.`,
+  selected: "these",
+  rest: "the others",
+  absent: "not there",
+  share: (value: string, selected: string, rest: string) =>
+    `${value}: ${selected} of these, ${rest} of the others`,
+  add: (value: string) => `Only ${value}`,
+  exclude: (value: string) => `Without ${value}`,
+  many: "more than 500 values",
+  noneSelected: "No span is among these in this time range, so there is nothing to compare.",
+  noneRest: "All spans are among these, so there is nothing to compare them with.",
+  same: "No attribute sets them apart: all values are spread alike.",
+  unsupported: "This comparison takes TraceQL queries of one { … }.",
+  fields: {
+    service: "service",
+    operation: "operation",
+    kind: "kind",
+    status: "status",
+  } as Record<string, string>,
+};

@@ -1,0 +1,40 @@
+const s = (n: number) => (n === 1 ? "" : "s");
+
+/** Duration over time above the results. */
+export const heatmap = {
+  title: "Duration over time",
+  roots: (n: number, text: string) => `${text} root span${s(n)}`,
+  matches: (n: number, text: string) => `${text} matching span${s(n)}`,
+  count: (n: number, text: string) => `${text} span${s(n)}`,
+  failed: (_n: number, text: string) => `${text} failed`,
+  percentiles: (p50: string, p95: string, p99: string) => `p50 ${p50} · p95 ${p95} · p99 ${p99}`,
+  slowest: "Only slowest 1 %",
+  slowestHelp: (duration: string) => `Spans of ${duration} and longer`,
+  apart: "What sets slow ones apart",
+  hide: "Hide the heatmap",
+  show: "Heatmap",
+  table: "As table",
+  chart: "As chart",
+  help: "Drag to choose a time and a duration. With the keyboard: arrows move, Shift and arrows extend, Enter opens what can be done, Escape clears.",
+  label: "Heatmap of durations over time",
+  cell: (time: string, duration: string, spans: string, failed: string) =>
+    `${time}, ${duration}: ${spans}, ${failed}`,
+  between: (from: string, to: string) => `${from} – ${to}`,
+  atLeast: (least: string) => `${least} and longer`,
+  chosen: "Chosen part",
+  filter: "Show only these",
+  apartOf: "What sets these apart",
+  example: "Example trace",
+  clear: "Clear",
+  nothing: "No span to draw.",
+  unsupported:
+    "This TraceQL query is about whole traces. The heatmap takes queries of one { … }; the list below is complete.",
+  ignored: "traceDuration is about traces and left out here.",
+  cannotNarrow: "This query cannot be narrowed by a click; add the condition in TraceQL.",
+  colTime: "Time",
+  colDuration: "Duration",
+  colSpans: "Spans",
+  colFailed: "Failed",
+  colActions: "Actions",
+  tableCut: (shown: string, all: string) => `The ${shown} fullest of ${all} cells`,
+};

@@ -1,0 +1,20 @@
+/** Saved and recent searches. */
+export const searches = {
+  open: "Saved and recent searches",
+  short: "Saved",
+  saved: "Saved for everyone",
+  recent: "Recent in this browser",
+  noneSaved: "Nothing is saved yet.",
+  noneRecent: "No search yet.",
+  name: "Name of this search",
+  save: "Save this search",
+  replace: "Replace the saved search",
+  remove: (name: string) => `Delete ${name}`,
+  removeSure: (name: string) => `Really delete ${name}`,
+  clearRecent: "Forget recent searches",
+  unsupported: "This storage engine keeps no searches. Copy the link instead: it holds the whole search.",
+  failed: "Saving failed.",
+  savedToast: "Saved",
+  removedToast: "Deleted",
+  everything: "All traces",
+};

@@ -1,0 +1,32 @@
+import type { apart as en } from "../en/apart";
+
+export const apart: typeof en = {
+  title: "무엇이 다른가",
+  close: "비교 닫기",
+  which: "비교할 스팬",
+  slow: "느린 스팬",
+  slowHelp: "가장 느린 5 %",
+  failed: "실패한 스팬",
+  failedHelp: "오류가 있는 스팬",
+  area: "선택한 부분",
+  areaHelp: "히트맵에서 선택한 부분",
+  against: (selected, rest) => `스팬 ${selected}개와 나머지 ${rest}개의 비교`,
+  slowFrom: (duration) => `${duration} 이상이면 느린 스팬입니다.`,
+  selected: "선택한 스팬",
+  rest: "나머지",
+  absent: "값 없음",
+  share: (value, selected, rest) => `${value}: 선택한 스팬의 ${selected}, 나머지의 ${rest}`,
+  add: (value) => `${value}만`,
+  exclude: (value) => `${value} 제외`,
+  many: "값이 500개를 넘음",
+  noneSelected: "이 시간 범위에는 해당하는 스팬이 없어 비교할 것이 없습니다.",
+  noneRest: "모든 스팬이 해당하므로 비교할 나머지가 없습니다.",
+  same: "차이를 만드는 속성이 없습니다. 모든 값이 고르게 나타납니다.",
+  unsupported: "이 비교는 { … } 하나로 된 TraceQL 쿼리만 받습니다.",
+  fields: {
+    service: "서비스",
+    operation: "오퍼레이션",
+    kind: "종류",
+    status: "상태",
+  },
+};
