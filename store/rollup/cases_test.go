@@ -3,6 +3,7 @@ package rollup_test
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -136,5 +137,33 @@ func showCells(b *strings.Builder, cells []rollup.Cell) {
 			}
 		}
 		fmt.Fprintf(b, " p50=%s max=%s", time.Duration(c.Durations.Quantile(0.5)).Round(time.Microsecond), time.Duration(c.Durations.Max()))
+	}
+}
+
+// TestVersion1 reads the tables of testdata/cases/halves.txt as version 1 wrote them.
+func TestVersion1(t *testing.T) {
+	want := rollup.New()
+	merged := rollup.New()
+	p, err := os.ReadFile("testdata/cases/halves.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, _, _ := strings.Cut(string(p), "-- want --")
+	for i, segment := range strings.Split(input, "--- segment\n") {
+		b := rollup.NewBuilder()
+		b.Add(storetest.Batch(t, segment))
+		want.Merge(b.Table())
+		p, err := os.ReadFile(fmt.Sprintf("testdata/version1/half%d.bin", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		table, err := rollup.Decode(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		merged.Merge(table)
+	}
+	if got, want := show(merged), show(want); got != want {
+		t.Errorf("version 1:\n%s\nversion %d:\n%s", got, rollup.Version, want)
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // Version of the form on disk: docs/format/rollups.md.
-const Version = 1
+const Version = 2
 
 // AppendBinary writes the table; Decode reads it back. A table whose edges were read (Edges) has lost its halves.
 func (t *Table) AppendBinary(dst []byte) []byte {
@@ -102,38 +102,42 @@ func (c *Counts) append(dst []byte) []byte {
 	return c.Durations.appendBinary(dst)
 }
 
+// Flags of a half; the class stands above them.
 const (
 	halfClient = 1 << iota
 	halfFailed
 	halfContext
 	halfLinked
 	halfProxy
+	halfAbove
+	halfReached
+	halfWeak
+	halfClass
 )
 
 func (h *half) append(dst []byte) []byte {
-	flags := byte(h.class) << 5
-	if h.client {
-		flags |= halfClient
+	flags := uint64(h.class) * halfClass
+	for _, f := range [...]struct {
+		set bool
+		bit uint64
+	}{
+		{h.client, halfClient}, {h.failed, halfFailed}, {h.context, halfContext}, {h.low != h.trace.Low(), halfLinked},
+		{h.proxy, halfProxy}, {h.above != 0, halfAbove}, {h.reached, halfReached}, {h.weak, halfWeak},
+	} {
+		if f.set {
+			flags |= f.bit
+		}
 	}
-	if h.failed {
-		flags |= halfFailed
-	}
-	if h.context {
-		flags |= halfContext
-	}
-	if h.low != h.trace.Low() {
-		flags |= halfLinked
-	}
-	if h.proxy {
-		flags |= halfProxy
-	}
-	dst = append(append(dst, flags), h.trace[:]...)
+	dst = append(binary.AppendUvarint(dst, flags), h.trace[:]...)
 	if flags&halfLinked != 0 {
 		dst = binary.LittleEndian.AppendUint64(dst, h.low)
 	}
 	dst = binary.LittleEndian.AppendUint64(dst, h.call)
 	if !h.client {
 		dst = binary.LittleEndian.AppendUint64(dst, h.own)
+	}
+	if h.above != 0 {
+		dst = binary.LittleEndian.AppendUint64(dst, h.above)
 	}
 	dst = binary.AppendVarint(dst, h.time)
 	dst = binary.AppendUvarint(dst, uint64(h.took))
@@ -143,8 +147,9 @@ func (h *half) append(dst []byte) []byte {
 
 // reader takes values off the front of p. After a failure it answers zeros; the first failure stays.
 type reader struct {
-	p   []byte
-	err error
+	p       []byte
+	err     error
+	version byte
 
 	// Of histograms.
 	at         []uint16
@@ -262,8 +267,8 @@ func (r *reader) signed() int64 {
 func Decode(p []byte) (*Table, error) {
 	r := &reader{p: p}
 	t := New()
-	if v := r.byte(); r.err == nil && v != Version {
-		return nil, fmt.Errorf("rollups: form %d is not known here; this program reads up to %d", v, Version)
+	if r.version = r.byte(); r.err == nil && (r.version == 0 || r.version > Version) {
+		return nil, fmt.Errorf("rollups: form %d is not known here; this program reads up to %d", r.version, Version)
 	}
 	for _, section := range []struct {
 		name string
@@ -425,14 +430,27 @@ func (c *Counts) decode(r *reader) {
 	c.Durations.decode(r)
 }
 
+// halfFlags are a half's: version 1 had them in a byte, the class in its upper three bits.
+func (r *reader) halfFlags() uint64 {
+	if r.version > 1 {
+		return r.uvarint()
+	}
+	flags := uint64(r.byte())
+	return flags&(halfAbove-1) | flags>>5*halfClass
+}
+
 // minHalf is the least a half takes.
 const minHalf = 1 + 16 + 8 + 1 + 1 + 8 + 4
 
 func (t *Table) decodeHalves(r *reader) {
 	for range r.count(MaxHalves, minHalf) {
-		flags := r.byte()
-		h := half{class: Class(flags >> 5), client: flags&halfClient != 0, failed: flags&halfFailed != 0, context: flags&halfContext != 0,
-			proxy: flags&halfProxy != 0, trace: r.trace()}
+		flags := r.halfFlags()
+		h := half{client: flags&halfClient != 0, failed: flags&halfFailed != 0, context: flags&halfContext != 0,
+			proxy: flags&halfProxy != 0, reached: flags&halfReached != 0, weak: flags&halfWeak != 0, trace: r.trace()}
+		if flags/halfClass >= uint64(numClasses) || flags&(halfAbove|halfReached) != 0 && !h.client {
+			r.fail(errRange)
+		}
+		h.class = Class(flags / halfClass)
 		h.low = h.trace.Low()
 		if flags&halfLinked != 0 {
 			h.low = r.word()
@@ -441,11 +459,13 @@ func (t *Table) decodeHalves(r *reader) {
 		if !h.client {
 			h.own = r.word()
 		}
+		if flags&halfAbove != 0 {
+			if h.above = r.word(); h.above == 0 {
+				r.fail(errRange)
+			}
+		}
 		h.time, h.took, h.weight = r.varint(), r.signed(), r.weight()
 		h.node, h.target, h.protocol, h.flag = r.node(t), r.node(t), r.string(t), r.string(t)
-		if h.class >= numClasses {
-			r.fail(errRange)
-		}
 		if r.err != nil {
 			return
 		}

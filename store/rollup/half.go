@@ -2,6 +2,8 @@ package rollup
 
 import (
 	"iter"
+	"math"
+	"slices"
 
 	"github.com/spanloom/spanloom/span"
 )
@@ -12,6 +14,7 @@ type half struct {
 	trace      span.TraceID
 	low, call  uint64 // of the trace and the client's span: what joins the two
 	own        uint64 // of a server: its own span, which is the client's too where the two share it; 0 for clients
+	above      uint64 // of a sidecar's client row: the application's, which is elsewhere; 0 if none is known
 	time, took int64
 	weight     float64
 	node       uint32 // whose row it is
@@ -23,16 +26,29 @@ type half struct {
 	client     bool
 	proxy      bool // made by a proxy
 	context    bool // outside of the range: joins others, is not counted
+	reached    bool // the target is who served it, or sends no spans: only the row above or below may be elsewhere
+	weak       bool // the target is an address or a guess
 }
 
-func (b *Builder) addHalf(f *fact, call, own uint64, k edgeKey, target uint32) {
-	h := half{trace: f.trace, low: f.trace.Low(), call: call, own: own, time: f.time, took: f.took, weight: f.weight,
+// addHalf: other is a server's own span, or of a client the row above it.
+func (b *Builder) addHalf(f *fact, call, other uint64, k edgeKey, target uint32) {
+	h := half{trace: f.trace, low: f.trace.Low(), call: call, time: f.time, took: f.took, weight: f.weight,
 		target: target, protocol: k.protocol, flag: k.flag, class: k.class, failed: f.failed, node: k.to, client: k.view == ViewClient,
 		proxy: f.flags&Proxy != 0, context: !b.counts(f)}
 	if h.client {
-		h.node = k.from
+		h.node, h.weak, h.above = k.from, f.weak, other
+	} else {
+		h.own = other
 	}
 	b.t.addHalf(h)
+}
+
+// addReached is a call of which all is known here but whether the row above it, or below it, is elsewhere: an application's
+// and its sidecar's row are one call.
+func (b *Builder) addReached(f *fact, above uint64, k edgeKey) {
+	b.t.addHalf(half{trace: f.trace, low: f.trace.Low(), call: f.id, above: above, time: f.time, took: f.took, weight: f.weight,
+		node: k.from, target: k.to, protocol: k.protocol, flag: k.flag, class: k.class, failed: f.failed, client: true,
+		proxy: f.flags&Proxy != 0, context: !b.counts(f), reached: true, weak: f.weak})
 }
 
 // addLinked is a consumer that names its producer by a link.
@@ -43,15 +59,24 @@ func (b *Builder) addLinked(f *fact, k edgeKey) {
 }
 
 func (t *Table) addHalf(h half) {
-	if len(t.halves) < MaxHalves {
+	limit := MaxHalves
+	if h.reached {
+		limit = maxReached
+	}
+	if len(t.halves) < limit {
 		t.halves = append(t.halves, h)
 		return
 	}
 	if !h.context {
-		t.Unpaired++
+		if !h.reached {
+			t.Unpaired++
+		}
 		t.alone(&h)
 	}
 }
+
+// maxReached: such halves are many and seldom find another row; they leave room for those that do.
+const maxReached = MaxHalves / 2
 
 // alone counts a half whose other side was not found: a client's call goes to what it says of its callee, a server's comes
 // from a client without spans. An application's server row whose parent is elsewhere has its own sidecar above it, if the
@@ -61,13 +86,13 @@ func (t *Table) alone(h *half) {
 	if h.client {
 		k.from, k.to, k.view = h.node, h.target, ViewClient
 	} else {
-		if !h.proxy && t.sidecars[t.groupOf(h.node)] {
+		if !h.proxy && t.sides[t.groupOf(h.node)]&sidecarServes != 0 {
 			return
 		}
 		k.from, k.to, k.view = t.node(node{kind: uint32(KindClient)}), h.node, ViewLone
 	}
 	t.addHalfEdge(h, k)
-	if !h.context && sendsSpans(NodeKind(t.nodes[k.to].kind)) && !unreached(t.strings[h.flag]) {
+	if !h.context && !h.reached && sendsSpans(NodeKind(t.nodes[k.to].kind)) && !unreached(t.strings[h.flag]) {
 		if t.oneSided == nil {
 			t.oneSided = make(map[edgeKey]float64)
 		}
@@ -116,7 +141,7 @@ func (t *Table) settle() {
 		return
 	}
 	t.settled = true
-	t.findSidecars()
+	t.findSides()
 	j := t.joinHalves()
 	for i := range t.halves {
 		if h := &t.halves[i]; !h.client && j.caller[i] == nobody {
@@ -124,7 +149,7 @@ func (t *Table) settle() {
 		}
 	}
 	for i := range t.halves {
-		if h := &t.halves[i]; h.client && j.callee[i] == nobody {
+		if h := &t.halves[i]; h.client && !j.counted[i] && j.above[i] == nobody {
 			t.alone(h)
 		}
 	}
@@ -150,7 +175,7 @@ func (t *Table) Pair() {
 		switch {
 		case !h.client && j.caller[i] != nobody:
 			continue
-		case h.client && j.callee[i] != nobody:
+		case h.client && j.counted[i]:
 			if h.time > first+tryMargin && h.time < last-tryMargin {
 				continue
 			}
@@ -159,20 +184,62 @@ func (t *Table) Pair() {
 		kept = append(kept, h)
 	}
 	t.halves = kept
+	t.trim(first, last)
 }
 
 // tryMargin is how far apart the spans of the tries of one call come in, at most.
 const tryMargin = 2 * Minute
 
+// Trim counts the calls of which nothing can be in another segment: those that are known as far as this mesh tells of them, and
+// began well after the first and before the last row here. A table gets small by it before it is written.
+func (t *Table) Trim() {
+	first, last := int64(math.MaxInt64), int64(math.MinInt64)
+	for _, cells := range t.series.cells {
+		for i := range cells {
+			first, last = min(first, cells[i].Start), max(last, cells[i].Start+t.step)
+		}
+	}
+	t.trim(first, last)
+}
+
+func (t *Table) trim(first, last int64) {
+	t.findSides()
+	t.halves = slices.DeleteFunc(t.halves, func(h half) bool {
+		other := sidecarCalls
+		if h.proxy {
+			other = application
+		}
+		if !h.reached || t.sides[t.groupOf(h.node)]&other != 0 && (h.time < first+partMargin || h.time > last-partMargin) {
+			return false
+		}
+		t.alone(&h)
+		return true
+	})
+}
+
+// partMargin is how far apart an application and the sidecar next to it send their spans of one call, at most.
+const partMargin = Minute / 2
+
 const nobody = -1
 
 // joined is which half of a table belongs to which, by index; nobody for none.
 type joined struct {
-	caller []int32 // of a server: its client
-	callee []int32 // of a client: its first server
+	caller  []int32 // of a server: its client
+	callee  []int32 // of a client: its first server
+	below   []int32 // of an application's client: its sidecar's
+	above   []int32 // of a sidecar's client: its application's
+	counted []bool  // of a client: its call is, or the application's row above it is that call
 }
 
-// joinHalves finds pairs and counts both of their sides.
+func newJoined(n int) joined {
+	j := joined{make([]int32, n), make([]int32, n), make([]int32, n), make([]int32, n), make([]bool, n)}
+	for i := range n {
+		j.caller[i], j.callee[i], j.below[i], j.above[i] = nobody, nobody, nobody, nobody
+	}
+	return j
+}
+
+// joinHalves finds what belongs together and counts both sides of it.
 func (t *Table) joinHalves() joined {
 	type call struct{ low, span uint64 }
 	n := 0
@@ -187,18 +254,24 @@ func (t *Table) joinHalves() joined {
 			clients[call{h.low, h.call}] = int32(i)
 		}
 	}
-	j := joined{make([]int32, len(t.halves)), make([]int32, len(t.halves))}
+	j := newJoined(len(t.halves))
 	for i := range t.halves {
-		j.caller[i], j.callee[i] = nobody, nobody
+		h := &t.halves[i]
+		if !h.client || h.above == 0 {
+			continue
+		}
+		if a, ok := clients[call{h.low, h.above}]; ok && !t.halves[a].proxy && j.below[a] == nobody && t.beside(t.halves[a].node, h.node) {
+			j.below[a], j.above[i] = int32(i), a
+		}
 	}
 	for i := range t.halves {
 		h := &t.halves[i]
 		if h.client {
 			continue
 		}
-		c, ok := clients[call{h.low, h.call}]
-		if !ok && h.own != h.call {
-			c, ok = clients[call{h.low, h.own}]
+		c, ok := clients[call{h.low, h.own}] // the two halves of a shared span
+		if !ok {
+			c, ok = clients[call{h.low, h.call}]
 		}
 		if !ok {
 			continue
@@ -209,14 +282,61 @@ func (t *Table) joinHalves() joined {
 		t.addHalfEdge(h, edgeKey{from: t.halves[c].node, to: h.node, protocol: h.protocol, flag: h.flag,
 			class: max(h.class, t.halves[c].class), view: ViewServer})
 	}
-	for i := range t.halves {
-		if s := j.callee[i]; s != nobody {
-			h := &t.halves[i]
-			t.named(h.target, t.halves[s].node)
-			t.addHalfEdge(h, edgeKey{from: h.node, to: t.halves[s].node, protocol: h.protocol, flag: h.flag, class: h.class, view: ViewClient})
+	for a, i := range j.below {
+		if i != nobody {
+			j.counted[a] = t.joinParts(&j, a)
+			j.counted[i] = j.counted[a]
 		}
 	}
+	for i := range t.halves {
+		h, s := &t.halves[i], j.callee[i]
+		if s == nobody || j.counted[i] {
+			continue
+		}
+		t.named(h.target, t.halves[s].node)
+		if h.above != 0 { // it is the call, unless the row above it comes
+			h.target, h.reached = t.halves[s].node, true
+			continue
+		}
+		j.counted[i] = true
+		t.addHalfEdge(h, edgeKey{from: h.node, to: t.halves[s].node, protocol: h.protocol, flag: h.flag, class: h.class, view: ViewClient})
+	}
 	return j
+}
+
+// joinParts makes one call of an application's client row and its sidecar's, as the walk over a trace does where both are in
+// one segment, and counts it if its callee is known; reports whether it did.
+func (t *Table) joinParts(j *joined, a int) bool {
+	app, sidecar := &t.halves[a], &t.halves[j.below[a]]
+	app.flag, app.class = sidecar.flag, max(app.class, sidecar.class)
+	if app.protocol == 0 {
+		app.protocol = sidecar.protocol
+	}
+	if t.nodes[app.node].namespace == 0 {
+		app.node = sidecar.node
+	}
+	s := j.callee[a]
+	if s == nobody {
+		s = j.callee[j.below[a]]
+	}
+	to := app.target
+	switch {
+	case s != nobody:
+		to = t.halves[s].node
+		t.named(sidecar.target, to)
+	case sidecar.reached && sendsSpans(NodeKind(t.nodes[sidecar.target].kind)):
+		to = sidecar.target
+	default:
+		if app.weak {
+			app.target, app.weak, app.reached = sidecar.target, sidecar.weak, sidecar.reached
+		}
+		if !app.reached {
+			return false
+		}
+		to = app.target
+	}
+	t.addHalfEdge(app, edgeKey{from: app.node, to: to, protocol: app.protocol, flag: app.flag, class: app.class, view: ViewClient})
+	return true
 }
 
 type workload struct{ namespace, group uint32 }
@@ -229,12 +349,33 @@ func (t *Table) groupOf(i uint32) workload {
 	return workload{t.nodes[i].namespace, t.nodes[i].name}
 }
 
-// findSidecars notes the workloads with sidecars that serve.
-func (t *Table) findSidecars() {
-	t.sidecars = make(map[workload]bool)
+// side is who sends spans of a workload.
+type side uint8
+
+const (
+	sidecarServes side = 1 << iota
+	sidecarCalls
+	application
+)
+
+// findSides notes who sends spans of each workload.
+func (t *Table) findSides() {
+	t.sides = make(map[workload]side)
 	for _, k := range t.series.keys {
-		if k.flags&Proxy != 0 && k.flags&(Gateway|Waypoint) == 0 && k.kind == span.KindServer {
-			t.sidecars[workload{k.namespace, k.group}] = true
+		w := workload{k.namespace, k.group}
+		switch {
+		case k.flags&Proxy == 0:
+			t.sides[w] |= application
+		case k.flags&(Gateway|Waypoint) != 0:
+		case k.kind == span.KindServer:
+			t.sides[w] |= sidecarServes
+		case k.kind == span.KindClient:
+			t.sides[w] |= sidecarCalls
+		}
+	}
+	for app := range t.aliases { // an application that the sidecar next to it names differently
+		if w := (workload{t.nodes[app].namespace, t.nodes[app].name}); t.sides[w]&application != 0 {
+			t.sides[t.groupOf(app)] |= application
 		}
 	}
 }

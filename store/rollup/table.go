@@ -29,7 +29,7 @@ type Table struct {
 
 	halves   []half
 	settled  bool
-	sidecars map[workload]bool   // known while settling
+	sides    map[workload]side   // known while settling
 	oneSided map[edgeKey]float64 // Σ weight of calls whose other side was not found; of this table's own settling
 
 	// Uncounted is the rows that had no place in the table: its numbers are too low by them.

@@ -162,12 +162,12 @@ func (b *Builder) join(facts []fact, i int) {
 	w.foreign[i] = !f.calls() && !f.serves() && f.service != o.service
 	serves := f.serves() || w.foreign[i]
 	switch {
-	case f.calls() && o.calls() && f.sidecar() && o.flags&Proxy == 0 && b.beside(o, f):
+	case f.calls() && o.calls() && f.sidecar() && o.flags&Proxy == 0 && b.t.beside(o.node, f.node):
 		w.inner[i] = true
 		if w.below[p] < 0 {
 			w.below[p] = int32(i)
 		}
-	case serves && o.serves() && o.sidecar() && f.flags&Proxy == 0 && b.beside(f, o):
+	case serves && o.serves() && o.sidecar() && f.flags&Proxy == 0 && b.t.beside(f.node, o.node):
 		w.inner[i] = true
 	case serves && (o.calls() || f.shared) && w.callee[p] < 0:
 		w.callee[p] = int32(i)
@@ -176,15 +176,15 @@ func (b *Builder) join(facts []fact, i int) {
 
 // beside reports whether an application's and a sidecar's row are of one workload, and notes it where they name it
 // differently. An application that says no namespace takes the one of the sidecar next to it, and its name.
-func (b *Builder) beside(app, sidecar *fact) bool {
-	if app.node == sidecar.node {
+func (t *Table) beside(app, sidecar uint32) bool {
+	if app == sidecar {
 		return true
 	}
-	a, s := b.t.nodes[app.node], b.t.nodes[sidecar.node]
+	a, s := t.nodes[app], t.nodes[sidecar]
 	if a.namespace != 0 && (a.namespace != s.namespace || a.name != s.name) {
 		return false
 	}
-	b.t.alias(app.node, sidecar.node)
+	t.alias(app, sidecar)
 	return true
 }
 
@@ -216,10 +216,18 @@ func (b *Builder) client(facts []fact, i int) {
 		b.addEdge(f, k)
 		return
 	}
+	above := uint64(0) // of the application's row, where that is in another segment
+	if f.sidecar() && w.parent[i] == lostParent {
+		above = f.parent
+	}
 	if callee >= 0 {
 		k.to = b.home(facts, int(callee))
-		b.addEdge(f, k)
 		b.t.named(last.target, k.to)
+		if above != 0 {
+			b.addReached(f, above, k)
+		} else {
+			b.addEdge(f, k)
+		}
 		return
 	}
 	if f.flags&Gateway != 0 && (f.target == noNode || NodeKind(b.t.nodes[f.target].kind) == KindUnknown) {
@@ -237,7 +245,9 @@ func (b *Builder) client(facts []fact, i int) {
 	}
 	switch kind := NodeKind(b.t.nodes[k.to].kind); {
 	case kind == KindService || kind == KindUnknown || kind == KindExternal && last.weak:
-		b.addHalf(f, last.id, 0, k, k.to)
+		b.addHalf(f, last.id, above, k, k.to)
+	case above != 0 || kind == KindExternal && f.flags&Proxy == 0 && w.below[i] < 0:
+		b.addReached(f, above, k)
 	default:
 		b.addEdge(f, k)
 	}

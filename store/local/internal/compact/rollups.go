@@ -26,7 +26,11 @@ func (r *Rolling) Add(v *table.View, rows []uint32) error {
 }
 
 // Encoded is the section of the segment.
-func (r *Rolling) Encoded() []byte { return r.b.Table().AppendBinary(nil) }
+func (r *Rolling) Encoded() []byte {
+	t := r.b.Table()
+	t.Trim()
+	return t.AppendBinary(nil)
+}
 
 // Rewrite writes the rows of a segment into a new one, without the blocks that skip names (nil: none), and makes filters, counts and
 // rollups anew. The caller enters it and takes the old one out. What is lost is the difference of their rows, duplicates in the
