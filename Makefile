@@ -7,7 +7,7 @@ DATE := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
 UI_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) web/index.html web/package.json web/package-lock.json web/vite.config.ts
 
-.PHONY: build run demo test test-go test-web test-e2e test-long test-reporters kube engines soak bench lint fuzz web clean
+.PHONY: build run demo test test-go test-web test-e2e test-long test-reporters kube engines soak bench bench-ui lint fuzz web clean
 build: web/dist/index.html
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/spanloom ./cmd/spanloom
 
@@ -30,6 +30,7 @@ test-web: web/node_modules/.package-lock.json
 test-e2e: build
 	tools/get envoy >/dev/null && tools/get chromium >/dev/null
 	$(GO) test -tags e2e -count 1 -timeout 10m ./test/e2e/...
+	cd web && node e2e/counts.mjs
 
 # The race detector over the short suite; then, without it, 200 kills, 1,000 power cuts, every fixture payload, long random runs, the
 # reference server, the SDKs, Prometheus, Envoy's counters and Helm; then every screen of the UI in both languages and themes.
@@ -61,6 +62,11 @@ soak:
 
 bench: build
 	$(GO) run ./test/bench
+
+# The UI in Chromium: traces of up to 500,000 spans, maps of up to 200 nodes, first load.
+bench-ui: web/dist/index.html
+	tools/get chromium >/dev/null
+	cd web && node e2e/counts.mjs && node e2e/map-bench.mjs
 
 lint: web/node_modules/.package-lock.json
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these files'; exit 1; }

@@ -2,7 +2,10 @@
 // in the document, bytes. Times are printed for people and never judged.
 //
 //   node e2e/counts.mjs [--chromium /usr/bin/chromium]
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { gzipSync } from "node:zlib";
 import { chromium } from "playwright-core";
 import { largeId, largeTraces, startFixture } from "./fixture-server.mjs";
 
@@ -38,10 +41,35 @@ for (const n of Object.keys(largeTraces))
   await fetch(`${fixture.url}api/spanloom/v1/traces/${largeId(n)}`).then((r) => r.arrayBuffer());
 fixture.requests.length = 0;
 
+// A browser that was never here.
+await page.goto(fixture.url);
+await page.locator("main h1, main h2, main table").first().waitFor();
+await page.waitForLoadState("networkidle");
+const paint = await page.evaluate(
+  () => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? 0,
+);
+console.log(`overview, cold cache: first paint ${paint.toFixed(0)} ms`);
+const scripts = new Set(await loadedScripts());
 await page.goto(`${fixture.url}search`);
 await page.locator("a[data-row-link]").first().waitFor();
+const painted = await page.evaluate(async () => {
+  await new Promise(requestAnimationFrame);
+  const [answer] = performance.getEntriesByType("resource").filter((e) => e.name.includes("/search"));
+  return performance.now() - answer.responseEnd;
+});
+console.log(`search: ${painted.toFixed(0)} ms from the answer to the second frame with its rows`);
 check("rows of the result list in the document", await page.locator("a[data-row-link]").count(), 60);
 fixture.requests.length = 0;
+
+/** The scripts that the page has loaded, by their paths in dist. */
+function loadedScripts() {
+  return page.evaluate(() =>
+    performance
+      .getEntriesByType("resource")
+      .map((e) => new URL(e.name).pathname.slice(1))
+      .filter((path) => path.endsWith(".js")),
+  );
+}
 
 /** Opens a large trace from the search page, and tells how long it took, how large it was, and how long the page stood still. */
 async function openLarge(spans, ready) {
@@ -75,7 +103,11 @@ async function openLarge(spans, ready) {
 
 const rowReady = "[role=treegrid] [data-row]";
 const lineReady = "[role=table] [role=rowgroup] [role=cell]";
+for (const path of await loadedScripts()) scripts.add(path);
 await openLarge(5000, rowReady);
+for (const path of await loadedScripts()) scripts.add(path);
+const packed = [...scripts].reduce((sum, path) => sum + gzipSync(readFileSync(join("dist", path))).length, 0);
+check("KiB of packed script for overview, search and trace", Math.round(packed / 1024), 200);
 check("requests for 5,000 spans", traceRequests().length, 1);
 
 // Half a million: its summary first, its waterfall folded.

@@ -45,18 +45,21 @@ function Frame() {
   const embedded = useRef(false);
   if (new URLSearchParams(query).has("uiEmbed")) embedded.current = true;
 
-  useShortcuts({
-    palette: () => setOpen("palette"),
-    focusSearch: () => setOpen("palette"),
-    help: () => setOpen("help"),
-    goOverview: () => navigate("/"),
-    goSearch: () => navigate("/search"),
-    goMap: () => navigate("/map"),
-    goDoctor: () => navigate("/doctor"),
-    goStatus: () => navigate("/status"),
-    goHelp: () => navigate("/help"),
-    copyLink: () => copy(shareableUrl(path, Date.now()), t.app.linkCopied),
-  });
+  useShortcuts(
+    {
+      palette: () => setOpen("palette"),
+      focusSearch: () => setOpen("palette"),
+      help: () => setOpen("help"),
+      goOverview: () => navigate("/"),
+      goSearch: () => navigate("/search"),
+      goMap: () => navigate("/map"),
+      goDoctor: () => navigate("/doctor"),
+      goStatus: () => navigate("/status"),
+      goHelp: () => navigate("/help"),
+      copyLink: () => copy(shareableUrl(path, Date.now()), t.app.linkCopied),
+    },
+    true,
+  );
   useFocusOnNavigation(path);
 
   return (

@@ -1,4 +1,5 @@
 import { render } from "@testing-library/react";
+import type { ReactNode } from "react";
 import { describe, expect, test } from "vitest";
 import { en } from "../i18n/en";
 import { comboKeys, type Handlers, keyOf, shortcuts, useShortcuts } from "./keys";
@@ -8,6 +9,11 @@ function press(target: EventTarget, init: KeyboardEventInit & { composing?: bool
   if (init.composing) Object.defineProperty(e, "isComposing", { value: true });
   target.dispatchEvent(e);
   return e;
+}
+
+function Frame({ children, ...handlers }: Handlers & { children: ReactNode }) {
+  useShortcuts(handlers, true);
+  return children;
 }
 
 function Listening(handlers: Handlers) {
@@ -104,6 +110,17 @@ describe("shortcuts", () => {
     expect(press(document.body, { key: "/", code: "Slash" }).defaultPrevented).toBe(true);
     expect(press(document.body, { key: "x", code: "KeyX" }).defaultPrevented).toBe(false);
     expect(calls).toEqual(["page"]);
+  });
+  test("the frame is asked last, although it is mounted after the page in it", () => {
+    const calls: string[] = [];
+    render(
+      <Frame focusSearch={() => calls.push("frame")} help={() => calls.push("help")}>
+        <Listening focusSearch={() => calls.push("page")} />
+      </Frame>,
+    );
+    press(document.body, { key: "/", code: "Slash" });
+    press(document.body, { key: "?", code: "Slash", shiftKey: true });
+    expect(calls).toEqual(["page", "help"]);
   });
   test("an open dialog has the keyboard to itself", () => {
     const calls: string[] = [];

@@ -128,9 +128,10 @@ class Hub {
   #prefix = "";
   #prefixAt = 0;
 
-  add(handlers: Handlers): () => void {
+  add(handlers: Handlers, frame: boolean): () => void {
     if (this.#stack.length === 0) document.addEventListener("keydown", this.#onKey);
-    this.#stack.push(handlers);
+    if (frame) this.#stack.unshift(handlers);
+    else this.#stack.push(handlers);
     return () => {
       this.#stack.splice(this.#stack.indexOf(handlers), 1);
       if (this.#stack.length === 0) document.removeEventListener("keydown", this.#onKey);
@@ -174,15 +175,18 @@ class Hub {
 
 const hub = new Hub();
 
-/** useShortcuts answers shortcuts while the component is mounted; the last mounted is asked first. */
-export function useShortcuts(handlers: Handlers): void {
+/**
+ * useShortcuts answers shortcuts while the component is mounted; the last mounted is asked first, the frame around all
+ * pages last: its effects run after those of a page that is mounted with it.
+ */
+export function useShortcuts(handlers: Handlers, frame = false): void {
   const latest = useRef(handlers);
   latest.current = handlers;
   useEffect(() => {
     // The set of actions may change from render to render, so each is looked up when it is due.
     const live: Handlers = new Proxy({}, { get: (_, id) => latest.current[id as Action] });
-    return hub.add(live);
-  }, []);
+    return hub.add(live, frame);
+  }, [frame]);
 }
 
 /** Keys as they are shown to people. */
