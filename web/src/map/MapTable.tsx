@@ -9,7 +9,7 @@ import { useCopy } from "../shell/toast";
 import type { MapAnswer } from "./api";
 import { type Graph, isBad } from "./graph";
 import css from "./MapTable.module.css";
-import { nodeName } from "./names";
+import { nodeName, rateText } from "./names";
 import { edgeRows, nodeRows, type Row, sortRows, tabbed } from "./rows";
 
 /** The same data as tables: for screen readers, a thousand services, and reports. */
@@ -88,7 +88,7 @@ function Table(p: {
     ["name", p.first],
     ["to", p.second],
     [undefined, p.third],
-    ["rate", t.map.rate],
+    ["rate", t.map.calls],
     ["errors", t.map.errors],
     ["p50", t.map.p50],
     ["p95", t.map.p95],
@@ -99,7 +99,7 @@ function Table(p: {
     r.name,
     r.to,
     r.detail,
-    `${r.figures.estimated ? "≈" : ""}${f.number(r.figures.rate)}`,
+    rateText(r.figures, i18n),
     r.figures.n > 0 ? f.percent(r.figures.errorRate) : "",
     ...(["p50", "p95", "p99"] as const).map((q) => (r.figures.n > 0 ? f.duration(r.figures[q]) : "")),
     ...(p.compared ? [r.change && r.change !== "same" ? t.map.change[r.change] : ""] : []),

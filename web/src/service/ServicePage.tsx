@@ -197,7 +197,8 @@ function Detail(p: {
 const few = 20;
 
 function Operations({ detail }: { detail: ServiceDetail }) {
-  const { t, f } = useI18n();
+  const i18n = useI18n();
+  const { t, f } = i18n;
   const list = useListKeys();
   const [all, setAll] = useState(false);
   const { operations } = detail;
@@ -216,7 +217,7 @@ function Operations({ detail }: { detail: ServiceDetail }) {
               <tr>
                 <th>{t.service.colOperation}</th>
                 <th>{t.service.colKind}</th>
-                <th className={controls["number"]}>{t.map.rate}</th>
+                <th className={controls["number"]}>{t.map.calls}</th>
                 <th className={controls["number"]}>{t.map.errors}</th>
                 <th className={controls["number"]}>{t.map.p50}</th>
                 <th className={controls["number"]}>{t.map.p95}</th>
@@ -235,10 +236,7 @@ function Operations({ detail }: { detail: ServiceDetail }) {
                     <td className={controls["muted"]}>
                       {t.details.kindName[o.kind as keyof typeof t.details.kindName] ?? o.kind}
                     </td>
-                    <td className={controls["number"]}>
-                      {o.red.estimated ? "≈" : ""}
-                      {f.number(o.red.rate)}
-                    </td>
+                    <td className={controls["number"]}>{rateText(redFigures(o.red), i18n)}</td>
                     <td className={`${controls["number"]} ${bad ? controls["error"] : ""}`}>
                       {bad ? <ErrorMark /> : null} {f.percent(o.red.errorRate)}
                     </td>
@@ -428,7 +426,7 @@ function Neighbours(p: {
                 <th>{t.map.colName}</th>
                 <th>{t.map.colNamespace}</th>
                 <th>{t.map.colKind}</th>
-                <th className={controls["number"]}>{t.map.rate}</th>
+                <th className={controls["number"]}>{t.map.calls}</th>
                 <th className={controls["number"]}>{t.map.errors}</th>
                 <th className={controls["number"]}>{t.map.p50}</th>
                 <th className={controls["number"]}>{t.map.p95}</th>
@@ -460,8 +458,7 @@ function Neighbours(p: {
                     <td className={controls["muted"]}>{kindText(kind, i18n)}</td>
                     <td className={controls["number"]}>
                       <Link href={edge} title={`${nameInId(e.from, i18n)} → ${nameInId(e.to, i18n)}`}>
-                        {e.estimated ? "≈" : ""}
-                        {f.number(e.rate)}
+                        {rateText(e, i18n)}
                       </Link>
                     </td>
                     <td className={`${controls["number"]} ${bad ? controls["error"] : ""}`}>

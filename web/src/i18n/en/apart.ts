@@ -9,7 +9,7 @@ export const apart = {
   failedHelp: "Spans with an error",
   area: "Chosen part",
   areaHelp: "The part chosen in the heatmap",
-  against: (selected: string, rest: string) => `${selected} spans against ${rest} others`,
+  against: (selected: string, rest: string) => `${selected} spans against ${rest} others.`,
   slowFrom: (duration: string) => `Slow is ${duration} and longer.`,
   selected: "these",
   rest: "the others",

@@ -166,7 +166,6 @@ export const map = {
   panel: "Details",
   closePanel: "Close details",
   calls: "Calls",
-  rate: "Calls/s",
   errors: "Errors",
   p50: "p50",
   p95: "p95",

@@ -10,7 +10,7 @@ export const apart: typeof en = {
   failedHelp: "오류가 있는 스팬",
   area: "선택한 부분",
   areaHelp: "히트맵에서 선택한 부분",
-  against: (selected, rest) => `스팬 ${selected}개와 나머지 ${rest}개의 비교`,
+  against: (selected, rest) => `스팬 ${selected}개와 나머지 ${rest}개를 비교합니다.`,
   slowFrom: (duration) => `${duration} 이상이면 느린 스팬입니다.`,
   selected: "선택한 스팬",
   rest: "나머지",

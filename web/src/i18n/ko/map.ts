@@ -165,7 +165,6 @@ export const map: typeof en = {
   panel: "상세 정보",
   closePanel: "상세 정보 닫기",
   calls: "호출",
-  rate: "초당 호출",
   errors: "오류",
   p50: "p50",
   p95: "p95",
