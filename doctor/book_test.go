@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/spanloom/spanloom/doctor"
+	"github.com/spanloom/spanloom/internal/golden"
 )
 
 // What Spanloom's own book says, as facts and the whole text of the report.
@@ -27,15 +28,15 @@ func TestBook(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := text(doctor.Diagnose(f, doctor.Options{}))
-			golden := strings.TrimSuffix(file, ".json") + ".txt"
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			told := strings.TrimSuffix(file, ".json") + ".txt"
+			if *golden.Update {
+				if err := os.WriteFile(told, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}
-			want, err := os.ReadFile(golden)
+			want, err := os.ReadFile(told)
 			if err != nil || got != string(want) {
-				t.Errorf("%v, differs from %s (-update rewrites it):\n%s", err, golden, got)
+				t.Errorf("%v, differs from %s (-update rewrites it):\n%s", err, told, got)
 			}
 		})
 	}

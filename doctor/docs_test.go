@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/spanloom/spanloom/doctor"
+	"github.com/spanloom/spanloom/internal/golden"
 )
 
 // The pages of the catalog and the table of cases are written from the catalog and from what the doctor says; -update
@@ -43,7 +44,7 @@ func TestDocs(t *testing.T) {
 	}
 	pages[users] = between(t, between(t, string(text), "set-ups", setUps(t, "testdata/set-ups/set-up-*")), "attempts", setUps(t, "testdata/set-ups/set-up-0-attempts/*"))
 	for path, want := range pages {
-		if *update {
+		if *golden.Update {
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 				t.Fatal(err)
 			}

@@ -2,14 +2,13 @@ package doctor_test
 
 import (
 	"bytes"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-var update = flag.Bool("update", false, "rewrite what the tests want")
+	"github.com/spanloom/spanloom/internal/golden"
+)
 
 // shown are the recorded cases whose whole text is kept, beside all set-ups.
 var shown = []string{"f01-unknown-provider", "f07-provider-host-not-in-registry", "f13-collector-strict-mtls-dr-disable", "f16-envoyfilter-wrong-namespace", "f19-bootstrap-override-wrong-endpoint",
@@ -38,7 +37,7 @@ func TestGolden(t *testing.T) {
 			}
 			got := []byte(text(diagnose(t, paths...)))
 			file := filepath.Join("testdata/golden", strings.TrimPrefix(name, "cases-")+".txt")
-			if *update {
+			if *golden.Update {
 				if err := os.WriteFile(file, got, 0o644); err != nil {
 					t.Fatal(err)
 				}

@@ -35,6 +35,8 @@ const (
 type watcher struct {
 	mu      sync.Mutex
 	facts   *doctor.Facts // newest; never changed once it is here
+	secrecy *doctor.Encryption
+	of      *doctor.Facts // what secrecy was made of
 	failure string        // why the newest reading failed; empty if it did not
 
 	seen    *collect.Changes
@@ -61,6 +63,16 @@ func (d *Doctor) clusterFacts() *doctor.Facts {
 	c := *f
 	c.Unread = append(slices.Clone(f.Unread), doctor.Unread{Name: "cluster", Why: "the newest reading failed, this is an older one: " + d.watcher.failure})
 	return &c
+}
+
+// Encryption tells which calls policies make mutual TLS, of the newest facts; nil if no cluster is read, or nothing came yet.
+func (d *Doctor) Encryption() *doctor.Encryption {
+	d.watcher.mu.Lock()
+	defer d.watcher.mu.Unlock()
+	if w := &d.watcher; w.of != w.facts {
+		w.secrecy, w.of = doctor.NewEncryption(w.facts), w.facts
+	}
+	return d.watcher.secrecy
 }
 
 // RunCluster reads the cluster until ctx ends, on one of all replicas: the one that holds the lease. The others take over what it

@@ -210,6 +210,11 @@ func TestOneReplicaReads(t *testing.T) {
 		if f == nil || len(f.Objects.Workloads) != 4004 || f.Collected != all[0].clusterFacts().Collected {
 			t.Fatalf("generation %d was not taken over", generation)
 		}
+		for callee, want := range map[string]doctor.Secrecy{"api": doctor.Encrypted, "db": doctor.Plain, "nobody": doctor.UnknownSecrecy} {
+			if got, why := all[1].Encryption().Between("shop", "web", "shop", callee); got != want {
+				t.Errorf("generation %d: calls to %s are %s (%s), want %s", generation, callee, got, why, want)
+			}
+		}
 	}
 }
 

@@ -15,6 +15,8 @@ type Doctor interface {
 	// Report judges what this server knows of a window, alone or with facts from elsewhere; with alone it judges only those
 	// facts.
 	Report(ctx context.Context, s store.Scope, r store.TimeRange, facts *doctor.Facts, alone bool, o doctor.Options) (*doctor.Report, error)
+	// Encryption tells which calls policies make mutual TLS; nil where no cluster is read.
+	Encryption() *doctor.Encryption
 }
 
 // maxFactsBody bounds a facts file that a browser loads: one of 5,000 pods has about 20 MB.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spanloom/spanloom/doctor"
+	"github.com/spanloom/spanloom/mesh/istio"
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/traceql"
 	"github.com/spanloom/spanloom/store"
@@ -49,6 +50,14 @@ func (physician) Report(_ context.Context, _ store.Scope, r store.TimeRange, fac
 			{Protocol: "zipkin", Sender: "10.0.0.1", Misuses: map[string]int64{"wrong_path": 2}}}}
 	}
 	return doctor.Diagnose(&f, o), nil
+}
+
+// Encryption knows of a gateway and of web with sidecars, and of api without one.
+func (physician) Encryption() *doctor.Encryption {
+	pod := func(namespace, name string, proxy bool) istio.Workload {
+		return istio.Workload{Ref: istio.Ref{Kind: "Pod", Namespace: namespace, Name: name + "-1"}, Labels: map[string]string{"app": name}, Pod: true, HasProxy: proxy}
+	}
+	return doctor.NewEncryption(&doctor.Facts{Objects: istio.Objects{Workloads: []istio.Workload{pod("is", "gw", true), pod("shop", "web", true), pod("shop", "api", false)}}})
 }
 
 // receipts is a ledger with one entry.

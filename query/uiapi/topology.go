@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spanloom/spanloom/doctor"
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/otlpjson"
 	"github.com/spanloom/spanloom/span"
@@ -37,9 +38,10 @@ func (a *api) serviceMap(c *call) error {
 		return err
 	}
 	slots := a.slotsOfNodes(c, m.Nodes)
+	encryption := a.encryption()
 	o := open(nil)
 	o.list("nodes", len(m.Nodes), func(dst []byte, i int) []byte { return appendNode(dst, &m.Nodes[i], slots[i]) })
-	o.list("edges", len(m.Edges), func(dst []byte, i int) []byte { return appendEdge(dst, &m.Edges[i]) })
+	o.list("edges", len(m.Edges), func(dst []byte, i int) []byte { return appendEdge(dst, &m.Edges[i], encryption) })
 	o.list("missing", len(m.Missing), func(dst []byte, i int) []byte { return appendMissing(dst, &m.Missing[i]) })
 	o.list("notes", len(m.Notes), func(dst []byte, i int) []byte {
 		o := open(dst)
@@ -127,7 +129,33 @@ func appendNode(dst []byte, n *query.MapNode, slot int) []byte {
 	return o.close()
 }
 
-func appendEdge(dst []byte, e *query.MapEdge) []byte {
+// encryption is what the doctor's facts say of mutual TLS; nil without facts.
+func (a *api) encryption() *doctor.Encryption {
+	if a.Doctor == nil {
+		return nil
+	}
+	return a.Doctor.Encryption()
+}
+
+// workloadOf takes a node's id apart; ok only for what can have a sidecar.
+func workloadOf(id string) (namespace, name string, ok bool) {
+	kind, rest, _ := strings.Cut(id, "/")
+	namespace, name, _ = strings.Cut(rest, "/")
+	return namespace, name, kind == rollup.KindService.String() || kind == rollup.KindGateway.String()
+}
+
+func (o *object) mtls(e *query.MapEdge, encryption *doctor.Encryption) {
+	fromNamespace, from, caller := workloadOf(e.From)
+	toNamespace, to, callee := workloadOf(e.To)
+	if !caller || !callee {
+		return
+	}
+	secrecy, why := encryption.Between(fromNamespace, from, toNamespace, to)
+	o.text("mtls", string(secrecy))
+	o.someText("mtlsSource", why)
+}
+
+func appendEdge(dst []byte, e *query.MapEdge, encryption *doctor.Encryption) []byte {
 	o := open(dst)
 	o.text("from", e.From)
 	o.text("to", e.To)
@@ -139,6 +167,7 @@ func appendEdge(dst []byte, e *query.MapEdge) []byte {
 	o.red("server", e.Server)
 	o.red("before", e.Before)
 	o.text("seen", e.Seen)
+	o.mtls(e, encryption)
 	o.list("flags", len(e.Flags), func(dst []byte, i int) []byte {
 		f := &e.Flags[i]
 		o := open(dst)
@@ -183,6 +212,7 @@ func (a *api) serviceDetail(c *call) error {
 		return err
 	}
 	slots := a.slotsOfNodes(c, []query.MapNode{d.Node})
+	encryption := a.encryption()
 	o := open(nil)
 	o.key("node")
 	o.out = appendNode(o.out, &d.Node, slots[0])
@@ -196,8 +226,8 @@ func (a *api) serviceDetail(c *call) error {
 		o.someID("failed", op.Failed)
 		return o.close()
 	})
-	o.list("callers", len(d.Callers), func(dst []byte, i int) []byte { return appendEdge(dst, &d.Callers[i]) })
-	o.list("callees", len(d.Callees), func(dst []byte, i int) []byte { return appendEdge(dst, &d.Callees[i]) })
+	o.list("callers", len(d.Callers), func(dst []byte, i int) []byte { return appendEdge(dst, &d.Callers[i], encryption) })
+	o.list("callees", len(d.Callees), func(dst []byte, i int) []byte { return appendEdge(dst, &d.Callees[i], encryption) })
 	o.series(d.Series)
 	o.list("missing", len(d.Missing), func(dst []byte, i int) []byte { return appendMissing(dst, &d.Missing[i]) })
 	o.done(d.Done)
@@ -244,7 +274,7 @@ func (a *api) edgeDetail(c *call) error {
 	slots := a.slotsOfNodes(c, []query.MapNode{d.From, d.To})
 	o := open(nil)
 	o.key("edge")
-	o.out = appendEdge(o.out, &d.Edge)
+	o.out = appendEdge(o.out, &d.Edge, a.encryption())
 	o.key("from")
 	o.out = appendNode(o.out, &d.From, slots[0])
 	o.key("to")

@@ -45,8 +45,8 @@ func TestMapAnswers(t *testing.T) {
 			Slot     *int
 		}
 		Edges []struct {
-			From, To, Seen string
-			Calls          float64
+			From, To, Seen, MTLS, MTLSSource string
+			Calls                            float64
 		}
 	}
 	ask := func(path string) {
@@ -61,7 +61,13 @@ func TestMapAnswers(t *testing.T) {
 	if len(m.Nodes) != 3 || len(m.Edges) != 2 || m.Edges[1].From != "gateway/is/gw" || m.Edges[1].To != "service/shop/web" || m.Edges[1].Calls != 20 || m.Edges[1].Seen != "both" {
 		t.Errorf("%+v", m)
 	}
+	if client, inside := m.Edges[0], m.Edges[1]; client.MTLS != "" || inside.MTLS != "on" || inside.MTLSSource != "automatic mutual TLS between sidecars" {
+		t.Errorf("%+v", m.Edges)
+	}
 	ask("/map?focus=service/shop/api&depth=1")
+	if e := m.Edges[0]; e.MTLS != "off" || e.MTLSSource != "shop/api-1 has no sidecar" {
+		t.Errorf("%+v", e)
+	}
 	if len(m.Nodes) != 2 || len(m.Edges) != 1 || m.Nodes[0].Slot == nil {
 		t.Errorf("%+v", m)
 	}

@@ -76,6 +76,10 @@ export function makeMap({ nodes: n, examples = [], seed = 7 }) {
   const own = nodes.filter((x) => x.kind === "service");
   for (const [kind, namespace, name] of rest) add(kind, namespace, name);
   const edges = [];
+  const mtlsOf = (i) =>
+    i % 4 === 3
+      ? { mtls: "off", mtlsSource: "DestinationRule shop/legacy sets TLS mode DISABLE" }
+      : { mtls: "on", mtlsSource: "automatic mutual TLS between sidecars" };
   const call = (from, to, rate, errorRate, p95, more = {}) => {
     const f = figures(rate, errorRate, p95);
     edges.push({
@@ -88,6 +92,7 @@ export function makeMap({ nodes: n, examples = [], seed = 7 }) {
       client: red(f),
       server: red(figures(rate, errorRate / 2, p95 * 0.8)),
       seen: "both",
+      ...(from.kind === "service" && to.kind === "service" ? mtlsOf(edges.length) : {}),
       flags:
         errorRate > 0.02
           ? [

@@ -19,7 +19,7 @@ import css from "./Canvas.module.css";
 import { type Change, type Graph, isBad, type VEdge, type VNode, widthOf } from "./graph";
 import { type Label, labelHeight, placeLabels } from "./labels";
 import { drawnName, groupTitle, rateText, spokenNode } from "./names";
-import { detail, kindIcon, outline } from "./shapes";
+import { detail, kindIcon, Lock, outline } from "./shapes";
 import { fitText, textWidth } from "./textWidth";
 import { fitTo, openAt, reveal, type Viewport, zoomAt } from "./viewport";
 
@@ -690,21 +690,38 @@ function labelText(e: VEdge, i18n: I18n): string {
 }
 
 function labelWidth(e: VEdge, i18n: I18n): number {
-  return textWidth(labelText(e, i18n), 12, 500) + (isBad(e.figures) ? 28 : 12);
+  return textWidth(labelText(e, i18n), 12, 500) + 12 + marksWidth(e);
+}
+
+const markWidth = 16;
+
+function marksWidth(e: VEdge): number {
+  return (isBad(e.figures) ? markWidth : 0) + (hasLock(e) ? markWidth : 0);
+}
+
+/** A lock is for what is known. */
+function hasLock(e: VEdge): boolean {
+  return e.mtls === "on" || e.mtls === "off";
 }
 
 function LabelView({ label, edge, i18n }: { label: Label; edge: VEdge; i18n: I18n }) {
   const bad = isBad(edge.figures);
+  const left = -label.width / 2 + 5;
   return (
     <g className={css["label"]} data-bad={bad} transform={`translate(${label.x} ${label.y})`}>
       <rect x={-label.width / 2} y={-labelHeight / 2} width={label.width} height={labelHeight} rx={9} />
       {bad ? (
-        <g transform={`translate(${-label.width / 2 + 5} -6)`}>
+        <g transform={`translate(${left} -6)`}>
           <path className={css["badMark"]} d="M3.7.5h4.6l3.2 3.2v4.6l-3.2 3.2H3.7L.5 8.3V3.7z" />
           <path className={css["badSign"]} d="M6 3v3.6M6 8.6v.4" />
         </g>
       ) : null}
-      <text x={bad ? 8 : 0} y={4}>
+      {hasLock(edge) ? (
+        <g transform={`translate(${left + (bad ? markWidth : 0)} -6)`}>
+          <Lock open={edge.mtls === "off"} />
+        </g>
+      ) : null}
+      <text x={marksWidth(edge) / 2} y={4}>
         {labelText(edge, i18n)}
       </text>
     </g>

@@ -32,9 +32,11 @@ export function MapTable(p: {
     return out;
   }, [graph]);
   const named = (id: string) => nodeName(byId.get(id)!, i18n);
-  const calls = sortRows(edgeRows(graph.calls, p.earlier?.edges, named), view.sort, view.descending).filter(
-    (r) => !dim.has(r.id),
-  );
+  const calls = sortRows(
+    edgeRows(graph.calls, p.earlier?.edges, named, (word) => `mTLS: ${t.map.mtlsWord[word]}`),
+    view.sort,
+    view.descending,
+  ).filter((r) => !dim.has(r.id));
   const nodes = sortRows(
     nodeRows(graph.members, p.earlier?.nodes, named, (n) => t.map.kind[n.kind]),
     view.sort,

@@ -413,9 +413,20 @@ function EdgePanel(p: Props & { selection: Extract<Selection, { kind: "edge" }>;
       {edge && !edge.client ? <p className={css["fine"]}>{t.map.seen[edge.seen]}</p> : null}
       <EdgeDetailView {...p} selection={s} i18n={i18n} />
       {edge ? <Flags flags={edge.flags} /> : null}
-      <p className={css["fine"]}>{t.map.mtlsUnknown}</p>
+      <Encryption edge={edge} i18n={i18n} />
       {edge ? <Sampling figures={edge} f={f} t={t} /> : null}
     </Head>
+  );
+}
+
+/** Whether the call is encrypted, and what says so. */
+function Encryption({ edge, i18n: { t } }: { edge: MapEdge | undefined; i18n: I18n }) {
+  if (!edge?.mtls) return null;
+  return (
+    <p className={css["fine"]}>
+      {t.map.field.mtls}: {t.map.mtlsWord[edge.mtls]}
+      {edge.mtlsSource ? ` (${edge.mtlsSource})` : edge.mtls === "unknown" ? `. ${t.map.mtlsUnknown}` : ""}
+    </p>
   );
 }
 

@@ -8,6 +8,8 @@ import {
   formatCondition,
   type KindWord,
   kindWords,
+  type MtlsWord,
+  mtlsWords,
   withCondition,
 } from "../model/conditions";
 import { type Earlier, earlier, type MapView } from "../model/mapUrl";
@@ -16,7 +18,7 @@ import { ErrorMark, Icon } from "../shell/Icon";
 import { Popover } from "../shell/Popover";
 import { errorThreshold, type Graph } from "./graph";
 import { conditionText, nameInId } from "./names";
-import { detail, kindIcon, outline } from "./shapes";
+import { detail, kindIcon, Lock, outline } from "./shapes";
 import css from "./Toolbar.module.css";
 
 type SetView = (change: (view: MapView) => MapView, step?: "push" | "replace") => void;
@@ -228,6 +230,8 @@ function AddCondition(p: {
       }
       case "kind":
         return { field, op: "=", value: (value || "external") as KindWord };
+      case "mtls":
+        return { field, op: "=", value: (value || "off") as MtlsWord };
       default:
         return value === "" ? undefined : { field: "name", op: "~", value };
     }
@@ -298,18 +302,22 @@ function AddCondition(p: {
               }}
             />
           </>
-        ) : field === "ns" || field === "kind" ? (
+        ) : field === "ns" || field === "kind" || field === "mtls" ? (
           <>
             <span className={controls["muted"]}>{t.map.opIs}</span>
             <select
               className={controls["select"]}
               aria-label={t.map.value}
-              value={value || (field === "ns" ? (p.namespaces[0] ?? "") : "external")}
+              value={value || { ns: p.namespaces[0] ?? "", kind: "external", mtls: "off" }[field]}
               onChange={(e) => setValue(e.target.value)}
             >
-              {(field === "ns" ? p.namespaces : kindWords).map((x) => (
+              {{ ns: p.namespaces, kind: kindWords, mtls: mtlsWords }[field].map((x) => (
                 <option key={x} value={x}>
-                  {field === "kind" ? t.map.kind[x as KindWord] : x}
+                  {field === "kind"
+                    ? t.map.kind[x as KindWord]
+                    : field === "mtls"
+                      ? t.map.mtlsWord[x as MtlsWord]
+                      : x}
                 </option>
               ))}
             </select>
@@ -375,6 +383,15 @@ function Legend({ compared }: { compared: boolean }) {
         <li>{t.map.legendThick}</li>
         <li>
           <ErrorMark /> {t.map.legendRed(f.percent(errorThreshold))}
+        </li>
+        <li>
+          <svg width="14" height="14" viewBox="0 0 12 12" aria-hidden="true">
+            <Lock open={false} />
+          </svg>{" "}
+          <svg width="14" height="14" viewBox="0 0 12 12" aria-hidden="true">
+            <Lock open />
+          </svg>{" "}
+          {t.map.legendLock}
         </li>
         <li>{t.map.legendRing}</li>
         <li>{t.map.legendAsync}</li>

@@ -1,5 +1,6 @@
 import { type Ask, getJSON, type Window } from "../api/client";
 import type { Read, Red } from "../api/types";
+import type { MtlsWord } from "../model/conditions";
 
 export type NodeKind =
   | "service"
@@ -60,6 +61,10 @@ export interface MapEdge extends Figures {
   client?: Red;
   server?: Red;
   seen: "both" | "client" | "server";
+  /** Between workloads, as policies of the cluster say; absent for what has no sidecar. */
+  mtls?: MtlsWord;
+  /** The object or fact that says so. */
+  mtlsSource?: string;
   flags: Flag[];
   slowest?: string;
   failed?: string;

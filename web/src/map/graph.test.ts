@@ -142,6 +142,16 @@ describe("what is shown", () => {
     expect(ids(g)).toEqual(["service/shop/web", "service/shop/api", "service/pay/card", "database//pg"]);
     expect(g.hidden).toBe(2);
   });
+  test("calls by their encryption: hidden, looked for, and what a folded edge has in common", () => {
+    const edges = shop.edges.map((e, i) => ({ ...e, mtls: i === 0 ? ("off" as const) : ("on" as const) }));
+    const answer = { ...shop, edges };
+    const plainText: Condition[] = [{ field: "mtls", op: "=", value: "off" }];
+    const found = buildGraph(answer, undefined, { ...plain, find: plainText });
+    expect(found.edges.filter((e) => !e.dim).map((e) => e.mtls)).toEqual(["off"]);
+    const hidden = buildGraph(answer, undefined, { ...plain, hide: plainText });
+    expect(hidden.edges.length).toBe(found.edges.length - 1);
+    expect(hidden.edges.every((e) => e.mtls === "on")).toBe(true);
+  });
   test("a kind that is hidden takes its edges with it", () => {
     const g = buildGraph(shop, undefined, {
       ...plain,

@@ -1,5 +1,5 @@
 import type { Red } from "../api/types";
-import type { Condition } from "../model/conditions";
+import type { Condition, MtlsWord } from "../model/conditions";
 import type { MapView } from "../model/mapUrl";
 import type { EdgeClass, Figures, MapAnswer, MapEdge, MapNode, NodeKind } from "./api";
 
@@ -44,6 +44,8 @@ export interface VEdge {
   before: Figures | undefined;
   change: Change | undefined;
   protocol: string;
+  /** What all of its calls have in common; undefined where they differ, or for what has no sidecar. */
+  mtls: MtlsWord | undefined;
   dim: boolean;
   /** Its figures are written beside it: one of the worst. */
   label: boolean;
@@ -147,6 +149,7 @@ export function buildGraph(
       before,
       change: before ? changeOf(figures, before) : undefined,
       protocol: mostFrequent(members),
+      mtls: members.every((m) => m.mtls === first.mtls) ? first.mtls : undefined,
       dim: view.find.length > 0 && !members.some((m) => fits(m, all.byId, view.find)),
       label: false,
     };
@@ -255,9 +258,7 @@ function hide(nodes: MapNode[], edges: MapEdge[], chips: readonly Condition[]) {
   const left = nodes.filter((n) => !identity.some((c) => nodeFits(n, [c])));
   const ids = new Set(left.map((n) => n.id));
   const before = new Set(edges.flatMap((e) => [e.from, e.to]));
-  const calls = edges.filter(
-    (e) => ids.has(e.from) && ids.has(e.to) && !figure.some((c) => numberFits(e, c)),
-  );
+  const calls = edges.filter((e) => ids.has(e.from) && ids.has(e.to) && !figure.some((c) => edgeFits(e, c)));
   if (figure.length === 0) return { nodes: left, edges: calls };
   const after = new Set(calls.flatMap((e) => [e.from, e.to]));
   return { nodes: left.filter((n) => after.has(n.id) || !before.has(n.id)), edges: calls };
@@ -266,6 +267,10 @@ function hide(nodes: MapNode[], edges: MapEdge[], chips: readonly Condition[]) {
 /** Conditions on what a node is, not on how it is doing. */
 function isIdentity(c: Condition): boolean {
   return c.field === "ns" || c.field === "kind" || c.field === "name";
+}
+
+function edgeFits(e: MapEdge, c: Condition): boolean {
+  return c.field === "mtls" ? e.mtls === c.value : numberFits(e, c);
 }
 
 function numberFits(f: Figures, c: Condition): boolean {
@@ -297,7 +302,7 @@ function fits(e: MapEdge, byId: Map<string, MapNode>, all: readonly Condition[])
   const figure = all.filter((c) => !isIdentity(c));
   if (figure.length === 0) return [e.from, e.to].every((id) => nodeFits(byId.get(id)!, identity));
   return (
-    [e.from, e.to].some((id) => nodeFits(byId.get(id)!, identity)) && figure.every((c) => numberFits(e, c))
+    [e.from, e.to].some((id) => nodeFits(byId.get(id)!, identity)) && figure.every((c) => edgeFits(e, c))
   );
 }
 

@@ -129,6 +129,7 @@ describe("conditions", () => {
     ["errors<0.5", { field: "errors", op: "<", value: 0.005 }],
     ["p95>200ms", { field: "p95", op: ">", value: 200e6 }],
     ["rate<0.1", { field: "rate", op: "<", value: 0.1 }],
+    ["mtls=off", { field: "mtls", op: "=", value: "off" }],
     ["ns=shop", { field: "ns", op: "=", value: "shop" }],
     ["name~a=b", { field: "name", op: "~", value: "a=b" }],
     ["kind=database", { field: "kind", op: "=", value: "database" }],

@@ -80,6 +80,8 @@ export function conditionText(c: Condition, { t }: I18n): string {
       return `${field} ${c.op} ${amountText(c)}`;
     case "kind":
       return `${field}: ${t.map.kind[c.value]}`;
+    case "mtls":
+      return `${field}: ${t.map.mtlsWord[c.value]}`;
     default:
       return `${field}: ${c.value}`;
   }

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import type { MapEdge } from "./api";
 import { edgeRows, sortRows, tabbed } from "./rows";
-import { edgeFilters } from "./search";
+import { databaseQuery, edgeFilters } from "./search";
 
 const edge = (from: string, to: string, rate: number, errorRate = 0): MapEdge => ({
   from,
@@ -27,6 +27,7 @@ const rows = edgeRows(
   [edge("b", "x", 1), edge("a", "x", 3, 0.5), edge("A", "y", 1)],
   [edge("a", "x", 3, 0.1)],
   (id) => id,
+  (word) => word,
 );
 const names = (list: typeof rows) => list.map((r) => `${r.name}>${r.to}`);
 
@@ -42,7 +43,14 @@ test("rows sort by any column, equal ones by name", () => {
 test("what was not there before is new, what fails more is worse and first by change", () => {
   expect(rows.map((r) => r.change)).toEqual(["new", "worse", "new"]);
   expect(names(sortRows(rows, "change", true))[0]).toBe("a>x");
-  expect(edgeRows([edge("a", "b", 1)], undefined, (id) => id)[0]!.change).toBeUndefined();
+  expect(
+    edgeRows(
+      [edge("a", "b", 1)],
+      undefined,
+      (id) => id,
+      (word) => word,
+    )[0]!.change,
+  ).toBeUndefined();
 });
 
 test("copied cells cannot break out of theirs", () => {
@@ -79,8 +87,11 @@ test("the calls of an edge are found on the span that names the other side", () 
     "kind=client",
     "span.upstream_cluster=~.*[|]api[.].*|api",
   ]);
-  const db = node("database", "", "postgresql orders", []);
-  expect(texts(edgeFilters({ class: "call" }, web, db))).toEqual(["service=web", "kind=client"]);
+  const db = node("database", "", "postgresql/orders", []);
+  expect(databaseQuery(web, db, true)).toBe(
+    '{ resource.service.name = "web" && kind = client && (span.db.system = "postgresql" || span.db.system.name = "postgresql") && status = error }',
+  );
+  expect(databaseQuery(web, api, false)).toBeUndefined();
   const app = node("service", "", "cart", ["cart"]);
   expect(texts(edgeFilters({ class: "call" }, app, api))).toEqual(["service=api.shop", "kind=server"]);
   expect(edgeFilters({ class: "call" }, undefined, undefined)).toEqual([]);

@@ -1,3 +1,4 @@
+import type { MtlsWord } from "../model/conditions";
 import type { MapColumn } from "../model/mapUrl";
 import type { Figures, MapEdge, MapNode } from "./api";
 import { type Change, changeOf, edgeId } from "./graph";
@@ -17,6 +18,7 @@ export function edgeRows(
   edges: readonly MapEdge[],
   before: readonly MapEdge[] | undefined,
   nameOf: (id: string) => string,
+  mtlsOf: (word: MtlsWord) => string,
 ): Row[] {
   const was = before && new Map(before.map((e) => [edgeId(e), e]));
   return edges.map((e) => {
@@ -25,7 +27,10 @@ export function edgeRows(
       id: edgeId(e),
       name: nameOf(e.from),
       to: nameOf(e.to),
-      detail: e.protocols.join(", "),
+      // What is not known would stand in every row.
+      detail: [...e.protocols, e.mtls && e.mtls !== "unknown" ? mtlsOf(e.mtls) : ""]
+        .filter(Boolean)
+        .join(", "),
       figures: e,
       before: then,
       change: then && changeOf(e, then),

@@ -1,5 +1,5 @@
 import { escapeRegExp, type Filter } from "../model/filters";
-import { searchFor } from "../model/searchUrl";
+import { formatSearch, searchFor } from "../model/searchUrl";
 import type { Range } from "../model/time";
 import type { MapEdge, MapNode } from "./api";
 
@@ -42,11 +42,6 @@ export function edgeFilters(
         return cluster("BlackHoleCluster");
     }
   }
-  // Databases are named by db.system or db.system.name, and no condition says "either": the application's calls are shown.
-  if (to?.kind === "database" && caller.length > 0) {
-    const apps = caller.filter((s) => !proxies.includes(s));
-    return [ofService(apps.length > 0 ? apps : caller), { field: "kind", op: "=", value: "client" }];
-  }
   if (to?.kind === "broker" && caller.length > 0)
     return [ofService(caller), { field: "kind", op: "=", value: "producer" }];
   if (from?.kind === "broker" && callee.length > 0)
@@ -56,6 +51,32 @@ export function edgeFilters(
   return [];
 }
 
+/** A database is named by db.system or by db.system.name: "either" takes TraceQL. Its proxies do not see the call. */
+export function databaseQuery(
+  from: MapNode | undefined,
+  to: MapNode | undefined,
+  failed: boolean,
+): string | undefined {
+  if (to?.kind !== "database" || !from || from.services.length === 0) return undefined;
+  const apps = from.services.filter((s) => from.namespace === "" || !s.endsWith(`.${from.namespace}`));
+  const names = apps.length > 0 ? apps : from.services;
+  const service =
+    names.length === 1 ? `= ${text(names[0]!)}` : `=~ ${text(names.map(escapeRegExp).join("|"))}`;
+  const system = text(to.service.split("/")[0]!);
+  const conditions = [
+    `resource.service.name ${service}`,
+    "kind = client",
+    `(span.db.system = ${system} || span.db.system.name = ${system})`,
+    ...(failed ? ["status = error"] : []),
+  ];
+  return `{ ${conditions.join(" && ")} }`;
+}
+
+/** A string of TraceQL. */
+function text(s: string): string {
+  return JSON.stringify(s.toWellFormed());
+}
+
 export function edgeSearch(
   e: Pick<MapEdge, "class">,
   from: MapNode | undefined,
@@ -63,6 +84,9 @@ export function edgeSearch(
   range: Range,
   failed: boolean,
 ): string {
+  const database = databaseQuery(from, to, failed);
+  if (database)
+    return `/search?${formatSearch({ query: database, range, limit: 20, sort: "newest", apart: undefined, rest: [] })}`;
   const filters = edgeFilters(e, from, to);
   if (failed) filters.push({ field: "status", op: "=", value: "error" });
   return `/search?${searchFor(filters, range)}`;

@@ -4,6 +4,20 @@ import type { NodeKind } from "./api";
  * The outline of a kind in a box of w × h around the origin: kinds differ by shape, not by colour. `inset` is how much room the
  * shape takes from its text at the left and right.
  */
+/** A lock of 12 by 12: shut for mutual TLS, open for plain text. */
+export function Lock({ open }: { open: boolean }) {
+  return (
+    <path
+      d={`M2 5.6h8v5.4H2zM3.8 5.6V3.6a2.2 2.2 0 0 1 4.4 0${open ? "" : "v2"}`}
+      fill="none"
+      stroke="currentColor"
+      strokeWidth="1.3"
+      strokeLinejoin="round"
+      strokeLinecap="round"
+    />
+  );
+}
+
 export function outline(kind: NodeKind | "group", w: number, h: number): { path: string; inset: number } {
   const [x, y] = [w / 2, h / 2];
   switch (kind) {

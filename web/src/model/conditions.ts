@@ -2,15 +2,16 @@ import { parseDuration } from "./duration";
 
 /**
  * A condition of the map's find and hide chips: a fixed field, so that no second query language comes about. Its text form is
- * what the URL holds: `errors>5%`, `p95>200ms`, `rate<0.1`, `ns=shop`, `kind=database`, `name~cart`.
+ * what the URL holds: `errors>5%`, `p95>200ms`, `rate<0.1`, `ns=shop`, `kind=database`, `mtls=off`, `name~cart`.
  */
 export type Condition =
   | { field: "errors" | "p95" | "rate"; op: ">" | "<"; value: number }
   | { field: "ns"; op: "="; value: string }
   | { field: "name"; op: "~"; value: string }
-  | { field: "kind"; op: "="; value: KindWord };
+  | { field: "kind"; op: "="; value: KindWord }
+  | { field: "mtls"; op: "="; value: MtlsWord };
 
-export const fields = ["errors", "p95", "rate", "ns", "kind", "name"] as const;
+export const fields = ["errors", "p95", "rate", "ns", "kind", "mtls", "name"] as const;
 export type Field = (typeof fields)[number];
 
 export const kindWords = [
@@ -28,9 +29,13 @@ export const kindWords = [
 ] as const;
 export type KindWord = (typeof kindWords)[number];
 
+/** Whether a call between workloads is encrypted. */
+export const mtlsWords = ["on", "off", "unknown"] as const;
+export type MtlsWord = (typeof mtlsWords)[number];
+
 /** parseCondition reads one condition; undefined for what is none. */
 export function parseCondition(text: string): Condition | undefined {
-  const m = /^(errors|p95|rate|ns|kind|name)([=<>~])([\s\S]+)$/.exec(text);
+  const m = /^(errors|p95|rate|ns|kind|mtls|name)([=<>~])([\s\S]+)$/.exec(text);
   if (!m) return undefined;
   const [, field, op, value] = m as unknown as [string, Field, string, string];
   switch (field) {
@@ -48,6 +53,10 @@ export function parseCondition(text: string): Condition | undefined {
     case "kind":
       return op === "=" && (kindWords as readonly string[]).includes(value)
         ? { field, op, value: value as KindWord }
+        : undefined;
+    case "mtls":
+      return op === "=" && (mtlsWords as readonly string[]).includes(value)
+        ? { field, op, value: value as MtlsWord }
         : undefined;
   }
 }
