@@ -6,6 +6,12 @@ export const screens = () => [
   { name: "map-edge", path: "map?last=24h", ready: nodes, act: openEdge },
   { name: "map-folded", path: "map?last=24h&fold=all", ready: nodes, act: openGroup },
   { name: "map-compare", path: "map?last=15m&compare=before&node=client//", ready: nodes },
+  {
+    name: "map-proxies",
+    path: "map?last=24h&proxies=true",
+    ready: `${nodes}[data-kind=proxy]`,
+    act: openProxyCall,
+  },
   { name: "map-table", path: "map?last=24h&view=table", ready: "main table tbody tr" },
   { name: "map-legend", path: "map?last=24h", ready: nodes, act: openLegend },
   {
@@ -28,6 +34,15 @@ const service = (page) => page.locator(`${nodes}[data-kind=service]`);
 async function openEdge(page) {
   await service(page).first().dispatchEvent("click");
   await page.locator("aside li button").first().click();
+  await page.locator("aside canvas").nth(1).waitFor();
+}
+
+/** A call between two sidecars has the charts and examples of the call between their workloads. */
+async function openProxyCall(page) {
+  await page.locator(`${nodes}[data-kind=proxy]`).first().dispatchEvent("click");
+  await page.locator("aside a[href*='/service/']").waitFor();
+  await page.locator("aside li button").last().click();
+  await page.waitForURL(/caller=proxy/);
   await page.locator("aside canvas").nth(1).waitFor();
 }
 

@@ -12,11 +12,13 @@ import { RangePicker, rangeText } from "../shell/RangePicker";
 import { Empty, ErrorNotice, Loading, PanelBoundary, PartialNotice } from "../shell/states";
 import { useTitle } from "../shell/title";
 import { useUrlState } from "../shell/url";
+import type { MapAnswer } from "./api";
 import { Canvas, type Mark } from "./Canvas";
 import { buildGraph, type Graph } from "./graph";
 import css from "./MapPage.module.css";
 import { MapTable } from "./MapTable";
 import { Panel } from "./Panel";
+import { splitProxies } from "./proxies";
 import { Toolbar } from "./Toolbar";
 import { toggled } from "./toggle";
 import { useLayout } from "./useLayout";
@@ -36,18 +38,18 @@ export default function MapPage() {
   const doctor = useDoctor(view.range, t.code);
 
   // Figures change with each answer; the view's other parts (the selection) do not make another graph.
-  const { focus, hops, find, hide, fold, open, closed, compare } = view;
+  const { focus, hops, find, hide, fold, open, closed, compare, proxies } = view;
   const shape = JSON.stringify([focus, hops, find, hide, fold, open, closed]);
-  const before = compare ? earlier.data : undefined;
+  const [now, before] = useMemo(() => {
+    const shown = (a: MapAnswer | undefined) => (a && proxies ? splitProxies(a) : a);
+    return [shown(answer.data), shown(compare ? earlier.data : undefined)];
+  }, [answer.data, earlier.data, compare, proxies]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: `shape` is all of them
   const graph = useMemo(
-    () =>
-      answer.data
-        ? buildGraph(answer.data, before, { focus, hops, find, hide, fold, open, closed })
-        : undefined,
-    [answer.data, before, shape],
+    () => (now ? buildGraph(now, before, { focus, hops, find, hide, fold, open, closed }) : undefined),
+    [now, before, shape],
   );
-  const scope = JSON.stringify([focus, hops, hide, graph?.folding, view.telemetry]);
+  const scope = JSON.stringify([focus, hops, hide, graph?.folding, view.telemetry, proxies]);
   const { layout, pending, error: layoutError, rearrange } = useLayout(view.table ? undefined : graph, scope);
 
   const findings = useMemo(() => findingsByWorkload(doctor.data), [doctor.data]);

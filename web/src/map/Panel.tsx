@@ -11,11 +11,20 @@ import { type Range, rangeWindow } from "../model/time";
 import { controls, ServiceTag } from "../shell/controls";
 import { ErrorMark, Icon } from "../shell/Icon";
 import { ErrorNotice, Loading, PartialNotice } from "../shell/states";
-import { type Figures, type Flag, type MapEdge, type MapNode, type Missing, mapApi } from "./api";
+import {
+  type Figures,
+  type Flag,
+  type MapEdge,
+  type MapNode,
+  type Missing,
+  mapApi,
+  type NodeKind,
+} from "./api";
 import { Examples } from "./Examples";
 import { type Graph, isBad, redFigures, type VEdge } from "./graph";
 import { drawnName, nameInId, nodeName, rateText } from "./names";
 import css from "./Panel.module.css";
+import { workloadId } from "./proxies";
 import { edgeSearch, nodeSearch } from "./search";
 
 interface Props {
@@ -64,6 +73,9 @@ export function Panel(p: Props) {
   );
 }
 
+/** Kinds that have a page of their own. */
+const workloadKinds: readonly NodeKind[] = ["service", "proxy", "gateway", "waypoint"];
+
 function NodePanel(p: Props & { id: string; close: ReactNode }) {
   const i18n = useI18n();
   const { t, f } = i18n;
@@ -97,8 +109,11 @@ function NodePanel(p: Props & { id: string; close: ReactNode }) {
       close={p.close}
     >
       <div className={css["actions"]}>
-        {member.kind === "service" || member.kind === "gateway" || member.kind === "waypoint" ? (
-          <Link className={controls["button"]} href={servicePath(member, p.range)}>
+        {workloadKinds.includes(member.kind) ? (
+          <Link
+            className={controls["button"]}
+            href={servicePath(member.kind === "proxy" ? { ...member, kind: "service" } : member, p.range)}
+          >
             {t.map.openService}
           </Link>
         ) : null}
@@ -389,6 +404,7 @@ function EdgePanel(p: Props & { selection: Extract<Selection, { kind: "edge" }>;
   if (sum) return <SumPanel {...p} drawn={drawn} heading={heading} title={title} />;
   const edge = p.graph.calls.find((e) => e.from === s.from && e.to === s.to && e.class === s.class);
   const [from, to] = [names.get(s.from), names.get(s.to)];
+  const leg = s.from !== s.to && workloadId(s.from) === workloadId(s.to);
   const under = [
     edge?.protocols.map((x) => x.toUpperCase()).join(", ") || undefined,
     s.class === "async" ? t.map.async : undefined,
@@ -396,22 +412,26 @@ function EdgePanel(p: Props & { selection: Extract<Selection, { kind: "edge" }>;
   ];
   return (
     <Head title={heading} under={under.filter(Boolean).join(" · ")} close={p.close}>
-      <div className={css["actions"]}>
-        <Link className={controls["button"]} href={edgeSearch(s, from, to, p.range, false)}>
-          <Icon name="search" />
-          {t.map.searchThese}
-        </Link>
-        {edge && edge.errors > 0 ? (
-          <Link className={controls["button"]} href={edgeSearch(s, from, to, p.range, true)}>
-            <ErrorMark />
-            {t.map.searchFailed}
+      {leg ? (
+        <p className={css["fine"]}>{t.map.proxyLeg}</p>
+      ) : (
+        <div className={css["actions"]}>
+          <Link className={controls["button"]} href={edgeSearch(s, from, to, p.range, false)}>
+            <Icon name="search" />
+            {t.map.searchThese}
           </Link>
-        ) : null}
-      </div>
+          {edge && edge.errors > 0 ? (
+            <Link className={controls["button"]} href={edgeSearch(s, from, to, p.range, true)}>
+              <ErrorMark />
+              {t.map.searchFailed}
+            </Link>
+          ) : null}
+        </div>
+      )}
       {edge ? <FiguresTable now={edge} before={drawn?.before} /> : null}
       {edge?.client && edge.server ? <Sides client={edge.client} server={edge.server} /> : null}
       {edge && !edge.client ? <p className={css["fine"]}>{t.map.seen[edge.seen]}</p> : null}
-      <EdgeDetailView {...p} selection={s} i18n={i18n} />
+      {leg ? null : <EdgeDetailView {...p} selection={s} i18n={i18n} />}
       {edge ? <Flags flags={edge.flags} /> : null}
       <Encryption edge={edge} i18n={i18n} />
       {edge ? <Sampling figures={edge} f={f} t={t} /> : null}
@@ -435,7 +455,10 @@ function EdgeDetailView(p: Props & { selection: Extract<Selection, { kind: "edge
   const s = p.selection;
   const detail = useQuery({
     queryKey: ["edge", s.from, s.to, s.class, p.range],
-    queryFn: ({ signal }) => mapApi.edge(s, rangeWindow(p.range), 40, { signal }),
+    queryFn: ({ signal }) =>
+      mapApi.edge({ ...s, from: workloadId(s.from), to: workloadId(s.to) }, rangeWindow(p.range), 40, {
+        signal,
+      }),
     refetchInterval: p.range.kind === "last" ? 30_000 : false,
   });
   if (detail.isPending) return <Loading rows={3} />;

@@ -174,6 +174,14 @@ export function Toolbar(p: {
         />
         {t.map.telemetry}
       </label>
+      <label className={css["check"]} title={t.map.proxiesHelp}>
+        <input
+          type="checkbox"
+          checked={view.proxies}
+          onChange={(e) => setView((v) => ({ ...v, proxies: e.target.checked, selection: undefined }))}
+        />
+        {t.map.proxies}
+      </label>
       <Popover
         label={t.map.legend}
         align="end"

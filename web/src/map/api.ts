@@ -4,6 +4,8 @@ import type { MtlsWord } from "../model/conditions";
 
 export type NodeKind =
   | "service"
+  /** A sidecar, apart from its workload: made here, see splitProxies. */
+  | "proxy"
   | "gateway"
   | "waypoint"
   | "external"

@@ -67,6 +67,7 @@ const view: fc.Arbitrary<MapView> = fc.record({
   closed: fc.uniqueArray(text, { maxLength: 3 }),
   compare: fc.constantFrom(undefined, ...earlier),
   telemetry: fc.boolean(),
+  proxies: fc.boolean(),
   selection: fc.oneof(
     fc.constant(undefined),
     text.map((id) => ({ kind: "node" as const, id })),

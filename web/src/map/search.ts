@@ -31,6 +31,7 @@ export function edgeFilters(
     const host = escapeRegExp(to.service);
     switch (to.kind) {
       case "service":
+      case "proxy":
       case "waypoint":
       case "gateway":
         return cluster(`.*[|]${host}[.].*|${host}`);

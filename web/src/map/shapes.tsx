@@ -1,9 +1,5 @@
 import type { NodeKind } from "./api";
 
-/**
- * The outline of a kind in a box of w × h around the origin: kinds differ by shape, not by colour. `inset` is how much room the
- * shape takes from its text at the left and right.
- */
 /** A lock of 12 by 12: shut for mutual TLS, open for plain text. */
 export function Lock({ open }: { open: boolean }) {
   return (
@@ -18,6 +14,10 @@ export function Lock({ open }: { open: boolean }) {
   );
 }
 
+/**
+ * The outline of a kind in a box of w × h around the origin: kinds differ by shape, not by colour. `inset` is how much room the
+ * shape takes from its text at the left and right.
+ */
 export function outline(kind: NodeKind | "group", w: number, h: number): { path: string; inset: number } {
   const [x, y] = [w / 2, h / 2];
   switch (kind) {
@@ -26,6 +26,8 @@ export function outline(kind: NodeKind | "group", w: number, h: number): { path:
         path: `M${-x} 0L${-x + 14} ${-y}H${x - 14}L${x} 0L${x - 14} ${y}H${-x + 14}Z`,
         inset: 10,
       };
+    case "proxy":
+      return { path: rounded(x, y, 2), inset: 0 };
     case "waypoint":
       return {
         path: `M${-x} ${-y + 10}L${-x + 10} ${-y}H${x - 10}L${x} ${-y + 10}V${y - 10}L${x - 10} ${y}H${-x + 10}L${-x} ${y - 10}Z`,
@@ -83,6 +85,7 @@ function cloud(x: number, y: number): string {
 /** Line icons of the kinds, 16 by 16. */
 export const kindIcon: Record<NodeKind | "group", string> = {
   service: "M2.5 4.5 8 2l5.5 2.5v7L8 14l-5.5-2.5zM2.5 4.5 8 7l5.5-2.5M8 7v7",
+  proxy: "M2.5 4h11v8h-11zM5 8h5M8 6l2 2-2 2",
   gateway: "M2 8h8M7 4.5 10.5 8 7 11.5M13.5 2.5v11",
   waypoint: "M8 2.5 13.5 8 8 13.5 2.5 8zM6 8h4",
   external:

@@ -16,6 +16,7 @@ export type Field = (typeof fields)[number];
 
 export const kindWords = [
   "service",
+  "proxy",
   "gateway",
   "waypoint",
   "external",

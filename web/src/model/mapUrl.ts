@@ -33,6 +33,8 @@ export interface MapView {
   compare: Earlier | undefined;
   /** With the export of spans, metrics and logs. */
   telemetry: boolean;
+  /** Sidecars as nodes of their own. */
+  proxies: boolean;
   selection: Selection | undefined;
   sort: MapColumn;
   descending: boolean;
@@ -51,6 +53,7 @@ const known = [
   "closed",
   "compare",
   "telemetry",
+  "proxies",
   "node",
   "group",
   "caller",
@@ -78,6 +81,7 @@ export function parseMap(query: string): MapView {
     closed: distinct(p.getAll("closed")),
     compare: earlier.includes(compare) ? compare : undefined,
     telemetry: p.get("telemetry") === "true",
+    proxies: p.get("proxies") === "true",
     selection: selectionOf(p),
     sort,
     descending: name === sort ? minus === "-" : true,
@@ -124,6 +128,7 @@ export function formatMap(v: MapView): string {
       ...many("closed", v.closed),
       ["compare", v.compare],
       ["telemetry", v.telemetry ? "true" : undefined],
+      ["proxies", v.proxies ? "true" : undefined],
       ["node", s?.kind === "node" ? s.id : undefined],
       ["group", s?.kind === "group" ? s.id : undefined],
       ["caller", s?.kind === "edge" ? s.from : undefined],

@@ -20,6 +20,7 @@ export const map = {
 
   kind: {
     service: "Service",
+    proxy: "Sidecar",
     gateway: "Gateway",
     waypoint: "Waypoint",
     external: "External host",
@@ -55,6 +56,7 @@ export const map = {
     external: "(no name)",
     database: "Database",
     broker: "Broker",
+    proxy: "Sidecar",
     gateway: "Gateway",
     waypoint: "Waypoint",
   },
@@ -154,6 +156,9 @@ export const map = {
     "Worse or better: 2 points of errors, or p95 half as long again. Under 20 calls or 2 ms nothing is said.",
   earlierValue: (value: string) => `earlier ${value}`,
 
+  proxies: "Infrastructure",
+  proxiesHelp: "Sidecars as nodes of their own, between the applications",
+  proxyLeg: "Between an application and its own sidecar: the sum over all callees, or all callers.",
   telemetry: "Telemetry traffic",
   telemetryHelp: "The export of spans, metrics and logs, which is hidden otherwise",
 

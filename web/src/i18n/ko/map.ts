@@ -22,6 +22,7 @@ export const map: typeof en = {
 
   kind: {
     service: "서비스",
+    proxy: "사이드카",
     gateway: "게이트웨이",
     waypoint: "웨이포인트",
     external: "외부 호스트",
@@ -56,6 +57,7 @@ export const map: typeof en = {
     external: "(이름 없음)",
     database: "데이터베이스",
     broker: "브로커",
+    proxy: "사이드카",
     gateway: "게이트웨이",
     waypoint: "웨이포인트",
   },
@@ -153,6 +155,9 @@ export const map: typeof en = {
     "오류가 2 %p 또는 p95가 절반 이상 달라지면 나빠졌거나 나아졌다고 합니다. 호출이 20회 미만이거나 2 ms 미만이면 판단하지 않습니다.",
   earlierValue: (value) => `이전 ${value}`,
 
+  proxies: "인프라",
+  proxiesHelp: "사이드카를 애플리케이션 사이의 별도 노드로 표시합니다",
+  proxyLeg: "애플리케이션과 자기 사이드카 사이의 구간이며, 모든 호출 대상 또는 호출자의 합계입니다.",
   telemetry: "텔레메트리 트래픽",
   telemetryHelp: "평소에는 숨기는 스팬, 지표, 로그 전송을 함께 보여 줍니다",
 
