@@ -1,0 +1,234 @@
+package istio_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// fixed is what every mesh has: collectors, one of them twice, the web workload, what it calls, and a gateway.
+const fixed = `apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: web, namespace: shop}
+spec:
+  hosts: [web.shop.svc.cluster.local]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 8080, name: http, protocol: HTTP}]
+  endpoints: [{address: 10.1.1.1, labels: {app: web}}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: api, namespace: shop}
+spec:
+  hosts: [api.shop.svc.cluster.local]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 8081, name: http, protocol: HTTP}]
+  endpoints: [{address: 10.1.1.3, labels: {app: api}}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: dup, namespace: obs}
+spec:
+  hosts: [dup.example.com]
+  resolution: STATIC
+  ports: [{number: 4317, name: grpc, protocol: GRPC}]
+  endpoints: [{address: 10.1.1.4}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: dup, namespace: shop}
+spec:
+  hosts: [dup.example.com]
+  resolution: STATIC
+  ports: [{number: 4317, name: grpc, protocol: GRPC}]
+  endpoints: [{address: 10.1.1.5}]
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gateway, namespace: ingress}
+spec:
+  selector: {app: gateway}
+  servers: [{port: {number: 8080, name: http, protocol: HTTP}, hosts: ["*"]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: ingress}
+spec:
+  hosts: ["*"]
+  gateways: [gateway]
+  http: [{route: [{destination: {host: web.shop.svc.cluster.local, port: {number: 8080}}}]}]
+`
+
+const collectors = `apiVersion: v1
+kind: Service
+metadata: {name: otel, namespace: obs}
+spec:
+  clusterIP: 10.2.0.1
+  ports: [{name: grpc-otlp, port: 4317}, {name: http-otlp, port: 4318}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: zipkin, namespace: obs}
+spec:
+  clusterIP: 10.2.0.2
+  ports: [{name: http, port: 9411}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: agent, namespace: shop}
+spec:
+  clusterIP: 10.2.0.3
+  ports: [{name: tcp, port: 8126}, {name: grpc, port: 11800}]
+`
+
+// providers are the ways to define one, by name.
+var providers = []struct{ name, text string }{
+	{"zip", "zipkin: {service: zipkin.obs.svc.cluster.local, port: 9411}"},
+	{"zip-ns", "zipkin: {service: obs/zipkin.obs.svc.cluster.local, port: 9411, maxTagLength: 64}"},
+	{"zip-lost", "zipkin: {service: gone.obs.svc.cluster.local, port: 9411}"},
+	{"otel", "opentelemetry: {service: otel.obs.svc.cluster.local, port: 4317}"},
+	{"otel-http", "opentelemetry: {service: otel.obs.svc.cluster.local, port: 4318, http: {path: /v1/traces, timeout: 5s}}"},
+	{"otel-short", "opentelemetry: {service: otel, port: 4317}"},
+	{"otel-port", "opentelemetry: {service: otel.obs.svc.cluster.local, port: 9999}"},
+	{"otel-dup", "opentelemetry: {service: dup.example.com, port: 4317}"},
+	{"otel-one", "opentelemetry: {service: obs/dup.example.com, port: 4317}"},
+	{"dog", "datadog: {service: agent.shop.svc.cluster.local, port: 8126}"},
+	{"sky", "skywalking: {service: agent.shop.svc.cluster.local, port: 11800}"},
+	{"logs", "envoyOtelAls: {service: otel.obs.svc.cluster.local, port: 4317}"},
+	{"metrics", "prometheus: {}"},
+}
+
+// randomCase combines what people write.
+func randomCase(r *rand.Rand) meshCase {
+	one := func(list ...string) string { return list[r.IntN(len(list))] }
+	some := func(percent int) bool { return r.IntN(100) < percent }
+	provider := func() string {
+		if some(6) {
+			return "nobody"
+		}
+		return providers[r.IntN(len(providers))].name
+	}
+	var m strings.Builder
+	if some(30) {
+		fmt.Fprintf(&m, "enableTracing: %v\n", some(50))
+	}
+	if some(30) {
+		fmt.Fprintf(&m, "defaultProviders:\n  tracing: [%s]\n", provider())
+	}
+	tracing := func() string {
+		var t []string
+		if some(60) {
+			t = append(t, "sampling: "+one("0", "0.5", "25", "100", "130"))
+		}
+		switch r.IntN(4) {
+		case 0:
+			t = append(t, "zipkin: {address: zipkin.obs:9411}")
+		case 1:
+			t = append(t, "{}")
+		}
+		if some(25) {
+			t = append(t, "customTags: {old: {literal: {value: a}}}")
+		}
+		t = slices.DeleteFunc(t, func(s string) bool { return s == "{}" })
+		return "{" + strings.Join(t, ", ") + "}"
+	}
+	if some(50) {
+		fmt.Fprintf(&m, "defaultConfig:\n  tracing: %s\n", tracing())
+	}
+	m.WriteString("extensionProviders:\n")
+	for _, p := range providers {
+		if some(90) {
+			fmt.Fprintf(&m, "- name: %s\n  %s\n", p.name, p.text)
+		}
+	}
+	m.WriteString("rootNamespace: istio-system\n")
+
+	var b strings.Builder
+	b.WriteString(fixed)
+	for i := range r.IntN(5) {
+		b.WriteString("---\napiVersion: telemetry.istio.io/" + one("v1", "v1alpha1") + "\nkind: Telemetry\n")
+		created := time.Date(2026, 1, 1, 0, 0, r.IntN(5), 0, time.UTC).Format(time.RFC3339)
+		fmt.Fprintf(&b, "metadata: {name: t%d, namespace: %s, creationTimestamp: %q}\nspec:\n", i, one("istio-system", "istio-system", "shop", "shop", "ingress", "other"), created)
+		if some(35) {
+			fmt.Fprintf(&b, "  selector: {matchLabels: {app: %s}}\n", one("web", "api", "gateway"))
+		}
+		if some(8) {
+			b.WriteString("  metrics: [{providers: [{name: metrics}]}]\n")
+			continue
+		}
+		b.WriteString("  tracing:\n")
+		for range 1 + r.IntN(2) {
+			var rule []string
+			if some(65) {
+				rule = append(rule, "providers: [{name: "+provider()+"}]")
+			}
+			if some(55) {
+				rule = append(rule, "randomSamplingPercentage: "+one("0", "0.1", "12.5", "50", "100"))
+			}
+			if some(20) {
+				rule = append(rule, "disableSpanReporting: "+strconv.FormatBool(some(50)))
+			}
+			if some(30) {
+				rule = append(rule, "match: {mode: "+one("CLIENT", "SERVER", "CLIENT_AND_SERVER")+"}")
+			}
+			if some(35) {
+				rule = append(rule, one("customTags: {env: {literal: {value: prod}}}", "customTags: {user: {header: {name: x-user}}, zone: {environment: {name: ZONE}}}", "customTags: {}"))
+			}
+			if some(15) {
+				rule = append(rule, "useRequestIdForTraceSampling: "+strconv.FormatBool(some(50)))
+			}
+			fmt.Fprintf(&b, "  - {%s}\n", strings.Join(rule, ", "))
+		}
+	}
+	c := meshCase{mesh: m.String(), configs: b.String(), services: collectors, namespace: "shop", labels: map[string]string{"app": "web"}}
+	if some(25) {
+		c.namespace, c.labels, c.gateway = "ingress", map[string]string{"app": "gateway"}, true
+	}
+	if some(20) {
+		c.annotation = "tracing: " + tracing() + "\n"
+	}
+	return c
+}
+
+// TestRandomMeshes holds the two against each other. SPANLOOM_MESHES is how many meshes (200), SPANLOOM_SEED where they begin.
+func TestRandomMeshes(t *testing.T) {
+	number := func(name string, usual int) int {
+		if v, err := strconv.Atoi(os.Getenv(name)); err == nil {
+			return v
+		}
+		return usual
+	}
+	meshes, first := number("SPANLOOM_MESHES", 200), number("SPANLOOM_SEED", 1)
+	kinds := make(map[string]int)
+	different := 0
+	for seed := first; seed < first+meshes; seed++ {
+		c := randomCase(rand.New(rand.NewPCG(uint64(seed), 0)))
+		t.Run(strconv.Itoa(seed), func(t *testing.T) {
+			client, server, _ := istiod(t, c)
+			ourClient, ourServer := computed(t, c)
+			kinds[client.String()]++
+			if !c.gateway {
+				kinds[server.String()]++
+			}
+			if client != ourClient || !c.gateway && server != ourServer {
+				different++
+				t.Errorf("istiod: client %v\n        server %v\nours:   client %v\n        server %v\n%s", client, server, ourClient, ourServer, c.yaml())
+			}
+		})
+	}
+	t.Logf("%d meshes, %d different, %d kinds of policy", meshes, different, len(kinds))
+	for _, k := range slices.SortedFunc(maps.Keys(kinds), func(a, b string) int { return kinds[b] - kinds[a] }) {
+		t.Logf("%5d  %s", kinds[k], k)
+	}
+	if meshes >= 200 && len(kinds) < 40 {
+		t.Errorf("%d kinds of policy are too few to show anything", len(kinds))
+	}
+}
