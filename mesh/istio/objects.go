@@ -5,6 +5,8 @@
 // by a list.
 package istio
 
+import "strings"
+
 // Ref names an object and where it stands. Of an object from a cluster File and Line are empty.
 type Ref struct {
 	Kind      string `json:"kind,omitempty"`
@@ -125,7 +127,7 @@ func (m *MeshConfig) Provider(name string) *Provider {
 		return nil
 	}
 	for i := range m.Providers {
-		if m.Providers[i].Name == name {
+		if strings.EqualFold(m.Providers[i].Name, name) { // istiod does not mind case here
 			return &m.Providers[i]
 		}
 	}

@@ -139,3 +139,14 @@ func FuzzFile(f *testing.F) {
 		r.PolicyOf(mesh, nil, Proxy{Namespace: "a"})
 	})
 }
+
+// istiod's fetchProvider compares names with strings.EqualFold and takes the first.
+func TestProviderNameIgnoresCase(t *testing.T) {
+	m := &MeshConfig{Providers: []Provider{{Name: "OTel", Index: 0}, {Name: "otel", Index: 1}}}
+	if p := m.Provider("otel"); p == nil || p.Index != 0 {
+		t.Errorf("Provider(otel) = %+v, want the first, OTel", p)
+	}
+	if p := m.Provider("other"); p != nil {
+		t.Errorf("Provider(other) = %+v, want none", p)
+	}
+}
