@@ -38,6 +38,7 @@ type Server struct {
 	name, folder, install, java string
 	transport                   string
 	cmd                         *exec.Cmd
+	ended                       chan struct{}
 	output                      *os.File
 }
 
@@ -140,6 +141,21 @@ func (s *Server) configure(t testing.TB, from string) {
 	if err := os.WriteFile(filepath.Join(config, s.name+".yml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	// Logs of the virtual machine would go to where the program lies.
+	options := filepath.Join(config, "jvm.options")
+	lines, err := os.ReadFile(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept strings.Builder
+	for line := range strings.Lines(string(lines)) {
+		if !strings.Contains(line, "logs/") {
+			kept.WriteString(line)
+		}
+	}
+	if err := os.WriteFile(options, []byte(kept.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, sub := range []string{"data", "logs", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(s.folder, sub), 0o755); err != nil {
 			t.Fatal(err)
@@ -155,18 +171,35 @@ func (s *Server) configure(t testing.TB, from string) {
 		}
 	}
 	if s.Password != "" {
+		if err := os.WriteFile(filepath.Join(config, "roles.yml"), []byte(roles), 0o644); err != nil {
+			t.Fatal(err)
+		}
 		for _, c := range []struct {
-			args  []string
-			stdin string
-		}{{[]string{"create"}, ""}, {[]string{"add", "-x", "bootstrap.password"}, s.Password}} {
-			cmd := s.command(filepath.Join(s.install, "bin", "elasticsearch-keystore"), c.args...)
+			program string
+			args    []string
+			stdin   string
+		}{
+			{"elasticsearch-keystore", []string{"create"}, ""},
+			{"elasticsearch-keystore", []string{"add", "-x", "bootstrap.password"}, s.Password},
+			{"elasticsearch-users", []string{"useradd", Reader, "-p", ReaderPassword, "-r", "spanloom_reader"}, ""},
+		} {
+			cmd := s.command(filepath.Join(s.install, "bin", c.program), c.args...)
 			cmd.Stdin = strings.NewReader(c.stdin)
 			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("keystore %v: %v: %s", c.args, err, out)
+				t.Fatalf("%s %v: %v: %s", c.program, c.args, err, out)
 			}
 		}
 	}
 }
+
+// Reader is a user of servers with security who may only read spanloom-*; ReaderPassword is his password.
+const (
+	Reader         = "reader"
+	ReaderPassword = "only reading"
+)
+
+// roles are of a file: the index of roles needs modules that the zip does not have.
+const roles = "spanloom_reader:\n  indices:\n    - names: ['spanloom-*']\n      privileges: [read, view_index_metadata]\n"
 
 // command is a program of the server, run by who may.
 func (s *Server) command(program string, args ...string) *exec.Cmd {
@@ -210,14 +243,17 @@ func (s *Server) Restart(t testing.TB) {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		if t.Failed() {
-			t.Logf("%.4000s", s.Output())
-		}
+	cmd, ended := s.cmd, make(chan struct{})
+	s.ended = ended
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
 	}()
 	wait.For(t, 180*time.Second, s.name+" to answer", func() bool {
-		if syscall.Kill(s.cmd.Process.Pid, 0) != nil {
-			return false
+		select {
+		case <-ended:
+			t.Fatalf("%s ended: %.4000s", s.name, s.Output())
+		default:
 		}
 		status, _ := s.try(http.MethodGet, "/_cluster/health?wait_for_status=yellow&timeout=1s", "")
 		return status == http.StatusOK
@@ -230,7 +266,7 @@ func (s *Server) Kill() {
 		return
 	}
 	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
-	_ = s.cmd.Wait()
+	<-s.ended
 	s.output.Close()
 	s.cmd = nil
 }
@@ -270,6 +306,14 @@ func (s *Server) Do(t testing.TB, method, path, body string) string {
 		t.Fatalf("%s %s: %d %s", method, path, status, text)
 	}
 	return text
+}
+
+// Remove deletes what may not be there.
+func (s *Server) Remove(t testing.TB, path string) {
+	t.Helper()
+	if status, text := s.try(http.MethodDelete, path, ""); status/100 != 2 && status != http.StatusNotFound {
+		t.Errorf("DELETE %s: %d %s", path, status, text)
+	}
 }
 
 // PID is the process of the server: Java runs in place of its script.

@@ -234,6 +234,7 @@ func TestFaults(t *testing.T) {
 					kept := (documents + 1) / 2
 					body = bytes.Join(lines[:2*kept], nil)
 					r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+					r.Header.Del("Accept-Encoding")
 					answer := httptest.NewRecorder()
 					forward.ServeHTTP(answer, r)
 					if kept == documents {
@@ -528,9 +529,7 @@ func TestPasswords(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Do(t, http.MethodPost, "/spanloom-spans-*/_refresh", "")
-	server.Do(t, http.MethodPut, "/_security/role/reader", `{"indices":[{"names":["spanloom-*"],"privileges":["read","view_index_metadata"]}]}`)
-	server.Do(t, http.MethodPut, "/_security/user/reader", `{"password":"only reading","roles":["reader"]}`)
-	reader := open(t, opensearch.Options{Target: at("reader@", "only reading", "")})
+	reader := open(t, opensearch.Options{Target: at(searchserver.Reader+"@", searchserver.ReaderPassword, "")})
 	defer reader.Close()
 	if page, err := reader.Search(t.Context(), store.Scope{}, &store.Search{Limit: 5}); err != nil || len(page.Traces) != 1 {
 		t.Error(page, err)
@@ -541,7 +540,7 @@ func TestPasswords(t *testing.T) {
 		t.Errorf("a reader stores: %v", err)
 	}
 	// A user without rights where nothing is yet.
-	if _, err := opensearch.Open(t.Context(), opensearch.Options{Target: at("reader@", "only reading", "index_prefix=other")}); err == nil || !strings.Contains(err.Error(), "grant the user") {
+	if _, err := opensearch.Open(t.Context(), opensearch.Options{Target: at(searchserver.Reader+"@", searchserver.ReaderPassword, "index_prefix=other")}); err == nil || !strings.Contains(err.Error(), "grant the user") {
 		t.Errorf("a reader of indices that are not there: %v", err)
 	}
 }

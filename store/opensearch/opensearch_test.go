@@ -23,9 +23,9 @@ func target(t testing.TB, server *searchserver.Server, addr string) *opensearch.
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		server.Do(t, http.MethodDelete, "/"+to.Prefix+"-spans*,"+to.Prefix+"-documents?ignore_unavailable=true", "")
+		server.Remove(t, "/"+to.Prefix+"-spans*,"+to.Prefix+"-documents?ignore_unavailable=true")
 		for _, template := range opensearch.Schema(to.Prefix) {
-			server.Do(t, http.MethodDelete, "/_index_template/"+template.Name+"*", "")
+			server.Remove(t, "/_index_template/"+template.Name)
 		}
 	})
 	return to
