@@ -148,6 +148,8 @@ func TestDocuments(t *testing.T) {
 	b.AddTextAttr("k", "v")
 	b.AddTextAttr("k", "w")
 	b.AddAttr(b.InternKey([]byte("n")), span.IntValue(200))
+	b.AddTextAttr("http.status_code", "503")
+	b.AddTextAttr("http.response.status_code", "none")
 	b.SpanAttrs[row] = b.AttrsSince(mark)
 	if err := b.Check(); err != nil {
 		t.Fatal(err)
@@ -161,18 +163,19 @@ func TestDocuments(t *testing.T) {
 	var d struct {
 		Trace, Low, Span, Parent, Service, Name, Whole string
 		Keys, Attrs                                    []string
+		HTTPStatus                                     []float64
 	}
 	if err := json.Unmarshal(lines[1], &d); err != nil {
 		t.Fatalf("%s: %v", lines[1], err)
 	}
-	if got, want := fmt.Sprintf("%s %s %s %q %s %s %q %q", d.Trace, d.Low, d.Span, d.Parent, d.Service, d.Name, d.Keys, d.Attrs),
-		`00000000000000010000000000000002 0000000000000002 0000000000000003 "" front GET "/" ["sbk" "sbk\x002" "scn"] ["sk=v" "sk=w" "sn=200"]`; got != want {
+	if got, want := fmt.Sprintf("%s %s %s %q %s %s %q %q %v", d.Trace, d.Low, d.Span, d.Parent, d.Service, d.Name, d.Keys, d.Attrs, d.HTTPStatus),
+		`00000000000000010000000000000002 0000000000000002 0000000000000003 "" front GET "/" ["sbk" "sbk\x002" "scn" "sbhttp.status_code" "sbhttp.response.status_code"] ["sk=v" "sk=w" "sn=200" "shttp.status_code=503" "shttp.response.status_code=none"] [503]`; got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
 	var h hit
 	h.Fields.Whole = []string{d.Whole}
 	back, err := new(joiner).join("default", []hit{h})
-	if err != nil || back.Len() != 1 || back.String(back.Name[0]) != `GET "/"` || back.received[0] != 5 || len(back.AttrsOf(back.SpanAttrs[0])) != 3 {
+	if err != nil || back.Len() != 1 || back.String(back.Name[0]) != `GET "/"` || back.received[0] != 5 || len(back.AttrsOf(back.SpanAttrs[0])) != 5 {
 		t.Errorf("%+v %v", back, err)
 	}
 	if _, err := new(joiner).join("default", []hit{{}}); err == nil {
@@ -187,6 +190,10 @@ func TestQueries(t *testing.T) {
 	intrinsic := func(key string, op store.Op, v store.Operand) store.Expr {
 		return store.Cond{Field: store.Field{In: store.Intrinsic, Key: key}, Op: op, Value: v}
 	}
+	code := func(op store.Op, v store.Operand) store.Expr {
+		return store.Cond{Field: store.Field{In: store.InSpan, Key: "http.status_code"}, Op: op, Value: v}
+	}
+	hasCode := code(store.Exists, store.Operand{}).(store.Cond)
 	deep := attr(store.Exists, store.Operand{})
 	for range 30 {
 		deep = store.Not{Expr: deep}
@@ -205,6 +212,8 @@ func TestQueries(t *testing.T) {
 		{"zero has two texts", attr(store.Eq, store.Num(0)), `{"terms":{"attrs":["sk=0","sk=-0"]}}`, false},
 		{"large numbers are judged by rows", attr(store.Eq, store.Int(1<<60)), attributeOf('s', attr(store.Exists, store.Operand{}).(store.Cond)).may, false},
 		{"not of what is not exact lets all through", store.Not{Expr: attr(store.Eq, store.Text("x"))}, yes, false},
+		{"status codes by number", code(store.Ge, store.Int(0)), all(attributeOf('s', hasCode).may, `{"range":{"httpStatus":{"gte":0}}}`), false},
+		{"status codes by text", code(store.Lt, store.LooseText("4xx")), attributeOf('s', hasCode).may, false},
 		{"bool", attr(store.Ne, store.Bool(true)), `{"terms":{"attrs":["sk=false"]}}`, false},
 		{"failed", intrinsic("error", store.Ne, store.Bool(false)), `{"term":{"failed":{"value":true}}}`, true},
 		{"long", intrinsic("duration", store.Ge, store.Int(5)), `{"range":{"duration":{"gte":5}}}`, true},

@@ -185,8 +185,10 @@ func (e *encoder) encode(b *span.Batch, i int, writer string, seq uint64) {
 			p = e.values(p, first, b, letter, a)
 		}
 	})
+	p = append(p, ']')
+	p = e.numbers(p, b, b.AttrsOf(b.SpanAttrs[i]))
 	e.blob = row(b, i).AppendBinary(e.blob[:0])
-	p = append(p, `],"whole":"`...)
+	p = append(p, `,"whole":"`...)
 	p = appendWhole(p, e.blob)
 	e.text = append(p, '"', '}', '\n')
 	e.ends = append(e.ends, len(e.text))
@@ -246,6 +248,52 @@ func (e *encoder) valueOf(p []byte, first int, b *span.Batch, letter byte, a spa
 func appendValue(p []byte, letter byte, key, text []byte) []byte {
 	p = appendWord(append(p, letter), key)
 	return appendWord(append(p, '='), text)
+}
+
+// numbered are the keys whose values stand in a field of numbers too.
+var numbered = map[string]string{
+	"http.status_code": "httpStatus", "http.response.status_code": "httpStatus",
+	"grpc.status_code": "grpcStatus", "rpc.grpc.status_code": "grpcStatus",
+}
+
+// numbers appends the numbered fields of a span, a list each.
+func (e *encoder) numbers(p []byte, b *span.Batch, attrs []span.Attr) []byte {
+	for _, field := range []string{"httpStatus", "grpcStatus"} {
+		n := 0
+		one := func(v span.Value) {
+			text, ok := match.AppendText(e.value[:0], b, v)
+			e.value = text
+			number, err := strconv.ParseFloat(string(text), 64)
+			if !ok || err != nil || number != number || math.IsInf(number, 0) {
+				return
+			}
+			if n == 0 {
+				p = append(append(append(p, `,"`...), field...), `":[`...)
+			}
+			p = strconv.AppendFloat(comma(p, n), number, 'g', -1, 64)
+			n++
+		}
+		for _, a := range attrs {
+			if numbered[string(b.Key(a))] != field {
+				continue
+			}
+			if a.Type < span.TypeStrings {
+				one(a.Value())
+				continue
+			}
+			for walk := b.Elements(a.Value()); ; {
+				element, ok := walk.Next()
+				if !ok {
+					break
+				}
+				one(element)
+			}
+		}
+		if n > 0 {
+			p = append(p, ']')
+		}
+	}
+	return p
 }
 
 // numberTexts are the texts that a number has which equals v; not ok where there are more than these.

@@ -134,6 +134,9 @@ func attributeOf(letter byte, c store.Cond) condition {
 	}
 	texts, ok := textsOf(c)
 	if !ok {
+		if field := numbered[c.Field.Key]; field != "" && letter == ownerLetters[store.InSpan] {
+			return condition{all(has, numberBounds(field, c)), no}
+		}
 		return condition{has, no}
 	}
 	words = nil
@@ -159,6 +162,33 @@ func textsOf(c store.Cond) ([]string, bool) {
 		return numberTexts(v.Num)
 	}
 	return nil, false
+}
+
+// numberBounds is the query of spans of whose numbers one may meet an order: with a margin for what doubles lose.
+func numberBounds(field string, c store.Cond) string {
+	v, op := c.Value, rangeOps[c.Op]
+	want := v.Num
+	switch {
+	case op == "":
+		return yes
+	case v.Loose:
+		var err error
+		if want, err = strconv.ParseFloat(v.Text, 64); err != nil {
+			return yes // texts are compared
+		}
+	case v.Type == span.TypeInt:
+		want = float64(v.Int)
+	case v.Type != span.TypeDouble:
+		return yes
+	}
+	if want != want || math.Abs(want) > 1e300 {
+		return yes
+	}
+	margin := math.Abs(want) * 1e-12
+	if c.Op == store.Lt || c.Op == store.Le {
+		return fmt.Sprintf(`{"range":{"%s":{"lte":%s}}}`, field, strconv.FormatFloat(want+margin, 'g', -1, 64))
+	}
+	return fmt.Sprintf(`{"range":{"%s":{"gte":%s}}}`, field, strconv.FormatFloat(want-margin, 'g', -1, 64))
 }
 
 // textFields are the intrinsic fields that are a word.

@@ -22,6 +22,7 @@ const SchemaVersion = 1
 //	at, end       effective start and end, ns since the epoch; duration in ns
 //	keys          owner, type and key of every attribute, a word each: "s1http.method"
 //	attrs         owner, key and text of the scalar values: "shttp.method=GET"
+//	httpStatus, grpcStatus   the status codes of span attributes as numbers: people ask for 500 and above
 //	events        names of events
 //	writer, seq, row   who stored the document, in which batch, as which row
 //
@@ -60,6 +61,8 @@ const spansTemplate = `{
         "scopeVersion": {"type": "keyword"},
         "keys": {"type": "keyword"},
         "attrs": {"type": "keyword", "doc_values": false},
+        "httpStatus": {"type": "double", "doc_values": false},
+        "grpcStatus": {"type": "double", "doc_values": false},
         "events": {"type": "keyword", "doc_values": false},
         "writer": {"type": "keyword"},
         "seq": {"type": "long"},
