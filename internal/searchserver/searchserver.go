@@ -316,8 +316,23 @@ func (s *Server) Remove(t testing.TB, path string) {
 	}
 }
 
-// PID is the process of the server: Java runs in place of its script.
-func (s *Server) PID() int { return s.cmd.Process.Pid }
+// PID is the process of the server: that of Elasticsearch is a child of a thread of its launcher.
+func (s *Server) PID() int {
+	pid := s.cmd.Process.Pid
+	if s.name == "opensearch" {
+		return pid
+	}
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, file := range lists {
+		text, _ := os.ReadFile(file)
+		for _, child := range strings.Fields(string(text)) {
+			if n, err := strconv.Atoi(child); err == nil {
+				return n
+			}
+		}
+	}
+	return pid
+}
 
 // Output is what the process printed so far.
 func (s *Server) Output() string {
