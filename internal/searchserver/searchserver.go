@@ -133,7 +133,7 @@ func (s *Server) configure(t testing.TB, from string) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	text := fmt.Sprintf("network.host: 127.0.0.1\nhttp.port: %s\ntransport.port: %s\ndiscovery.type: single-node\n"+
-		"path.data: %s\npath.logs: %s\ncluster.routing.allocation.disk.threshold_enabled: false\ncluster.max_shards_per_node: 5000\n",
+		"path.data: %s\npath.logs: %s\ncluster.routing.allocation.disk.threshold_enabled: false\ncluster.max_shards_per_node: 5000\naction.destructive_requires_name: false\n",
 		portOf(s.Addr), portOf(s.transport), filepath.Join(s.folder, "data"), filepath.Join(s.folder, "logs"))
 	if s.name == "elasticsearch" {
 		text += fmt.Sprintf("xpack.security.enabled: %t\n", s.Password != "")

@@ -37,8 +37,12 @@ func (e *Engine) Accept(ctx context.Context, b *span.Batch) error {
 	if b.Len() > maxBatch {
 		return problem.New(problem.TooLarge, fmt.Sprintf("a batch of %d spans", b.Len()), fmt.Sprintf("at most %d are stored at once", maxBatch))
 	}
-	e.slots <- struct{}{}
-	defer func() { <-e.slots }()
+	select {
+	case e.slots <- struct{}{}:
+		defer func() { <-e.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if err := e.open(); err != nil || b.Len() == 0 {
 		return err
 	}

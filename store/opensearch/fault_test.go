@@ -125,7 +125,6 @@ func TestFaults(t *testing.T) {
 	for _, kind := range servers {
 		t.Run(string(kind), func(t *testing.T) {
 			server := searchserver.Start(t, kind, "")
-			server.Do(t, http.MethodPut, "/_cluster/settings", `{"persistent":{"action.destructive_requires_name":false}}`)
 			p := startProxy(t, server, false)
 			waits := 0
 			engine := func(t *testing.T) (*opensearch.Engine, *opensearch.Target) {

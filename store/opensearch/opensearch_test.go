@@ -47,7 +47,6 @@ func TestConformance(t *testing.T) {
 	for _, kind := range append(servers, searchserver.OldElasticsearch) {
 		t.Run(string(kind), func(t *testing.T) {
 			server := searchserver.Start(t, kind, "")
-			server.Do(t, http.MethodPut, "/_cluster/settings", `{"persistent":{"action.destructive_requires_name":false}}`)
 			storetest.Run(t, func(t *testing.T, now func() time.Time) store.Engine {
 				return open(t, opensearch.Options{Target: target(t, server, server.Addr), Now: now})
 			})
@@ -60,7 +59,6 @@ func TestModel(t *testing.T) {
 	for _, kind := range servers {
 		t.Run(string(kind), func(t *testing.T) {
 			server := searchserver.Start(t, kind, "")
-			server.Do(t, http.MethodPut, "/_cluster/settings", `{"persistent":{"action.destructive_requires_name":false}}`)
 			targets := make(map[store.Engine]*opensearch.Target)
 			again := func(t *testing.T, to *opensearch.Target, now func() time.Time) store.Engine {
 				e := open(t, opensearch.Options{Target: to, Now: now, Rows: 3})

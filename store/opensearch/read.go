@@ -114,8 +114,9 @@ func (j *joiner) join(tenant string, hits []hit) (stored, error) {
 	return s, nil
 }
 
-// pages asks for documents of a query in an order that ends in a unique one, page by page.
-func (e *Engine) pages(ctx context.Context, query, sort, fields string, size int, c *cost) iter.Seq2[[]hit, error] {
+// pages asks for documents of a query in an order that ends in a unique one, page by page. Each costs the server a walk over all documents
+// of the query, so pages grow fourfold up to most.
+func (e *Engine) pages(ctx context.Context, query, sort, fields string, size, most int, c *cost) iter.Seq2[[]hit, error] {
 	return func(yield func([]hit, error) bool) {
 		after := ""
 		for {
@@ -129,6 +130,7 @@ func (e *Engine) pages(ctx context.Context, query, sort, fields string, size int
 				return
 			}
 			after = `,"search_after":` + string(hits[len(hits)-1].Sort)
+			size = min(4*size, most)
 		}
 	}
 }
@@ -258,7 +260,7 @@ func (e *Engine) yieldTraces(ctx context.Context, s store.Scope, ids []span.Trac
 		tenant := tenantOf(s.Tenant)
 		var c cost
 		var j joiner
-		for hits, err := range e.pages(ctx, ofTraces(tenant, ids), received, whole, e.rows, &c) {
+		for hits, err := range e.pages(ctx, ofTraces(tenant, ids), received, whole, e.rows, 4*e.rows, &c) {
 			var b stored
 			if err == nil {
 				b, err = j.join(tenant, hits)

@@ -89,7 +89,7 @@ func (sr *searcher) run(ctx context.Context) error {
 	}
 	size := min(max(minCandidates, 4*sr.query.Limit), maxCandidates)
 	var some []answer.Rank
-	for hits, err := range sr.engine.pages(ctx, query, `[{"at":"desc"},"trace","seq","writer","row"]`, nothing, size, &sr.cost) {
+	for hits, err := range sr.engine.pages(ctx, query, `[{"at":"desc"},"trace","seq","writer","row"]`, nothing, size, maxCandidates, &sr.cost) {
 		if err != nil {
 			return err
 		}
@@ -147,7 +147,7 @@ func (sr *searcher) resolve(ctx context.Context, some []answer.Rank) (more bool,
 	}
 	defer sr.resolver.Forget()
 	query := all(ofTraces(sr.plan.tenant, ids), sr.snapshot.query())
-	for hits, err := range sr.engine.pages(ctx, query, `["trace","seq","writer","row"]`, whole, sr.engine.rows, &sr.cost) {
+	for hits, err := range sr.engine.pages(ctx, query, `["trace","seq","writer","row"]`, whole, sr.engine.rows, 4*sr.engine.rows, &sr.cost) {
 		if err != nil {
 			return false, err
 		}
