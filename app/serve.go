@@ -30,6 +30,7 @@ import (
 	"github.com/spanloom/spanloom/store/clickhouse"
 	"github.com/spanloom/spanloom/store/local"
 	"github.com/spanloom/spanloom/store/mem"
+	"github.com/spanloom/spanloom/store/opensearch"
 	"github.com/spanloom/spanloom/web"
 )
 
@@ -166,6 +167,9 @@ func openEngine(ctx context.Context, c *config.Config, o Options, memory int64, 
 	if c.Store == "clickhouse" {
 		return openClickHouse(ctx, c, o, now)
 	}
+	if c.Store == "opensearch" || c.Store == "elasticsearch" {
+		return openOpenSearch(ctx, c, o, now)
+	}
 	sync, err := walSync(c.WALSync)
 	if err != nil {
 		return nil, err
@@ -193,6 +197,18 @@ func openClickHouse(ctx context.Context, c *config.Config, o Options, now func()
 		o.Log.Warn(w)
 	}
 	return clickhouse.Open(ctx, clickhouse.Options{Target: target, Retention: c.Retention, Linger: linger, Now: now})
+}
+
+func openOpenSearch(ctx context.Context, c *config.Config, o Options, now func() time.Time) (store.Engine, error) {
+	target, err := opensearch.ParseURL(c.OpenSearchURL, os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range target.Warnings {
+		o.Log.Warn(w)
+	}
+	return opensearch.Open(ctx, opensearch.Options{Target: target, Retention: c.Retention, Now: now,
+		Log: func(message string, err error) { o.Log.Warn(message, "error", err) }})
 }
 
 // walSync is 0 for always, else the interval.

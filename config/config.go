@@ -26,6 +26,7 @@ type Config struct {
 	DataDir       string
 	Store         string
 	ClickHouseDSN string
+	OpenSearchURL string
 	Retention     time.Duration
 	MaxDisk       Size
 	MaxMemory     Size
@@ -178,8 +179,9 @@ func Settings() []Setting {
 		{Name: "admin-addr", Default: ":8888", Value: "host:port or off", Help: "/metrics, /healthz, /readyz", set: addr(func(c *Config) *string { return &c.AdminAddr })},
 		{Name: "debug-addr", Default: "off", Value: "host:port or off", Help: "pprof", set: addr(func(c *Config) *string { return &c.DebugAddr })},
 		{Name: "data-dir", Default: "./spanloom-data", Value: "folder", Help: "folder of the embedded engine; locked by one process", set: text(func(c *Config) *string { return &c.DataDir })},
-		{Name: "store", Default: "local", Value: "local, memory or clickhouse", Help: "engine: local keeps a durable log, memory forgets on restart, clickhouse writes to servers you run (docs/users/clickhouse.md)", set: oneOf(func(c *Config) *string { return &c.Store }, "local", "memory", "clickhouse")},
+		{Name: "store", Default: "local", Value: "local, memory, clickhouse or opensearch", Help: "engine: local keeps a durable log, memory forgets on restart, clickhouse and opensearch (also elasticsearch: it is both) write to servers you run (docs/users/clickhouse.md, docs/users/opensearch.md)", set: oneOf(func(c *Config) *string { return &c.Store }, "local", "memory", "clickhouse", "opensearch", "elasticsearch")},
 		{Name: "clickhouse-dsn", Value: "clickhouse://user@host:9000,host2:9000/database", Help: "servers of --store clickhouse; options: secure, skip_verify, ca_file, cert_file, key_file, server_name, password_file. A password may also stand in SPANLOOM_CLICKHOUSE_PASSWORD", set: text(func(c *Config) *string { return &c.ClickHouseDSN })},
+		{Name: "opensearch-url", Value: "https://user@host:9200", Help: "servers of --store opensearch, several as host:9200,host2:9200; options: index_prefix, password_file, ca_file, cert_file, key_file, server_name, skip_verify. A password may also stand in SPANLOOM_OPENSEARCH_PASSWORD", set: text(func(c *Config) *string { return &c.OpenSearchURL })},
 		{Name: "retention", Default: "15d", Value: "duration such as 12h or 15d", Help: "how long spans are kept at most", set: func(c *Config, v string) (err error) { c.Retention, err = ParseDuration(v); return err }},
 		{Name: "max-disk", Default: "80%", Value: "size such as 20GiB, or a share of the volume", Help: "the oldest spans go before the data folder grows beyond", set: size(func(c *Config) *Size { return &c.MaxDisk })},
 		{Name: "max-memory", Default: "80%", Value: "size such as 400MiB, or a share of the cgroup limit", Help: "memory the process plans with; half of it holds spans", set: size(func(c *Config) *Size { return &c.MaxMemory })},

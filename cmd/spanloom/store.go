@@ -7,7 +7,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/spanloom/spanloom/config"
+	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/store/clickhouse"
+	"github.com/spanloom/spanloom/store/opensearch"
 )
 
 // storeCommand is about engines that run elsewhere.
@@ -19,13 +21,21 @@ func storeCommand() *cobra.Command {
 
 // storeSchemaCommand prints the statements that serve would run, for who reads or applies them by himself.
 func storeSchemaCommand() *cobra.Command {
-	var dsn, retention string
+	var engine, dsn, address, retention string
 	cmd := &cobra.Command{
 		Use:   "schema",
-		Short: "Print the tables that serve --store clickhouse creates",
-		Long:  "Prints the statements that `spanloom serve --store clickhouse` runs where a table is missing. Nothing is connected to. Who grants Spanloom no right to\ncreate tables applies them before.",
-		Args:  cobra.NoArgs,
+		Short: "Print the tables or index templates that serve creates in a database",
+		Long: "Prints the statements that `spanloom serve --store clickhouse` runs where a table is missing, or with --store opensearch the index templates that it puts\n" +
+			"where they are missing. Nothing is connected to. Who grants Spanloom no right to create them applies them before.",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch engine {
+			case "clickhouse":
+			case "opensearch", "elasticsearch":
+				return printTemplates(cmd, address)
+			default:
+				return &problem.Problem{Kind: problem.Invalid, Field: "store", Message: fmt.Sprintf("%q", engine), Hint: "clickhouse and opensearch have a schema"}
+			}
 			database := "spanloom"
 			if dsn != "" {
 				target, err := clickhouse.ParseDSN(dsn, os.Getenv)
@@ -46,7 +56,27 @@ func storeSchemaCommand() *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&engine, "store", "clickhouse", "clickhouse or opensearch (also elasticsearch)")
+	cmd.Flags().StringVar(&address, "opensearch-url", "", "servers as for serve; the index prefix is taken from it (default: spanloom)")
 	cmd.Flags().StringVar(&dsn, "clickhouse-dsn", "", "servers as for serve; the database is taken from it (default: spanloom)")
 	cmd.Flags().StringVar(&retention, "retention", "15d", "how long spans are kept at most")
 	return cmd
+}
+
+// printTemplates prints the requests that serve makes where a template is missing, as Kibana's and OpenSearch's consoles take them.
+func printTemplates(cmd *cobra.Command, address string) error {
+	prefix := "spanloom"
+	if address != "" {
+		target, err := opensearch.ParseURL(address, os.Getenv)
+		if err != nil {
+			return err
+		}
+		prefix = target.Prefix
+	}
+	for _, t := range opensearch.Schema(prefix) {
+		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "PUT _index_template/%s\n%s\n\n", t.Name, t.Body); err != nil {
+			return err
+		}
+	}
+	return nil
 }

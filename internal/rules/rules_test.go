@@ -36,6 +36,7 @@ var arrows = []struct {
 	{"store/mem", []string{"span", "store"}, "engines know the contract only"},
 	{"store/local", []string{"span", "store", "store/mem"}, "the embedded engine keeps its memory part in mem"},
 	{"store/clickhouse", []string{"span", "store"}, "engines know the contract only"},
+	{"store/opensearch", []string{"span", "store"}, "engines know the contract only"},
 	{"store", []string{"span"}, "the contract knows no engine"},
 	{"query/tempoapi", []string{"span", "store", "query"}, "dialects decode, call query, encode"},
 	{"query/jaegerapi", []string{"span", "store", "query", "receive/otlp"}, "dialects decode, call query, encode; this one with OTLP's encoder for api_v3"},
@@ -65,7 +66,7 @@ var arrows = []struct {
 }
 
 // everyone may import these.
-var everyone = []string{"internal/problem", "internal/wait", "internal/nearest", "internal/faultfs", "internal/envoyspans", "internal/golden", "internal/clickhouseserver", "store/match", "store/answer", "store/rollup"}
+var everyone = []string{"internal/problem", "internal/wait", "internal/nearest", "internal/faultfs", "internal/envoyspans", "internal/golden", "internal/clickhouseserver", "internal/searchserver", "store/match", "store/answer", "store/rollup"}
 
 func TestArrowsPointOneWay(t *testing.T) {
 	out, err := exec.Command("go", "list", "-e", "-f", `{{.ImportPath}} {{join .Imports ","}}`, module+"...").Output()
@@ -102,7 +103,7 @@ func inside(pkg, room string) bool { return pkg == room || strings.HasPrefix(pkg
 
 // isEngine: "may import store" means the contract, not the engines below it, unless they are named.
 func isEngine(pkg string, may []string) bool {
-	return (inside(pkg, "store/mem") || inside(pkg, "store/local") || inside(pkg, "store/clickhouse")) && !slices.ContainsFunc(may, func(m string) bool { return strings.HasPrefix(m, "store/") && inside(pkg, m) })
+	return (inside(pkg, "store/mem") || inside(pkg, "store/local") || inside(pkg, "store/clickhouse") || inside(pkg, "store/opensearch")) && !slices.ContainsFunc(may, func(m string) bool { return strings.HasPrefix(m, "store/") && inside(pkg, m) })
 }
 
 // phrases that only licences of the allowed families have.
