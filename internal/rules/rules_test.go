@@ -34,6 +34,8 @@ var arrows = []struct {
 	{"store/answer", []string{"span", "store"}, "shared by engines"},
 	{"store/rollup", []string{"span", "store"}, "shared by engines and query: what is counted of spans"},
 	{"store/mem", []string{"span", "store"}, "engines know the contract only"},
+	{"store/wal", []string{"span"}, "the log knows batches, not who keeps them"},
+	{"store/queue", []string{"span", "store", "store/mem"}, "the queue keeps what was not sent in the log and, to be read, in mem; it knows the contract of remote engines, not them"},
 	{"store/local", []string{"span", "store", "store/mem"}, "the embedded engine keeps its memory part in mem"},
 	{"store/clickhouse", []string{"span", "store"}, "engines know the contract only"},
 	{"store", []string{"span"}, "the contract knows no engine"},
