@@ -20,6 +20,7 @@ type metrics struct {
 	engine store.Engine
 	budget *receive.Budget
 	doctor *live.Doctor
+	now    func() time.Time
 }
 
 var protocols = []span.Protocol{span.ProtocolZipkin, span.ProtocolOTLPGRPC, span.ProtocolOTLPHTTP}
@@ -69,6 +70,18 @@ var (
 	hourBytesDesc   = desc("spanloom_store_hour_bytes", "Bytes of files, by tenant and hour of receipt (UTC), of the last 24 hours that have some.", "tenant", "hour")
 	syncsDesc       = desc("spanloom_log_syncs_total", "fsyncs of the log.")
 	logBytesDesc    = desc("spanloom_log_written_bytes_total", "Bytes written to the log.")
+	queueSpansDesc  = desc("spanloom_queue_spans", "Spans that wait to be sent to the engine.")
+	queueHiddenDesc = desc("spanloom_queue_hidden_spans", "Spans that wait on the disk only: they cannot be read before they are sent.")
+	queueBytesDesc  = desc("spanloom_queue_bytes", "Bytes of the queue's log.")
+	queueLimitDesc  = desc("spanloom_queue_limit_bytes", "Bytes at which senders are refused.")
+	queueAgeDesc    = desc("spanloom_queue_oldest_age_seconds", "Age by receipt of the oldest span that waits; 0 if none does.")
+	queueSentDesc   = desc("spanloom_queue_sent_spans_total", "Spans that the engine took.")
+	queueInsertDesc = desc("spanloom_queue_inserts_total", "Batches that the engine took.")
+	queueFailDesc   = desc("spanloom_queue_failures_total", "Attempts that failed.")
+	queueBadDesc    = desc("spanloom_queue_failing", "1 while the last attempt failed.")
+	queuePoisonDesc = desc("spanloom_queue_poison_spans_total", "Spans that the engine refused for good and that were set aside.")
+	queueDeadDesc   = desc("spanloom_queue_poison_bytes", "Bytes of the files of spans that were set aside.")
+	queueLostDesc   = desc("spanloom_queue_unreadable_spans_total", "Spans lost to damage of the queue's files.")
 	findingsDesc    = desc("spanloom_doctor_findings", "Findings of the doctor's newest round over the last 15 minutes, by code.", "code", "severity")
 	inFlightDesc    = desc("spanloom_inflight_bytes", "Bytes of request bodies being read and decoded.")
 
@@ -160,6 +173,27 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		if g.Holds >= 0 {
 			gauge(holdsDesc, g.Holds.Seconds())
 		}
+	}
+	if w := stats.Queue; w != nil {
+		gauge(queueSpansDesc, float64(w.Spans))
+		gauge(queueHiddenDesc, float64(w.HiddenSpans))
+		gauge(queueBytesDesc, float64(w.Bytes))
+		gauge(queueLimitDesc, float64(w.LimitBytes))
+		age, failing := 0.0, 0.0
+		if w.Oldest != 0 {
+			age = max(0, m.now().Sub(time.Unix(0, w.Oldest)).Seconds())
+		}
+		if w.LastError != "" {
+			failing = 1
+		}
+		gauge(queueAgeDesc, age)
+		gauge(queueBadDesc, failing)
+		counter(queueSentDesc, float64(w.SentSpans))
+		counter(queueInsertDesc, float64(w.Inserts))
+		counter(queueFailDesc, float64(w.Failures))
+		counter(queuePoisonDesc, float64(w.PoisonSpans))
+		gauge(queueDeadDesc, float64(w.PoisonBytes))
+		counter(queueLostDesc, float64(w.UnreadableSpans))
 	}
 	counter(syncsDesc, float64(stats.LogSyncs))
 	counter(logBytesDesc, float64(stats.LogBytes))

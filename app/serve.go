@@ -31,6 +31,7 @@ import (
 	"github.com/spanloom/spanloom/store/local"
 	"github.com/spanloom/spanloom/store/mem"
 	"github.com/spanloom/spanloom/store/opensearch"
+	"github.com/spanloom/spanloom/store/queue"
 	"github.com/spanloom/spanloom/web"
 )
 
@@ -69,8 +70,9 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 	if now == nil {
 		now = time.Now
 	}
-	if err := os.MkdirAll(c.DataDir, 0o755); err != nil {
-		return fmt.Errorf("--data-dir: %w", err)
+	writable := prepareFolder(c.DataDir)
+	if writable != nil && c.Store != "clickhouse" {
+		return fmt.Errorf("--data-dir: %w", writable)
 	}
 	memory := memoryPlan(c)
 	if os.Getenv("GOMEMLIMIT") == "" {
@@ -119,7 +121,9 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 	if err := listen(s.ports); err != nil {
 		return err
 	}
-	if err := writeEndpoints(c.DataDir, s.ports); err != nil {
+	if writable != nil {
+		log.Warn("endpoints.json was not written", "error", writable)
+	} else if err := writeEndpoints(c.DataDir, s.ports); err != nil {
 		closeAll(s.ports)
 		return err
 	}
@@ -165,7 +169,7 @@ func openEngine(ctx context.Context, c *config.Config, o Options, memory int64, 
 		return mem.New(mem.Options{MaxBytes: memory / 2, Now: now}), nil
 	}
 	if c.Store == "clickhouse" {
-		return openClickHouse(ctx, c, o, now)
+		return openClickHouse(ctx, c, o, memory, now)
 	}
 	if c.Store == "opensearch" || c.Store == "elasticsearch" {
 		return openOpenSearch(ctx, c, o, now)
@@ -174,21 +178,43 @@ func openEngine(ctx context.Context, c *config.Config, o Options, memory int64, 
 	if err != nil {
 		return nil, err
 	}
-	volume := volumeBytes(c.DataDir)
-	maxDisk := c.MaxDisk.Of(volume)
-	if maxDisk == 0 {
-		maxDisk = math.MaxInt64
-	}
+	maxDisk := maxDisk(c)
 	return local.Open(ctx, local.Options{
 		Dir: c.DataDir, FS: o.FS, MaxMemory: memory / 2, MaxDisk: maxDisk, Retention: c.Retention, Sync: sync, Now: now, Log: o.Log,
 	})
 }
 
-// linger is how long a request's spans wait for those of others to share an insert: a ClickHouse server takes a few inserts a
-// second with ease. A sender waits so long for his answer.
-const linger = 250 * time.Millisecond
+// prepareFolder makes the data folder and says why nothing can be written there.
+func prepareFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".writable-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
 
-func openClickHouse(ctx context.Context, c *config.Config, o Options, now func() time.Time) (store.Engine, error) {
+// maxDisk is --max-disk in bytes.
+func maxDisk(c *config.Config) int64 {
+	if n := c.MaxDisk.Of(volumeBytes(c.DataDir)); n > 0 {
+		return n
+	}
+	return math.MaxInt64
+}
+
+// How long spans wait for others to share an insert: a ClickHouse server takes a few inserts a second with ease. Without a queue a
+// sender waits so long for his answer.
+const (
+	linger      = 250 * time.Millisecond
+	queueLinger = time.Second
+	queueShare  = 4 // of the planned memory, that spans in the queue may take
+	queueFolder = "queue"
+)
+
+// openClickHouse puts the queue before the engine wherever there is a folder for it.
+func openClickHouse(ctx context.Context, c *config.Config, o Options, memory int64, now func() time.Time) (store.Engine, error) {
 	target, err := clickhouse.ParseDSN(c.ClickHouseDSN, os.Getenv)
 	if err != nil {
 		return nil, err
@@ -196,7 +222,28 @@ func openClickHouse(ctx context.Context, c *config.Config, o Options, now func()
 	for _, w := range target.Warnings {
 		o.Log.Warn(w)
 	}
-	return clickhouse.Open(ctx, clickhouse.Options{Target: target, Retention: c.Retention, Linger: linger, Now: now})
+	if err := prepareFolder(c.DataDir); err != nil {
+		o.Log.Warn("no queue: nothing can be written in the data folder", "error", err, "what follows",
+			"a sender is answered when ClickHouse has his spans and refused while it is away; spans of senders that do not try again, sidecars above all, are lost then")
+		return clickhouse.Open(ctx, clickhouse.Options{Target: target, Retention: c.Retention, Linger: linger, Now: now})
+	}
+	sync, err := walSync(c.WALSync)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(c.DataDir, queueFolder)
+	o.Log.Info("spans wait in a queue until ClickHouse has them", "dir", dir, "what can be lost", "what waits there, if the folder goes: in Kubernetes give the pod a volume")
+	return queue.Open(ctx, queue.Options{
+		Dir: dir, Kind: "clickhouse", FS: o.FS, MaxMemory: memory / queueShare, MaxDisk: maxDisk(c), Sync: sync, Linger: queueLinger, Now: now, Log: o.Log,
+		Away: clickhouse.Away,
+		Connect: func(ctx context.Context) (queue.Engine, error) {
+			e, err := clickhouse.Open(ctx, clickhouse.Options{Target: target, Retention: c.Retention, Now: now})
+			if err != nil {
+				return nil, err
+			}
+			return remote{e}, nil
+		},
+	})
 }
 
 func openOpenSearch(ctx context.Context, c *config.Config, o Options, now func() time.Time) (store.Engine, error) {
@@ -210,6 +257,11 @@ func openOpenSearch(ctx context.Context, c *config.Config, o Options, now func()
 	return opensearch.Open(ctx, opensearch.Options{Target: target, Retention: c.Retention, Now: now,
 		Log: func(message string, err error) { o.Log.Warn(message, "error", err) }})
 }
+
+// remote is ClickHouse as the queue sees it.
+type remote struct{ *clickhouse.Engine }
+
+func (r remote) Pin() queue.Reader { return r.Engine.Pin() }
 
 // walSync is 0 for always, else the interval.
 func walSync(text string) (time.Duration, error) {

@@ -146,7 +146,25 @@ type Stats struct {
 	LogSyncs      int64    // fsyncs of the log
 	LogBytes      int64    // bytes written to the log since start
 	ReplayedSpans int64
-	Segments      *Segments // nil for engines without
+	Segments      *Segments   // nil for engines without
+	Queue         *QueueStats // nil for engines without
+}
+
+// QueueStats is what waits before a remote engine.
+type QueueStats struct {
+	Spans           int64 // that the engine does not have yet
+	HiddenSpans     int64 // of these, on the disk only: they cannot be read before they are sent
+	Bytes           int64 // of the log
+	LimitBytes      int64 // of log and dead letters, at which senders are refused; 0 for none
+	Oldest          int64 // receipt of the oldest span that waits, ns; 0 if none does
+	SentSpans       int64 // since the start
+	Inserts         int64
+	Failures        int64  // attempts since the start
+	LastError       string // of the last attempt; empty if that went well
+	FailedAt        int64  // when an attempt failed last, ns; 0 for never
+	PoisonSpans     int64  // that the engine refused for good and that were set aside, since the start
+	PoisonBytes     int64  // of the files they are in
+	UnreadableSpans int64  // lost to damage of the log's files
 }
 
 // Segments is the state of an engine that keeps its spans in immutable files, which are joined and let go of as time passes.

@@ -34,7 +34,9 @@ var arrows = []struct {
 	{"store/answer", []string{"span", "store"}, "shared by engines"},
 	{"store/rollup", []string{"span", "store"}, "shared by engines and query: what is counted of spans"},
 	{"store/mem", []string{"span", "store"}, "engines know the contract only"},
-	{"store/local", []string{"span", "store", "store/mem"}, "the embedded engine keeps its memory part in mem"},
+	{"store/wal", []string{"span"}, "the log knows batches, not who keeps them"},
+	{"store/queue", []string{"span", "store", "store/mem", "store/wal"}, "the queue keeps what was not sent in the log and, to be read, in mem; it knows the contract of remote engines, not them"},
+	{"store/local", []string{"span", "store", "store/mem", "store/wal"}, "the embedded engine keeps its memory part in mem and its log in wal"},
 	{"store/clickhouse", []string{"span", "store"}, "engines know the contract only"},
 	{"store/opensearch", []string{"span", "store"}, "engines know the contract only"},
 	{"store", []string{"span"}, "the contract knows no engine"},
@@ -103,7 +105,7 @@ func inside(pkg, room string) bool { return pkg == room || strings.HasPrefix(pkg
 
 // isEngine: "may import store" means the contract, not the engines below it, unless they are named.
 func isEngine(pkg string, may []string) bool {
-	return (inside(pkg, "store/mem") || inside(pkg, "store/local") || inside(pkg, "store/clickhouse") || inside(pkg, "store/opensearch")) && !slices.ContainsFunc(may, func(m string) bool { return strings.HasPrefix(m, "store/") && inside(pkg, m) })
+	return (inside(pkg, "store/mem") || inside(pkg, "store/local") || inside(pkg, "store/clickhouse") || inside(pkg, "store/opensearch") || inside(pkg, "store/queue") || inside(pkg, "store/wal")) && !slices.ContainsFunc(may, func(m string) bool { return strings.HasPrefix(m, "store/") && inside(pkg, m) })
 }
 
 // phrases that only licences of the allowed families have.

@@ -80,10 +80,34 @@ type StoreStatus struct {
 	LimitBytes    int64          `json:"limitBytes"`
 	DiskBytes     int64          `json:"diskBytes"`
 	Segments      *SegmentStatus `json:"segments,omitempty"`
+	Queue         *QueueStatus   `json:"queue,omitempty"`
 	EvictedTraces int64          `json:"evictedTraces"`
 	Oldest        Instant        `json:"oldest,omitempty"`
 	Refusing      string         `json:"refusing,omitempty"`
 	Damaged       []string       `json:"damaged,omitempty"`
+}
+
+// QueueStatus is what waits before a remote engine.
+type QueueStatus struct {
+	Spans           int64   `json:"spans"`
+	HiddenSpans     int64   `json:"hiddenSpans"` // of these, not readable before they are sent
+	Bytes           int64   `json:"bytes"`
+	LimitBytes      int64   `json:"limitBytes"`
+	Oldest          Instant `json:"oldest,omitempty"` // receipt of the oldest span that waits
+	SentSpans       int64   `json:"sentSpans"`
+	Failures        int64   `json:"failures"`
+	LastError       string  `json:"lastError,omitempty"`
+	FailedAt        Instant `json:"failedAt,omitempty"`
+	PoisonSpans     int64   `json:"poisonSpans"`
+	UnreadableSpans int64   `json:"unreadableSpans"`
+}
+
+func queueStatusOf(s *store.QueueStats) *QueueStatus {
+	if s == nil {
+		return nil
+	}
+	return &QueueStatus{Spans: s.Spans, HiddenSpans: s.HiddenSpans, Bytes: s.Bytes, LimitBytes: s.LimitBytes, Oldest: Instant(s.Oldest), SentSpans: s.SentSpans,
+		Failures: s.Failures, LastError: s.LastError, FailedAt: Instant(s.FailedAt), PoisonSpans: s.PoisonSpans, UnreadableSpans: s.UnreadableSpans}
 }
 
 // SegmentStatus is the files of an engine that has some.
@@ -122,8 +146,8 @@ func segmentStatusOf(s *store.Segments) *SegmentStatus {
 // StoreStatusOf is an engine's figures in the API's form.
 func StoreStatusOf(s store.Stats) StoreStatus {
 	return StoreStatus{
-		Segments: segmentStatusOf(s.Segments),
-		Kind:     s.Kind, Spans: s.Spans, Traces: s.Traces, Bytes: s.Bytes, LimitBytes: s.LimitBytes, DiskBytes: s.DiskBytes,
+		Segments: segmentStatusOf(s.Segments), Queue: queueStatusOf(s.Queue),
+		Kind: s.Kind, Spans: s.Spans, Traces: s.Traces, Bytes: s.Bytes, LimitBytes: s.LimitBytes, DiskBytes: s.DiskBytes,
 		EvictedTraces: s.EvictedTraces, Oldest: Instant(s.Oldest), Refusing: s.Refusing, Damaged: s.Damaged,
 	}
 }

@@ -212,3 +212,14 @@ func (t KeyCounts) Add(key string, in store.FieldScope, typ span.Type, n int64) 
 	}
 	types[typ] += n
 }
+
+// Merge adds what was counted elsewhere.
+func (t KeyCounts) Merge(o KeyCounts) {
+	for place, types := range o {
+		for typ, n := range types {
+			if n > 0 {
+				t.Add(place.key, place.in, span.Type(typ), n)
+			}
+		}
+	}
+}

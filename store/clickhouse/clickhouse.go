@@ -34,8 +34,14 @@ type Options struct {
 	Rows      int              // of a block that is read; 0 for 8192. Tests set it low
 }
 
-// Engine implements store.Engine. Use Open.
+// Engine implements store.Engine. Use Open. One that Pin gave answers as of its moment.
 type Engine struct {
+	*core
+	at *snapshot // of Pin; nil: answers are of now
+}
+
+// core is what an engine and the answers pinned of it share.
+type core struct {
 	pool     *pool
 	database string
 	rows     int
@@ -52,7 +58,8 @@ type Engine struct {
 	closed  bool
 	joining *group // that batches may join
 	lastSeq uint64
-	flying  map[uint64]struct{} // inserts that were not answered yet
+	flying  map[uint64]struct{} // inserts that do not count yet
+	held    map[string]held     // those of Insert among them, by token
 	spans   int64               // stored by this process
 }
 
@@ -68,9 +75,9 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	var id [8]byte
 	rand.Read(id[:])
-	e := &Engine{pool: newPool(o.Target), database: o.Target.Database, rows: o.Rows, now: o.Now,
+	e := &Engine{core: &core{pool: newPool(o.Target), database: o.Target.Database, rows: o.Rows, now: o.Now,
 		linger: o.Linger, inserts: make(chan struct{}, maxInserts),
-		writer: binary.LittleEndian.Uint64(id[:]), flying: make(map[uint64]struct{})}
+		writer: binary.LittleEndian.Uint64(id[:]), flying: make(map[uint64]struct{}), held: make(map[string]held)}}
 	e.encoders.New = func() any { return newEncoder() }
 	if err := e.prepare(ctx, o.Retention); err != nil {
 		e.pool.close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -63,6 +64,15 @@ func ClassOf(err error) Class {
 		return Poison
 	}
 	return Retry
+}
+
+// Away reports whether an error says that no server was reached, or that one is busy: the same may go well later without anybody's doing.
+func Away(err error) bool {
+	if p := (*problem.Problem)(nil); errors.As(err, &p) && p.Kind == problem.Overloaded {
+		return true
+	}
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // explain makes of an error of the client what callers and people can act on. Errors of the context stay as they are.

@@ -115,6 +115,17 @@ func (e *Engine) insert(batches []*span.Batch) error {
 	ctx, cancel := context.WithTimeout(context.Background(), insertTimeout)
 	defer cancel()
 	seq := e.begin()
+	token := strconv.FormatUint(e.writer, 16) + "-" + strconv.FormatUint(seq, 16)
+	rows, err := e.store(ctx, batches, seq, token)
+	if err != nil && ClassOf(err) == Retry && ctx.Err() == nil {
+		rows, err = e.store(ctx, batches, seq, token)
+	}
+	e.end(seq, rows)
+	return err
+}
+
+// store asks the server once. No rows with an error.
+func (e *Engine) store(ctx context.Context, batches []*span.Batch, seq uint64, token string) (rows int, err error) {
 	enc := e.encoders.Get().(*encoder)
 	defer e.encoders.Put(enc)
 	enc.reset()
@@ -123,20 +134,65 @@ func (e *Engine) insert(batches []*span.Batch) error {
 	}
 	in := enc.input()
 	q := ch.Query{Body: into(e.table("spans"), in), Input: in, Settings: []ch.Setting{
-		{Key: "insert_deduplication_token", Value: strconv.FormatUint(e.writer, 16) + "-" + strconv.FormatUint(seq, 16), Important: true},
+		{Key: "insert_deduplication_token", Value: token, Important: true},
 		{Key: "async_insert", Value: "0", Important: true},
 		{Key: "max_insert_block_size", Value: strconv.Itoa(2 * maxInsert), Important: true},
 		{Key: "min_insert_block_size_rows", Value: strconv.Itoa(2 * maxInsert), Important: true},
 		{Key: "min_insert_block_size_bytes", Value: "0", Important: true},
 	}}
-	rows := enc.traceLow.Rows()
-	err := e.pool.do(ctx, q)
-	if err != nil && ClassOf(err) == Retry && ctx.Err() == nil {
-		err = e.pool.do(ctx, q)
+	if err = e.pool.do(ctx, q); err != nil {
+		return 0, err
 	}
-	if err != nil {
-		rows = 0
+	return enc.traceLow.Rows(), nil
+}
+
+// held is an insert whose rows do not count yet.
+type held struct {
+	seq  uint64
+	rows int
+}
+
+// Insert stores batches that were received on one day (UTC) as one block: all of their rows or none. The server takes a token once, so an
+// insert whose answer was lost is sent again with its token. Rows stay out of the answers of this process until Count. Invalid or
+// TooLarge: the server will never take these batches together. Anything else may go well later.
+func (e *Engine) Insert(ctx context.Context, token string, batches []*span.Batch) error {
+	rows := 0
+	for _, b := range batches {
+		rows += b.Len()
 	}
-	e.end(seq, rows)
-	return err
+	if rows > maxInsert {
+		return problem.New(problem.TooLarge, fmt.Sprintf("an insert of %d spans", rows), fmt.Sprintf("at most %d are stored at once", maxInsert))
+	}
+	if err := e.open(); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	h, again := e.held[token]
+	e.mu.Unlock()
+	if !again {
+		h.seq = e.begin()
+	}
+	ctx, cancel := context.WithTimeout(ctx, insertTimeout)
+	defer cancel()
+	n, err := e.store(ctx, batches, h.seq, token)
+	if err == nil {
+		h.rows = n
+	}
+	e.mu.Lock()
+	e.held[token] = h
+	e.mu.Unlock()
+	return explain(ctx, "store spans", err)
+}
+
+// Count makes the rows of inserts part of the answers, at one moment; tokens whose inserts failed are forgotten.
+func (e *Engine) Count(tokens ...string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, token := range tokens {
+		if h, ok := e.held[token]; ok {
+			delete(e.held, token)
+			delete(e.flying, h.seq)
+			e.spans += int64(h.rows)
+		}
+	}
 }

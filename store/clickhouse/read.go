@@ -154,13 +154,28 @@ func (e *Engine) Trace(ctx context.Context, s store.Scope, id span.TraceID, _ st
 	}
 }
 
+// Sightings lists the traces whose ids have the lower half of one, with their first starts.
+func (e *Engine) Sightings(ctx context.Context, s store.Scope, id span.TraceID) ([]answer.Sighting, error) {
+	if err := e.open(); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	found, err := e.extents(ctx, tenantOf(s.Tenant), []span.TraceID{id})
+	return sightings(found), explain(ctx, "look up a trace", err)
+}
+
+func sightings(found []extent) (list []answer.Sighting) {
+	for _, x := range found {
+		list = append(list, answer.Sighting{ID: x.id, Start: x.from})
+	}
+	return list
+}
+
 // family is the traces that a look-up of id means.
 func family(found []extent, id span.TraceID) (list []extent) {
-	var sightings []answer.Sighting
-	for _, x := range found {
-		sightings = append(sightings, answer.Sighting{ID: x.id, Start: x.from})
-	}
-	for _, place := range answer.Family(sightings, id) {
+	for _, place := range answer.Family(sightings(found), id) {
 		list = append(list, found[place])
 	}
 	return list
@@ -211,7 +226,7 @@ func (e *Engine) yieldTraces(ctx context.Context, s store.Scope, list []extent, 
 		}
 		tenant := tenantOf(s.Tenant)
 		d := newDecoder(need.And(prog.Need()), false)
-		rest := "WHERE Tenant = " + quote(tenant) + " AND " + near(list) + " ORDER BY Seq, Writer, Row"
+		rest := "WHERE Tenant = " + quote(tenant) + " AND " + near(list) + " AND " + e.pinned() + " ORDER BY Seq, Writer, Row"
 		var bound *match.Bound
 		for r, err := range e.yieldRows(ctx, tenant, d, rest, new(cost)) {
 			if err != nil {

@@ -57,12 +57,12 @@ func (e *Engine) plan(s store.Scope, expr store.Expr, w match.Window) (*plan, er
 		return nil, err
 	}
 	p := &plan{tenant: tenantOf(s.Tenant), prog: prog, window: w}
-	p.setSQL(s.MustMatch, expr)
+	p.setSQL(e.pinned(), s.MustMatch, expr)
 	return p, nil
 }
 
-func (p *plan) setSQL(exprs ...store.Expr) {
-	parts := []string{"Tenant = " + quote(p.tenant), rangeOf(p.window.TimeRange, p.window.Mode)}
+func (p *plan) setSQL(pinned string, exprs ...store.Expr) {
+	parts := []string{"Tenant = " + quote(p.tenant), rangeOf(p.window.TimeRange, p.window.Mode), pinned}
 	p.exact = true
 	for _, e := range exprs {
 		c := sqlOf(e)

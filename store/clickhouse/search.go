@@ -1,9 +1,9 @@
 package clickhouse
 
 import (
-	"bytes"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/ClickHouse/ch-go"
@@ -164,13 +164,6 @@ func (sr *searcher) resolve(ctx context.Context, some []answer.Rank) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	found, err := sr.engine.extents(ctx, sr.plan.tenant, ids)
-	if err != nil {
-		return err
-	}
-	found = slices.DeleteFunc(found, func(x extent) bool { return !slices.Contains(ids, x.id) })
-	d := newDecoder(sr.need, true)
-	rest := "WHERE Tenant = " + quote(sr.plan.tenant) + " AND " + near(found) + " AND " + sr.snapshot.sql() + " ORDER BY TraceHigh, TraceLow, Seq, Writer, Row"
 	var trace []answer.Row
 	one := func() {
 		if len(trace) == 0 {
@@ -185,17 +178,64 @@ func (sr *searcher) resolve(ctx context.Context, some []answer.Rank) error {
 		trace = trace[:0]
 	}
 	defer sr.resolver.Forget()
-	for r, err := range sr.engine.yieldRows(ctx, sr.plan.tenant, d, rest, &sr.cost) {
+	for rows, err := range sr.engine.rowsOf(ctx, sr.plan.tenant, ids, sr.need, sr.snapshot.sql(), &sr.cost) {
 		if err != nil {
 			return err
 		}
-		for row := range r.Len() {
-			if len(trace) > 0 && !bytes.Equal(trace[0].Batch.TraceID[trace[0].Row][:], r.TraceID[row][:]) {
+		for _, row := range rows {
+			if len(trace) > 0 && trace[0].Batch.TraceID[trace[0].Row] != row.Batch.TraceID[row.Row] {
 				one()
 			}
-			trace = append(trace, answer.Row{Batch: r.Batch, Row: row, Received: r.received[row]})
+			trace = append(trace, row)
 		}
 	}
 	one()
 	return nil
+}
+
+// Rows yields the rows of traces with the receipt of each, whatever the scope's predicate says of them; those of one trace follow each
+// other in the order they were received. The batches are the caller's.
+func (e *Engine) Rows(ctx context.Context, s store.Scope, ids []span.TraceID, need store.Need) iter.Seq2[[]answer.Row, error] {
+	return func(yield func([]answer.Row, error) bool) {
+		if err := e.open(); err != nil {
+			yield(nil, err)
+			return
+		}
+		for some := range slices.Chunk(ids, tracesAtOnce) {
+			for rows, err := range e.rowsOf(ctx, tenantOf(s.Tenant), some, need, e.pinned(), new(cost)) {
+				if !yield(rows, explain(ctx, "read traces", err)) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// rowsOf yields the rows of some traces that meet a condition of SQL, trace by trace.
+func (e *Engine) rowsOf(ctx context.Context, tenant string, ids []span.TraceID, need store.Need, cond string, c *cost) iter.Seq2[[]answer.Row, error] {
+	return func(yield func([]answer.Row, error) bool) {
+		found, err := e.extents(ctx, tenant, ids)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		found = slices.DeleteFunc(found, func(x extent) bool { return !slices.Contains(ids, x.id) })
+		if len(found) == 0 {
+			return
+		}
+		rest := "WHERE Tenant = " + quote(tenant) + " AND " + near(found) + " AND " + cond + " ORDER BY TraceHigh, TraceLow, Seq, Writer, Row"
+		for r, err := range e.yieldRows(ctx, tenant, newDecoder(need, true), rest, c) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			rows := make([]answer.Row, r.Len())
+			for i := range rows {
+				rows[i] = answer.Row{Batch: r.Batch, Row: i, Received: r.received[i]}
+			}
+			if !yield(rows, nil) {
+				return
+			}
+		}
+	}
 }

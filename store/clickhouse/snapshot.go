@@ -30,6 +30,9 @@ type snapshot struct {
 const skew = uint64(10 * time.Second)
 
 func (e *Engine) snapshot() snapshot {
+	if e.at != nil {
+		return *e.at
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := snapshot{writer: e.writer, last: e.lastSeq, wall: uint64(time.Now().UnixNano()) + skew}
@@ -40,9 +43,29 @@ func (e *Engine) snapshot() snapshot {
 	return s
 }
 
+// Pin gives the engine as it answers at this moment: of what this process stores only what counts now, whatever comes meanwhile. What
+// other processes store may come in.
+func (e *Engine) Pin() *Engine {
+	s := e.snapshot()
+	return &Engine{core: e.core, at: &s}
+}
+
+// pinned is the condition of a row that a pinned engine answers with; yes for one that is not.
+func (e *Engine) pinned() string {
+	if e.at == nil {
+		return yes
+	}
+	return fmt.Sprintf("(Writer != %d OR %s)", e.at.writer, e.at.own())
+}
+
 // sql is the condition of a row of the snapshot.
 func (s snapshot) sql() string {
-	text := fmt.Sprintf("if(Writer = %d, Seq <= %d", s.writer, s.last)
+	return fmt.Sprintf("if(Writer = %d, %s, Seq <= %d)", s.writer, s.own(), s.wall)
+}
+
+// own is the condition of a row that this process stored.
+func (s snapshot) own() string {
+	text := fmt.Sprintf("Seq <= %d", s.last)
 	if len(s.flying) > 0 {
 		var list []string
 		for _, seq := range s.flying {
@@ -50,7 +73,7 @@ func (s snapshot) sql() string {
 		}
 		text += " AND Seq NOT IN (" + strings.Join(list, ", ") + ")"
 	}
-	return fmt.Sprintf("%s, Seq <= %d)", text, s.wall)
+	return text
 }
 
 // pageLife is how long a page token is good.

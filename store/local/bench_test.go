@@ -12,7 +12,7 @@ import (
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
-	"github.com/spanloom/spanloom/store/local/internal/wal"
+	"github.com/spanloom/spanloom/store/wal"
 )
 
 // envoyBatch makes spans as Envoy's tracers send them in an Istio mesh: 22 attributes, about 926 bytes in OTLP.

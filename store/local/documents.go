@@ -16,8 +16,8 @@ import (
 	"github.com/spanloom/spanloom/internal/faultfs"
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/store"
-	"github.com/spanloom/spanloom/store/local/internal/wal"
 	"github.com/spanloom/spanloom/store/mem"
+	"github.com/spanloom/spanloom/store/wal"
 )
 
 // documents are mem's, each written to a file before memory shows it.

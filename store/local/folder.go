@@ -14,7 +14,7 @@ import (
 	"github.com/spanloom/spanloom/internal/faultfs"
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/store"
-	"github.com/spanloom/spanloom/store/local/internal/wal"
+	"github.com/spanloom/spanloom/store/wal"
 )
 
 // The folders of a tenant, and the file that stands for the lock.

@@ -13,7 +13,7 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store/local/internal/audit"
-	"github.com/spanloom/spanloom/store/local/internal/wal"
+	"github.com/spanloom/spanloom/store/wal"
 )
 
 // Report is what Fsck found. File names are relative to the data folder.

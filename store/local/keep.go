@@ -18,7 +18,7 @@ import (
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/answer"
-	"github.com/spanloom/spanloom/store/local/internal/wal"
+	"github.com/spanloom/spanloom/store/wal"
 )
 
 const keptSuffix = ".kept"

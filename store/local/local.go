@@ -1,7 +1,7 @@
 // Package local is the embedded engine: its own columnar segments under one folder, which one process locks. Files of others are
 // left alone.
 //
-// A batch goes into the log (internal/wal) and then into the memtable (internal/table); the sender is answered after both. A memtable
+// A batch goes into the log (store/wal) and then into the memtable (internal/table); the sender is answered after both. A memtable
 // that is full, or five minutes old, is frozen at a border of the log and written as an immutable segment (internal/segment), which
 // the manifest (internal/manifest) makes count; then its log files go. Segments of one hour are joined (internal/compact), and go
 // by age and size (internal/policy). Readers take a snapshot of memtables and segments and need no lock after that.
@@ -26,8 +26,8 @@ import (
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/local/internal/manifest"
-	"github.com/spanloom/spanloom/store/local/internal/wal"
 	"github.com/spanloom/spanloom/store/mem"
+	"github.com/spanloom/spanloom/store/wal"
 )
 
 // Options are the settings of an engine. Dir is needed.

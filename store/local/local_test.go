@@ -19,8 +19,8 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
-	"github.com/spanloom/spanloom/store/local/internal/wal"
 	"github.com/spanloom/spanloom/store/storetest"
+	"github.com/spanloom/spanloom/store/wal"
 )
 
 // TestConformance runs the suite on memtables alone, on segments of a few rows with tiny blocks, and on a mix of both.

@@ -14,7 +14,7 @@ import (
 	"github.com/spanloom/spanloom/store/local/internal/manifest"
 	"github.com/spanloom/spanloom/store/local/internal/policy"
 	"github.com/spanloom/spanloom/store/local/internal/segment"
-	"github.com/spanloom/spanloom/store/local/internal/wal"
+	"github.com/spanloom/spanloom/store/wal"
 )
 
 func (e *Engine) segDir() string { return filepath.Join(tenantDir(e.o.Dir), segDir) }

@@ -141,6 +141,12 @@ func (e *Engine) Operations(ctx context.Context, s store.Scope, service string, 
 
 // Keys counts where keys stand: once per span that has it, resources and scopes once per span of theirs, events and links each.
 func (e *Engine) Keys(ctx context.Context, s store.Scope, q store.KeysQuery) ([]store.Key, store.Done, error) {
+	total, done, err := e.CountKeys(ctx, s, q)
+	return total.List(q.Limit), done, err
+}
+
+// CountKeys is Keys before the list is made: all keys with the counts of their types.
+func (e *Engine) CountKeys(ctx context.Context, s store.Scope, q store.KeysQuery) (answer.KeyCounts, store.Done, error) {
 	var expr store.Expr
 	if q.Service != "" {
 		expr = store.Cond{Field: store.Field{In: store.Intrinsic, Key: store.FieldService}, Op: store.Eq, Value: store.Text(q.Service)}
@@ -157,7 +163,7 @@ func (e *Engine) Keys(ctx context.Context, s store.Scope, q store.KeysQuery) ([]
 		}
 		return ""
 	})
-	return total.List(q.Limit), done, nil
+	return total, done, nil
 }
 
 // Values counts the values of a field in text form; of arrays each element. Bytes, mixed arrays and lists have no text form.

@@ -85,13 +85,34 @@ func (e *Engine) Traces(ctx context.Context, s store.Scope, ids []span.TraceID, 
 
 // traceRows finds the rows of a trace and of its twins within an hour of it.
 func (e *Engine) traceRows(s store.Scope, id span.TraceID) ([]location, error) {
-	if err := checkTenant(s.Tenant); err != nil {
+	found, traces, err := e.sightings(s, id)
+	if err != nil {
 		return nil, err
+	}
+	var rows []location
+	for _, place := range answer.Family(found, id) {
+		rows = append(rows, traces[place]...)
+	}
+	return rows, nil
+}
+
+// Sightings lists a trace and all its twins, however far from it, with their first starts.
+func (e *Engine) Sightings(ctx context.Context, s store.Scope, id span.TraceID) ([]answer.Sighting, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	found, _, err := e.sightings(s, id)
+	return found, err
+}
+
+func (e *Engine) sightings(s store.Scope, id span.TraceID) (found []answer.Sighting, traces [][]location, err error) {
+	if err := checkTenant(s.Tenant); err != nil {
+		return nil, nil, err
 	}
 	e.mu.Lock()
 	if e.closed {
 		e.mu.Unlock()
-		return nil, errClosed()
+		return nil, nil, errClosed()
 	}
 	ids := e.traces.twins([]span.TraceID{id}, id)
 	var refs []ref
@@ -100,19 +121,40 @@ func (e *Engine) traceRows(s store.Scope, id span.TraceID) ([]location, error) {
 	}
 	all := e.snapshot()
 	e.mu.Unlock()
-
-	var traces [][]location
-	var found []answer.Sighting
 	for i, last := range refs {
 		if rows := all.rows(nil, last, all.end()); len(rows) > 0 {
 			traces, found = append(traces, rows), append(found, answer.Sighting{ID: ids[i], Start: firstStart(rows)})
 		}
 	}
-	var rows []location
-	for _, place := range answer.Family(found, id) {
-		rows = append(rows, traces[place]...)
+	return found, traces, nil
+}
+
+// Rows yields the rows of traces with the receipt of each, a trace a step, whatever the scope's predicate says of them; in the order they
+// were received. The batches are views of the chunks: nothing is copied.
+func (e *Engine) Rows(_ context.Context, s store.Scope, ids []span.TraceID, _ store.Need) iter.Seq2[[]answer.Row, error] {
+	return func(yield func([]answer.Row, error) bool) {
+		if err := checkTenant(s.Tenant); err != nil {
+			yield(nil, err)
+			return
+		}
+		refs, all := e.heads(nil, ids)
+		for _, last := range refs {
+			var rows []answer.Row
+			for _, l := range all.rows(nil, last, all.end()) {
+				rows = append(rows, answer.Row{Batch: &l.chunk.batch, Row: l.row, Received: l.chunk.received(l.row)})
+			}
+			if len(rows) > 0 && !yield(rows, nil) {
+				return
+			}
+		}
 	}
-	return rows, nil
+}
+
+// Has reports whether a trace has rows here.
+func (e *Engine) Has(id span.TraceID) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.traces.heads[id].last != 0
 }
 
 // firstStart is the earliest start of rows; 0 if there are none.

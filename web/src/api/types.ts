@@ -377,6 +377,21 @@ export interface Status {
       blocksPassed?: number;
       hours?: { hour?: string; spans?: number; bytes?: number }[];
     };
+    queue?: {
+      spans?: number;
+      /** Of these, on the disk only: they cannot be read before they are sent. */
+      hiddenSpans?: number;
+      bytes?: number;
+      limitBytes?: number;
+      /** Receipt of the oldest span that waits. */
+      oldest?: string;
+      sentSpans?: number;
+      failures?: number;
+      lastError?: string;
+      failedAt?: string;
+      poisonSpans?: number;
+      unreadableSpans?: number;
+    };
     evictedTraces?: number;
     oldest?: string;
     refusing?: string;

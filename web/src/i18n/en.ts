@@ -5,6 +5,7 @@ import { editor } from "./en/editor";
 import { found } from "./en/found";
 import { heatmap } from "./en/heatmap";
 import { map } from "./en/map";
+import { queue } from "./en/queue";
 import { searches } from "./en/searches";
 import { service } from "./en/service";
 import { trouble } from "./en/trouble";
@@ -159,6 +160,7 @@ export const en = {
   editor,
   found,
   heatmap,
+  queue,
   searches,
   trouble,
 

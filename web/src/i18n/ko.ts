@@ -6,6 +6,7 @@ import { editor } from "./ko/editor";
 import { found } from "./ko/found";
 import { heatmap } from "./ko/heatmap";
 import { map } from "./ko/map";
+import { queue } from "./ko/queue";
 import { searches } from "./ko/searches";
 import { service } from "./ko/service";
 import { trouble } from "./ko/trouble";
@@ -158,6 +159,7 @@ export const ko: Dict = {
   editor,
   found,
   heatmap,
+  queue,
   searches,
   trouble,
 

@@ -10,7 +10,7 @@ import { ErrorNotice, Loading, PanelBoundary } from "../shell/states";
 import { useTitle } from "../shell/title";
 import { Licences } from "./Licences";
 import css from "./StatusPage.module.css";
-import { Hours, Load, Retention } from "./Storage";
+import { Hours, Load, Queue, Retention } from "./Storage";
 
 /** What is running, and how full is it? */
 export default function StatusPage() {
@@ -40,6 +40,7 @@ export default function StatusPage() {
             </div>
             <Store status={status.data} />
             <Retention status={status.data} />
+            <Queue status={status.data} />
           </div>
           <Hours status={status.data} />
           <ReceiverTable status={status.data} />

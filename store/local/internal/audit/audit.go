@@ -17,8 +17,8 @@ import (
 	"github.com/spanloom/spanloom/store/local/internal/compact"
 	"github.com/spanloom/spanloom/store/local/internal/manifest"
 	"github.com/spanloom/spanloom/store/local/internal/segment"
-	"github.com/spanloom/spanloom/store/local/internal/wal"
 	"github.com/spanloom/spanloom/store/rollup"
+	"github.com/spanloom/spanloom/store/wal"
 )
 
 // File is a manifest or a segment.

@@ -18,9 +18,9 @@ import (
 	"github.com/spanloom/spanloom/store/local/internal/manifest"
 	"github.com/spanloom/spanloom/store/local/internal/segment"
 	"github.com/spanloom/spanloom/store/local/internal/table"
-	"github.com/spanloom/spanloom/store/local/internal/wal"
 	"github.com/spanloom/spanloom/store/rollup"
 	"github.com/spanloom/spanloom/store/storetest"
+	"github.com/spanloom/spanloom/store/wal"
 )
 
 const (

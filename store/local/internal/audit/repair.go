@@ -9,7 +9,7 @@ import (
 	"github.com/spanloom/spanloom/store/local/internal/compact"
 	"github.com/spanloom/spanloom/store/local/internal/manifest"
 	"github.com/spanloom/spanloom/store/local/internal/segment"
-	"github.com/spanloom/spanloom/store/local/internal/wal"
+	"github.com/spanloom/spanloom/store/wal"
 )
 
 // repair sets aside what is bad. After a crash on the way the next repair goes on.

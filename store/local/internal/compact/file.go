@@ -12,7 +12,7 @@ import (
 	"github.com/spanloom/spanloom/store/local/internal/manifest"
 	"github.com/spanloom/spanloom/store/local/internal/policy"
 	"github.com/spanloom/spanloom/store/local/internal/segment"
-	"github.com/spanloom/spanloom/store/local/internal/wal"
+	"github.com/spanloom/spanloom/store/wal"
 )
 
 // Create writes a segment's file below the manifest's folder, whole or not at all: beside its name, synced, renamed, and the folder

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/spanloom/spanloom/internal/faultfs"
-	"github.com/spanloom/spanloom/store/local/internal/wal"
+	"github.com/spanloom/spanloom/store/wal"
 )
 
 func content(t testing.TB, fsys faultfs.FS, name string) []byte {

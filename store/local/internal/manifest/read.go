@@ -8,7 +8,7 @@ import (
 	"io"
 
 	"github.com/spanloom/spanloom/internal/faultfs"
-	"github.com/spanloom/spanloom/store/local/internal/wal"
+	"github.com/spanloom/spanloom/store/wal"
 )
 
 // found is what reading a file told.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spanloom/spanloom/internal/faultfs"
 	"github.com/spanloom/spanloom/internal/problem"
-	"github.com/spanloom/spanloom/store/local/internal/wal"
+	"github.com/spanloom/spanloom/store/wal"
 )
 
 // ErrGone says that a segment that was to be removed is not in the manifest: retention, say, took the input of a compaction while it

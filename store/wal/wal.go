@@ -1,4 +1,4 @@
-// Package wal is the log of the embedded engine: append-only files of checksummed frames, one frame a batch, which hold
+// Package wal is the log of the embedded engine and of the queue before remote ones: append-only files of checksummed frames, one frame a batch, which hold
 // every accepted span until its memtable is gone. docs/format/log.md draws the bytes and states the rules of recovery.
 //
 // Append encodes and compresses in the caller's goroutine. Frames then queue up; the first caller that finds nobody writing

@@ -1,0 +1,296 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
+	"github.com/spanloom/spanloom/store/mem"
+)
+
+// view is what is there at one moment: each row once, in the engine or in a tail.
+type view struct {
+	kind   string
+	tails  []*mem.Engine // oldest first
+	hidden int64         // spans that wait on the disk only
+	engine Reader        // nil: not reached yet
+	away   error         // then
+}
+
+func (q *Queue) view() (*view, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return nil, errClosed()
+	}
+	v := &view{kind: q.o.Kind}
+	for _, g := range q.gens {
+		v.tails = append(v.tails, g.tails...)
+		if g.hidden {
+			v.hidden += int64(g.rows)
+		}
+	}
+	if q.engine != nil {
+		v.engine = q.engine.Pin()
+	} else {
+		v.away = q.away()
+	}
+	return v, nil
+}
+
+// retryable reports whether an engine's error says that it is away, so that what waits here is still an answer.
+func retryable(err error) bool {
+	p, ok := errors.AsType[*problem.Problem](err)
+	return ok && p.Kind.Retryable()
+}
+
+// partial says of an answer what is missing in it: what waits on the disk, or all that the engine has. The other errors stay errors.
+func (v *view) partial(d store.Done, err error) (store.Done, error) {
+	switch {
+	case err != nil && retryable(err):
+		d.Complete = false
+		d.Reason = fmt.Sprintf("%s does not answer: only spans that wait in this process's queue are shown (%v)", v.kind, err)
+		return d, nil
+	case err != nil:
+		return d, err
+	case v.hidden > 0 && d.Complete:
+		d.Complete = false
+		d.Reason = fmt.Sprintf("%d spans wait in this process's queue on the disk until %s takes them", v.hidden, v.kind)
+	}
+	return d, nil
+}
+
+// both asks the engine and then each tail. The engine's error comes last where it may be away, at once otherwise.
+func both[T any](v *view, engine func(Reader) iter.Seq2[T, error], tail func(*mem.Engine) iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		away := v.away
+		var none T
+		if v.engine != nil {
+			for x, err := range engine(v.engine) {
+				if err != nil && retryable(err) {
+					away = err
+					break
+				}
+				if !yield(x, err) || err != nil {
+					return
+				}
+			}
+		}
+		for _, t := range v.tails {
+			for x, err := range tail(t) {
+				if !yield(x, err) || err != nil {
+					return
+				}
+			}
+		}
+		if away != nil {
+			yield(none, away)
+		}
+	}
+}
+
+// fail is an answer that is an error.
+func fail[T any](err error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		yield(none, err)
+	}
+}
+
+// Trace yields the engine's rows, then those that wait. Which twins belong to the trace is decided over all of them. Where the engine is
+// away its error comes after the rows that wait.
+func (q *Queue) Trace(ctx context.Context, s store.Scope, id span.TraceID, hint store.TimeRange) iter.Seq2[*span.Batch, error] {
+	v, err := q.view()
+	if err != nil {
+		return fail[*span.Batch](err)
+	}
+	var found []answer.Sighting
+	for _, t := range v.tails {
+		here, err := t.Sightings(ctx, s, id)
+		if err != nil {
+			return fail[*span.Batch](err)
+		}
+		found = append(found, here...)
+	}
+	if len(found) == 0 && v.engine != nil {
+		return v.engine.Trace(ctx, s, id, hint)
+	}
+	if v.engine != nil {
+		there, err := v.engine.Sightings(ctx, s, id)
+		switch {
+		case err != nil && !retryable(err):
+			return fail[*span.Batch](err)
+		case err != nil:
+			v.engine, v.away = nil, err
+		}
+		found = append(found, there...)
+	}
+	first := make(map[span.TraceID]int64)
+	for _, x := range found {
+		if at, ok := first[x.ID]; !ok || x.Start < at {
+			first[x.ID] = x.Start
+		}
+	}
+	found = found[:0]
+	for id, at := range first {
+		found = append(found, answer.Sighting{ID: id, Start: at})
+	}
+	var ids []span.TraceID
+	for _, place := range answer.Family(found, id) {
+		ids = append(ids, found[place].ID)
+	}
+	return v.traces(ctx, s, ids, store.TimeRange{}, store.Everything())
+}
+
+// Traces yields the engine's rows, then those that wait.
+func (q *Queue) Traces(ctx context.Context, s store.Scope, ids []span.TraceID, hint store.TimeRange, need store.Need) iter.Seq2[*span.Batch, error] {
+	v, err := q.view()
+	if err != nil {
+		return fail[*span.Batch](err)
+	}
+	return v.traces(ctx, s, ids, hint, need)
+}
+
+func (v *view) traces(ctx context.Context, s store.Scope, ids []span.TraceID, hint store.TimeRange, need store.Need) iter.Seq2[*span.Batch, error] {
+	return both(v, func(e Reader) iter.Seq2[*span.Batch, error] { return e.Traces(ctx, s, ids, hint, need) },
+		func(t *mem.Engine) iter.Seq2[*span.Batch, error] { return t.Traces(ctx, s, ids, hint, need) })
+}
+
+// Scan yields the engine's rows, then those that wait.
+func (q *Queue) Scan(ctx context.Context, s store.Scope, plan *store.Scan) iter.Seq2[store.Rows, error] {
+	v, err := q.view()
+	if err != nil {
+		return fail[store.Rows](err)
+	}
+	return both(v, func(e Reader) iter.Seq2[store.Rows, error] { return e.Scan(ctx, s, plan) },
+		func(t *mem.Engine) iter.Seq2[store.Rows, error] { return t.Scan(ctx, s, plan) })
+}
+
+// lists asks every part for a list and says how complete all of it is.
+func lists[T any](v *view, ask func(r Reader) (T, store.Done, error), add func(T)) (store.Done, error) {
+	done := store.Done{Complete: true}
+	one := func(r Reader) error {
+		list, d, err := ask(r)
+		if err != nil {
+			return err
+		}
+		add(list)
+		if !d.Complete && done.Complete {
+			done.Complete, done.Reason = false, d.Reason
+		}
+		done.Read.Blocks += d.Read.Blocks
+		done.Read.Of += d.Read.Of
+		done.Read.Bytes += d.Read.Bytes
+		return nil
+	}
+	for _, t := range v.tails {
+		if err := one(t); err != nil {
+			return done, err
+		}
+	}
+	err := v.away
+	if v.engine != nil {
+		err = one(v.engine)
+	}
+	return v.partial(done, err)
+}
+
+// Services implements store.Reader.
+func (q *Queue) Services(ctx context.Context, s store.Scope, r store.TimeRange) ([]store.Service, store.Done, error) {
+	v, err := q.view()
+	if err != nil {
+		return nil, store.Done{}, err
+	}
+	all := make(map[string]store.Service)
+	done, err := lists(v, func(e Reader) ([]store.Service, store.Done, error) { return e.Services(ctx, s, r) }, func(list []store.Service) {
+		for _, x := range list {
+			old, ok := all[x.Name]
+			if ok && cmp.Or(cmp.Compare(old.LastTime, x.LastTime), strings.Compare(old.Group, x.Group), strings.Compare(old.Namespace, x.Namespace)) > 0 {
+				old.Spans += x.Spans
+				x = old
+			} else {
+				x.Spans += old.Spans
+			}
+			all[x.Name] = x
+		}
+	})
+	list := make([]store.Service, 0, len(all))
+	for _, x := range all {
+		list = append(list, x)
+	}
+	slices.SortFunc(list, func(a, b store.Service) int { return strings.Compare(a.Name, b.Name) })
+	return list, done, err
+}
+
+// Operations implements store.Reader.
+func (q *Queue) Operations(ctx context.Context, s store.Scope, service string, r store.TimeRange) ([]store.Operation, store.Done, error) {
+	v, err := q.view()
+	if err != nil {
+		return nil, store.Done{}, err
+	}
+	counts := make(map[store.Operation]int64)
+	done, err := lists(v, func(e Reader) ([]store.Operation, store.Done, error) { return e.Operations(ctx, s, service, r) }, func(list []store.Operation) {
+		for _, x := range list {
+			counts[store.Operation{Name: x.Name, Kind: x.Kind}] += x.N
+		}
+	})
+	list := make([]store.Operation, 0, len(counts))
+	for x, n := range counts {
+		x.N = n
+		list = append(list, x)
+	}
+	slices.SortFunc(list, func(a, b store.Operation) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
+	})
+	return list, done, err
+}
+
+// Keys implements store.Reader.
+func (q *Queue) Keys(ctx context.Context, s store.Scope, kq store.KeysQuery) ([]store.Key, store.Done, error) {
+	v, err := q.view()
+	if err != nil {
+		return nil, store.Done{}, err
+	}
+	total := make(answer.KeyCounts)
+	done, err := lists(v, func(e Reader) (answer.KeyCounts, store.Done, error) { return e.CountKeys(ctx, s, kq) }, total.Merge)
+	if len(total) > answer.MaxDistinct && done.Complete {
+		done.Complete, done.Reason = false, answer.TooMany
+	}
+	return total.List(kq.Limit), done, err
+}
+
+// Values implements store.Reader. Every part answers all its values: the most frequent ones of all need not be those of a part.
+func (q *Queue) Values(ctx context.Context, s store.Scope, vq store.ValuesQuery) ([]store.ValueCount, store.Done, error) {
+	v, err := q.view()
+	if err != nil {
+		return nil, store.Done{}, err
+	}
+	all := vq
+	all.Limit = 0
+	counts := make(map[store.ValueCount]int64)
+	done, err := lists(v, func(e Reader) ([]store.ValueCount, store.Done, error) { return e.Values(ctx, s, all) }, func(list []store.ValueCount) {
+		for _, x := range list {
+			counts[store.ValueCount{Text: x.Text, Type: x.Type}] += x.N
+		}
+	})
+	list := make([]store.ValueCount, 0, len(counts))
+	for x, n := range counts {
+		x.N = n
+		list = append(list, x)
+	}
+	if len(list) > answer.MaxDistinct && done.Complete {
+		done.Complete, done.Reason = false, answer.TooMany
+	}
+	slices.SortFunc(list, func(a, b store.ValueCount) int {
+		return cmp.Or(cmp.Compare(b.N, a.N), strings.Compare(a.Text, b.Text), cmp.Compare(a.Type, b.Type))
+	})
+	return answer.First(list, vq.Limit), done, err
+}
