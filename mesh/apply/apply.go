@@ -180,7 +180,7 @@ func explain(err error) error {
 		}
 		return &problem.Problem{Kind: problem.Invalid, Message: "conflict: " + strings.Join(who, ", "), Hint: "agree with them, or take the fields over with --force-conflicts", Err: err}
 	case r.Code == http.StatusForbidden && strings.Contains(r.Message, "User "):
-		return &problem.Problem{Kind: problem.Forbidden, Message: "no right to write it", Hint: "ask for the right, or give somebody who has it what `spanloom mesh render` prints", Err: err}
+		return &problem.Problem{Kind: problem.Forbidden, Message: "no right to read or write it", Hint: "ask for the right, or give somebody who has it what `spanloom mesh render` prints", Err: err}
 	case strings.Contains(r.Message, "admission webhook") || strings.Contains(r.Message, "ValidatingAdmissionPolicy"):
 		return &problem.Problem{Kind: problem.Invalid, Message: "a policy of this cluster refuses it", Hint: "its message says why; it has to be satisfied or lifted by whoever keeps it", Err: err}
 	case r.Code == http.StatusInternalServerError && strings.Contains(r.Message, "failed calling webhook"):
@@ -204,7 +204,9 @@ func (w *work) backUp(ctx context.Context, rec *Record, p *Planned) error {
 		case err != nil:
 			return err
 		case done:
-			s.State = Done
+			if err := settle(rec, s, live); err != nil {
+				return err
+			}
 		default:
 			s.State = Unneeded // unless it is still to be done, below
 		}
@@ -222,6 +224,20 @@ func (w *work) backUp(ctx context.Context, rec *Record, p *Planned) error {
 	}
 	rec.State = Writing
 	return rec.save()
+}
+
+// settle records the end of a step that was done without being recorded. What the dry run answered is what was written, but
+// for the uid of a new object.
+func settle(rec *Record, s *Step, live Object) error {
+	after, err := rec.object(s.After)
+	if err != nil {
+		return err
+	}
+	after = patched(after, Object{"metadata": Object{"uid": str(live, "metadata", "uid")}})
+	if s.After, err = rec.keep(s, "after", after); err == nil {
+		s.State = Done
+	}
+	return err
 }
 
 // prepare keeps the object as it is, and as it will be. What was changed by this record already keeps its first backup.

@@ -6,6 +6,8 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -134,7 +136,7 @@ func (c *cluster) gate() *gate {
 	}
 	proxy := httputil.NewSingleHostReverseProxy(to)
 	proxy.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	g.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	g.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := 0
 		if r.Method != "GET" && !r.URL.Query().Has("dryRun") && !strings.Contains(r.URL.Path, "accessreviews") {
 			g.mu.Lock()
@@ -156,7 +158,8 @@ func (c *cluster) gate() *gate {
 		w.WriteHeader(answer.Code)
 		_, _ = w.Write(answer.Body.Bytes())
 	}))
-	g.Config.ErrorLog = nil
+	g.Config.ErrorLog = log.New(io.Discard, "", 0)
+	g.StartTLS()
 	c.t.Cleanup(g.Close)
 	return g
 }
@@ -164,7 +167,7 @@ func (c *cluster) gate() *gate {
 func (c *cluster) kubeconfigOf(server, user string) string {
 	path := filepath.Join(c.t.TempDir(), "kubeconfig")
 	if err := os.WriteFile(path, []byte(fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}],
-clusters: [{name: c, cluster: {server: %q}}], users: [{name: u, user: {token: %stoken}}]}`, server, user)), 0o600); err != nil {
+clusters: [{name: c, cluster: {server: %q, insecure-skip-tls-verify: true}}], users: [{name: u, user: {token: %stoken}}]}`, server, user)), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
 	return path
@@ -209,7 +212,7 @@ func TestApply(t *testing.T) {
 			t.Errorf("data.mesh lacks %q:\n%s", kept, mesh)
 		}
 	}
-	if got := str(finished["ConfigMap grafana"], "data", "datasources.yaml"); !strings.Contains(got, "# ours\n- name: Prometheus\n") || !strings.Contains(got, "Spanloom") {
+	if got := str(finished["ConfigMap grafana"], "data", "datasources.yaml"); !strings.Contains(got, "# ours\n- name: Prometheus\n") || !strings.Contains(got, "url: http://spanloom.istio-system:3200") {
 		t.Errorf("datasources.yaml:\n%s", got)
 	}
 	telemetry := compact(finished["Telemetry mesh-default"])
