@@ -305,4 +305,200 @@ func (c *cluster) interrupt(path, backups string, k int, kill, behind bool, args
 	return hit
 }
 
-var _ = wait.For
+const refusing = `
+{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {name: closed}, spec: {failurePolicy: Fail, matchConstraints: {resourceRules: [{apiGroups: [telemetry.istio.io], apiVersions: ["*"], operations: [CREATE, UPDATE], resources: [telemetries]}]}, validations: [{expression: "false", message: "telemetry is the platform team's"}]}}
+---
+{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicyBinding, metadata: {name: closed}, spec: {policyName: closed, validationActions: [Deny]}}
+`
+
+// What goes wrong in a cluster is said in clear words, nothing is half done, and what others wrote stays.
+func TestApplyAmongOthers(t *testing.T) {
+	c := startCluster(t)
+	c.istioCRDs()
+	c.apply("tests", applied)
+	path := build(t)
+	telemetry := fmt.Sprintf(paths["Telemetry"], "namespaces/istio-system") + "/mesh-default"
+	mesh := fmt.Sprintf(paths["ConfigMap"], "namespaces/istio-system") + "/istio"
+	intent := []string{"apply", "--istio-version", "1.28", "--sampling", "staging", "--yes"}
+	admin := c.kubeconfig("admin")
+	backups := ""
+	begin := func() {
+		c.reset()
+		backups = t.TempDir()
+	}
+	run := func(kubeconfig string, code int, says string, args ...string) {
+		t.Helper()
+		got, out := spanloom(t, path, append(append([]string{"mesh"}, args...), "--kubeconfig", kubeconfig, "--backup-dir", backups)...)
+		if got != code || !strings.Contains(out, says) {
+			t.Errorf("spanloom mesh %s: exit %d, want %d with %q\n%s", strings.Join(args, " "), got, code, says, out)
+		}
+	}
+	merge := func(manager, path, body string) {
+		t.Helper()
+		c.do("PATCH", path+"?fieldManager="+manager, "application/merge-patch+json", body)
+	}
+	with := func(more ...string) []string { return append(slices.Clone(intent), more...) }
+
+	t.Run("others write after the apply", func(t *testing.T) {
+		begin()
+		run(admin, 0, "done.", intent...)
+		merge("kubectl-edit", telemetry, `{"spec":{"metrics":[{"providers":[{"name":"prometheus"}]}]}}`)
+		text := str(c.everything()["ConfigMap istio"], "data", "mesh")
+		merge("kubectl-edit", mesh, compact(map[string]any{"data": map[string]any{"mesh": strings.Replace(text, "# kept by the platform team", "# kept by us all", 1)}}))
+		run(admin, 0, "left is what others wrote since: spec.metrics (kubectl-edit)", "rollback")
+		all := c.everything()
+		if got := str(all["ConfigMap istio"], "data", "mesh"); got != strings.Replace(meshText, "# kept by the platform team", "# kept by us all", 1) {
+			t.Errorf("data.mesh:\n%s", got)
+		}
+		if got := compact(all["Telemetry mesh-default"].(map[string]any)["spec"]); strings.TrimSpace(got) != `{"accessLogging":[{"providers":[{"name":"envoy"}]}],"metrics":[{"providers":[{"name":"prometheus"}]}],"tracing":[{"providers":[{"name":"tempo"}],"randomSamplingPercentage":5}]}` {
+			t.Error(got)
+		}
+	})
+	t.Run("others change the same field", func(t *testing.T) {
+		begin()
+		run(admin, 0, "done.", intent...)
+		merge("kubectl-edit", telemetry, `{"spec":{"tracing":[{"providers":[{"name":"spanloom"}],"randomSamplingPercentage":77}]}}`)
+		run(admin, 0, "not taken back, because others changed it too: spec.tracing", "rollback")
+		if got := compact(c.everything()["Telemetry mesh-default"]); !strings.Contains(got, `"randomSamplingPercentage":77`) {
+			t.Error(got)
+		}
+	})
+	t.Run("an object vanishes after the apply", func(t *testing.T) {
+		begin()
+		start := c.everything()
+		run(admin, 0, "done.", intent...)
+		c.do("DELETE", telemetry, "", "")
+		run(admin, 0, "made anew: it had vanished since", "rollback")
+		if d := differences(contents(start), contents(c.everything())); d != "" {
+			t.Error(d)
+		}
+	})
+	t.Run("others take a field of our own object", func(t *testing.T) {
+		begin()
+		policy := fmt.Sprintf(paths["NetworkPolicy"], "namespaces/istio-system") + "/spanloom"
+		ours := with("--for", "networkpolicy")
+		run(admin, 0, "NetworkPolicy istio-system/spanloom: created", ours...)
+		merge("kubectl-edit", policy, `{"spec":{"ingress":[{}]}}`)
+		before := c.everything()
+		run(admin, 2, "conflict: .spec.ingress is kept by kubectl-edit", ours...)
+		if d := differences(before, c.everything()); d != "" {
+			t.Error(d)
+		}
+		run(admin, 0, "done.", append(ours, "--force-conflicts")...)
+		run(admin, 0, "", "rollback")
+		run(admin, 0, "deleted, as it was not there before", "rollback")
+	})
+	t.Run("no rights", func(t *testing.T) {
+		begin()
+		c.apply("tests", `
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: viewer}, rules: [{apiGroups: ["*"], resources: ["*"], verbs: [get, list]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: viewer}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: viewer}, subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: level1}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: patcher}, rules: [{apiGroups: ["*"], resources: ["*"], verbs: [get, list, patch, create]}, {apiGroups: [""], resources: [configmaps], verbs: [update]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: patcher}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: patcher}, subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: level2}]}
+`)
+		start := c.everything()
+		run(c.kubeconfig("level1"), 2, "nothing was changed: ConfigMap istio-system/istio: no right to read or write it", intent...)
+		run(c.kubeconfig("level2"), 2, "Telemetry istio-system/mesh-default: no right to update it: a rollback would not be possible", intent...)
+		run(c.kubeconfig("nobody"), 2, "no right", intent...)
+		if d := differences(start, c.everything()); d != "" {
+			t.Error(d)
+		}
+	})
+	t.Run("kept by Helm", func(t *testing.T) {
+		begin()
+		merge("helm", mesh, `{"metadata":{"annotations":{"meta.helm.sh/release-name":"istiod"}}}`)
+		start := c.everything()
+		run(admin, 2, "the Helm release istiod writes it anew with every upgrade", intent...)
+		run(admin, 0, "+    - name: spanloom\n", "apply", "--istio-version", "1.28", "--sampling", "staging", "-o", "patch")
+		if d := differences(start, c.everything()); d != "" {
+			t.Error(d)
+		}
+		run(admin, 0, "done.", with("--force-owned")...)
+	})
+	t.Run("somebody undoes it", func(t *testing.T) {
+		begin()
+		g := c.gate()
+		g.behind = func(int) bool {
+			merge("controller", telemetry, `{"spec":{"tracing":[{"providers":[{"name":"tempo"}],"randomSamplingPercentage":5}]}}`)
+			return true
+		}
+		run(c.kubeconfigOf(g.URL, "admin"), 2, "it was written and is already another", intent...)
+		run(admin, 0, "as it was before", "rollback")
+	})
+	t.Run("somebody writes at the same time", func(t *testing.T) {
+		begin()
+		g := c.gate()
+		g.before = func(n int, _ *http.Request) bool {
+			if n == 1 {
+				merge("kubectl-edit", mesh, `{"data":{"meshNetworks":"networks: {n: {}}"}}`)
+			}
+			return true
+		}
+		run(c.kubeconfigOf(g.URL, "admin"), 0, "somebody wrote it meanwhile, planning it anew", intent...)
+		run(admin, 0, "ConfigMap istio-system/istio: as it was before", "rollback")
+		if got := str(c.everything()["ConfigMap istio"], "data", "meshNetworks"); got != "networks: {n: {}}" {
+			t.Errorf("what the other wrote is gone: %s", got)
+		}
+	})
+	t.Run("two people apply at once", func(t *testing.T) {
+		begin()
+		other := t.TempDir()
+		g := c.gate()
+		g.before = func(n int, _ *http.Request) bool {
+			if n == 1 {
+				if code, out := spanloom(t, path, append(append([]string{"mesh"}, intent...), "--kubeconfig", admin, "--backup-dir", other)...); code != 0 {
+					t.Errorf("the other: exit %d\n%s", code, out)
+				}
+			}
+			return true
+		}
+		start := c.everything()
+		run(c.kubeconfigOf(g.URL, "admin"), 0, "it is as it should be, somebody else did it", intent...)
+		run(admin, 0, "", "rollback") // nothing of it is ours
+		backups = other
+		run(admin, 0, "as it was before", "rollback")
+		if d := differences(start, c.everything()); d != "" {
+			t.Error(d)
+		}
+	})
+	t.Run("an object vanishes in the middle", func(t *testing.T) {
+		begin()
+		g := c.gate()
+		g.before = func(n int, _ *http.Request) bool {
+			if n == 1 {
+				c.do("DELETE", mesh, "", "")
+			}
+			return true
+		}
+		run(c.kubeconfigOf(g.URL, "admin"), 2, "it vanished meanwhile", intent...)
+	})
+	t.Run("from files", func(t *testing.T) {
+		begin()
+		file := filepath.Join(t.TempDir(), "mesh.yaml")
+		if code, out := spanloom(t, path, "mesh", "render", "--istio-version", "1.28", "--sampling", "staging"); code != 0 || os.WriteFile(file, []byte(out), 0o600) != nil {
+			t.Fatal(out)
+		}
+		run(admin, 0, "ConfigMap istio-system/istio: changed", "apply", "-f", file, "--yes")
+		if got := str(c.everything()["ConfigMap istio"], "data", "mesh"); !strings.Contains(got, "# kept by the platform team\n") || !strings.Contains(got, "- name: spanloom\n") {
+			t.Errorf("data.mesh:\n%s", got)
+		}
+		run(admin, 2, `there is no backup "yesterday"`, "rollback", "yesterday")
+	})
+	t.Run("a policy refuses", func(t *testing.T) {
+		begin()
+		c.apply("tests", refusing)
+		start := c.everything()
+		wait.For(t, time.Minute, "the policy", func() bool {
+			code, _ := c.try("PATCH", telemetry+"?dryRun=All", "application/merge-patch+json", `{"metadata":{"labels":{"x":"y"}}}`)
+			return code != 200
+		})
+		run(admin, 2, "a policy of this cluster refuses it", intent...)
+		run(admin, 2, "telemetry is the platform team's", intent...)
+		if d := differences(start, c.everything()); d != "" {
+			t.Error(d)
+		}
+	})
+}
