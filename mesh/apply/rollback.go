@@ -177,6 +177,9 @@ func ownership(ctx context.Context, c *Client, id ID, before, live Object) error
 	return err
 }
 
+// scopes say what an object applies to. Without them what others wrote would apply to everything.
+var scopes = []string{"selector", "podSelector", "workloadSelector", "targetRef", "targetRefs", "hosts"}
+
 // withdraw takes our part out of an object that we made and others wrote to.
 func withdraw(ctx context.Context, c *Client, s *Step, after, live Object) (string, error) {
 	meta := Object{"name": s.ID.Name}
@@ -185,6 +188,16 @@ func withdraw(ctx context.Context, c *Client, s *Step, after, live Object) (stri
 	}
 	bare := Object{"apiVersion": s.ID.APIVersion, "kind": s.ID.Kind, "metadata": meta}
 	from := content(after)
+	now, was := content(live), content(after)
+	delete(now, "metadata")
+	delete(was, "metadata")
+	now["apiVersion"], was["apiVersion"] = nil, nil
+	if reflect.DeepEqual(now, was) {
+		return "deleted, as it was not there before; others had written to its metadata" + whose(live, differing(from, content(live))), c.remove(ctx, live)
+	}
+	if slices.ContainsFunc(scopes, func(k string) bool { return at(from, "spec", k) != nil }) {
+		return "left as it is: others wrote to it" + whose(live, differing(from, content(live))) + ", which would apply to more without our part. Delete it by hand if nobody needs it", nil
+	}
 	from["apiVersion"], bare["apiVersion"] = live["apiVersion"], live["apiVersion"]
 	merged, _ := merge3(from, bare, content(live), nil)
 	target, _ := merged.(map[string]any)

@@ -386,7 +386,25 @@ func TestApplyAmongOthers(t *testing.T) {
 		}
 		run(admin, 0, "done.", append(ours, "--force-conflicts")...)
 		run(admin, 0, "", "rollback")
-		run(admin, 0, "deleted, as it was not there before", "rollback")
+		run(admin, 0, "left as it is: others wrote to it: spec.ingress (kubectl-edit)", "rollback")
+	})
+	t.Run("others write to what the apply made", func(t *testing.T) {
+		begin()
+		c.do("DELETE", telemetry, "", "")
+		run(admin, 0, "Telemetry istio-system/mesh-default: created", intent...)
+		merge("kubectl-edit", telemetry, `{"spec":{"accessLogging":[{"providers":[{"name":"envoy"}]}]}}`)
+		run(admin, 0, "left is theirs: spec.accessLogging (kubectl-edit)", "rollback")
+		if got := strings.TrimSpace(compact(c.everything()["Telemetry mesh-default"].(map[string]any)["spec"])); got != `{"accessLogging":[{"providers":[{"name":"envoy"}]}]}` {
+			t.Error(got)
+		}
+		begin()
+		c.do("DELETE", telemetry, "", "")
+		run(admin, 0, "done.", intent...)
+		merge("kubectl-label", telemetry, `{"metadata":{"labels":{"x":"y"}}}`)
+		run(admin, 0, "others had written to its metadata: metadata.labels (kubectl-label)", "rollback")
+		if _, there := c.everything()["Telemetry mesh-default"]; there {
+			t.Error("it is still there")
+		}
 	})
 	t.Run("no rights", func(t *testing.T) {
 		begin()
