@@ -401,7 +401,7 @@ func TestApplyAmongOthers(t *testing.T) {
 		c.do("DELETE", telemetry, "", "")
 		run(admin, 0, "done.", intent...)
 		merge("kubectl-label", telemetry, `{"metadata":{"labels":{"x":"y"}}}`)
-		run(admin, 0, "others had written to its metadata: metadata.labels (kubectl-label)", "rollback")
+		run(admin, 0, "others had written to its metadata: metadata.labels.x (kubectl-label)", "rollback")
 		if _, there := c.everything()["Telemetry mesh-default"]; there {
 			t.Error("it is still there")
 		}
