@@ -110,11 +110,13 @@ func unfinished(backups, cluster string) (*Record, error) {
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
-	switch last := all[len(all)-1]; last.State {
-	case Pending, Writing:
+	for _, r := range all { // one of several that a rollback goes through may be an older one
+		if r.State == Returning {
+			return nil, problem.New(problem.Invalid, "the rollback of "+r.Name()+" was interrupted", "end it first: spanloom mesh rollback "+r.Name())
+		}
+	}
+	if last := all[len(all)-1]; last.State == Pending || last.State == Writing {
 		return last, nil
-	case Returning:
-		return nil, problem.New(problem.Invalid, "the rollback of "+last.Name()+" was interrupted", "end it first: spanloom mesh rollback "+last.Name())
 	}
 	return nil, nil
 }

@@ -252,7 +252,11 @@ func TestApply(t *testing.T) {
 						t.Errorf("%s: going on: exit %d\n%s\n%s", name, code, out, differences(contents(finished), contents(c.everything())))
 					}
 				}
-				c.interrupt(path, backups, 1+k/2, kill, behind, "rollback")
+				if c.interrupt(path, backups, 1+k/2, kill, behind, "rollback") {
+					if code, out := run(admin, backups, applyArgs...); code != 2 || !strings.Contains(out, "end it first: spanloom mesh rollback") {
+						t.Errorf("%s: an apply on top of a rollback that was interrupted: exit %d\n%s", name, code, out)
+					}
+				}
 				if code, out := run(admin, backups, "rollback"); code != 0 || differences(start, c.everything()) != "" {
 					t.Errorf("%s: rollback: exit %d\n%s\n%s", name, code, out, differences(start, c.everything()))
 				}
