@@ -152,6 +152,10 @@ var catalog = []Entry{
 		"Rights that are missing, kinds that are not served, proxies that do not answer, questions to the store that failed.",
 		"Grant what `spanloom doctor roles` prints if that part matters, or look why it does not answer.", nil},
 
+	{"T0129", "sampling-not-returned", Warning, "policy", "A raised sampling rate was not taken back",
+		"`spanloom mesh sampling raise` set a rate for a time, and its Job did not run: the workload goes on to trace more than is meant.",
+		"The annotation spanloom.io/sampling-expires of the Telemetry names a time that is over.",
+		"Take it back by hand: spanloom mesh sampling return.", nil},
 	{"T0201", "envoy-rejected", Error, "accepted", "Envoy refuses the configuration",
 		"A refused listener keeps its last state; a new one does not come up at all: requests fail, not only spans.",
 		"error_state in config_dump, lds.update_rejected, istiod's log: ACK ERROR.",

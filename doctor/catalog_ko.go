@@ -35,6 +35,7 @@ var koreanTexts = map[string]Korean{
 	"T0125": {"읽을 수 없는 파일", "그 안의 내용은 닥터가 알 수 없습니다.", "렌더링한 파일을 주세요: helm template, kustomize build."},
 	"T0126": {"service.name 이라는 커스텀 태그", "서비스 이름이 아니라 span마다 붙는 태그가 됩니다. 서비스 검색으로는 찾을 수 없습니다.", "태그를 지우세요. 서비스 이름은 defaultConfig의 tracingServiceName이 정합니다."},
 	"T0128": {"읽지 못한 부분이 있음", "닥터는 그 내용을 모릅니다. 그것이 필요한 단계는 짐작하지 않고 알 수 없음으로 둡니다.", "필요하다면 `spanloom doctor roles` 가 출력하는 권한을 주고, 아니면 왜 응답하지 않는지 보세요."},
+	"T0129": {"올린 샘플링 비율이 되돌려지지 않음", "`spanloom mesh sampling raise` 가 정한 시간이 지났지만 Job이 실행되지 않아, 워크로드가 뜻한 것보다 많이 추적합니다.", "직접 되돌리세요: spanloom mesh sampling return."},
 	"T0127": {"ProxyConfig 오브젝트에는 tracing이 없음", "이 종류에는 concurrency, image, 환경 변수만 있습니다.", "Telemetry를 쓰세요."},
 	"T0201": {"Envoy가 설정을 거부함", "거부된 리스너는 이전 상태로 남고, 새 리스너는 열리지 않습니다. span뿐 아니라 요청이 실패합니다.", "Envoy가 가리키는 것을 고치세요."},
 	"T0202": {"애플리케이션 포트가 Istio에는 TCP라 span이 없음", "HTTP가 아니면 그 포트에 연결 관리자가 없어 서버 span이 빠집니다.", "포트 이름을 http-… 나 grpc-… 로 하거나 appProtocol을 설정하세요."},

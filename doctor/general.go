@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spanloom/spanloom/mesh/istio"
 )
@@ -15,6 +16,7 @@ func (x *exam) general() {
 	x.tags()
 	x.conflicts()
 	x.duds()
+	x.raised()
 	x.overrides()
 	x.stores()
 	x.views()
@@ -23,6 +25,23 @@ func (x *exam) general() {
 	x.cost()
 	x.egressWithoutDNS()
 	x.owners()
+}
+
+// raiseGrace is how long a Job may take to take a raised rate back: it has to be scheduled, and clocks differ.
+const raiseGrace = 2 * time.Minute
+
+// raised finds rates whose time is over. Facts without a time of their own cannot tell.
+func (x *exam) raised() {
+	for _, t := range x.f.Objects.Telemetries {
+		until, err := time.Parse(time.RFC3339, t.Expires)
+		if err != nil || x.f.Collected == 0 || !time.Unix(0, x.f.Collected).After(until.Add(raiseGrace)) {
+			continue
+		}
+		said := istio.ExpiresAnnotation + ": " + t.Expires
+		workload := t.Namespace + "/" + strings.TrimPrefix(t.Name, "spanloom-raise-")
+		x.add(&draft{code: "T0129", object: t.Ref.At("metadata.annotations", 0), detail: "it was meant to stand until " + t.Expires, evidence: []string{said},
+			fix: Fix{Text: "Take it back, and see why the Job did not run: kubectl get jobs -n " + t.Namespace + ".", Command: "spanloom mesh sampling return " + workload}}, "")
+	}
 }
 
 // notes turns what reading found odd into findings.

@@ -22,10 +22,10 @@ import (
 	"github.com/spanloom/spanloom/mesh/render"
 )
 
-// meshCommand writes what brings a mesh's spans here. Nothing below it reaches a cluster.
+// meshCommand writes what brings a mesh's spans here. render and plan -f reach no cluster; what changes one says so.
 func meshCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "mesh", Short: "Configure a mesh so that its spans arrive"}
-	cmd.AddCommand(meshRenderCommand(), meshPlanCommand())
+	cmd.AddCommand(meshRenderCommand(), meshPlanCommand(), meshApplyCommand(), meshVerifyCommand(), meshRollbackCommand(), meshSamplingCommand())
 	return cmd
 }
 
@@ -37,6 +37,12 @@ type intentFlags struct {
 
 // add adds the flags; whatFor says which forms are written if none is named.
 func (f *intentFlags) add(cmd *cobra.Command, whatFor string) {
+	f.addIntent(cmd, whatFor)
+	cmd.Flags().StringArrayVarP(&f.paths, "filename", "f", nil, "`folder` or file with the mesh's present objects (can be repeated)")
+}
+
+// addIntent adds all flags but -f.
+func (f *intentFlags) addIntent(cmd *cobra.Command, whatFor string) {
 	var presets []string
 	for _, p := range render.Presets {
 		presets = append(presets, fmt.Sprintf("%s (%g %%)", p.Name, p.Percent))
@@ -56,7 +62,10 @@ func (f *intentFlags) add(cmd *cobra.Command, whatFor string) {
 	flags.StringSliceVar(&f.words.For, "for", nil, "`form` to write: "+strings.Join(targets, ", ")+" (default: "+whatFor+"); repeatable")
 	flags.StringSliceVar(&f.words.Hosts, "host", nil, "outside `host` for --for serviceentry, such as api.example.com:443; repeatable")
 	flags.StringVar(&f.words.ExternalURL, "external-url", "", "`URL` under which browsers reach Spanloom, for links in Kiali")
-	flags.StringArrayVarP(&f.paths, "filename", "f", nil, "`folder` or file with the mesh's present objects (can be repeated)")
+}
+
+func (f *intentFlags) addWorkloads(cmd *cobra.Command) {
+	cmd.Flags().StringSliceVar(&f.words.Workloads, "workload", nil, "`workload` with an OpenTelemetry SDK for --for opentelemetry-env: NAMESPACE/NAME or NAMESPACE/NAME/CONTAINER; repeatable")
 }
 
 // read parses the intent and reads what is there; facts are nil without -f.
@@ -68,18 +77,23 @@ func (f *intentFlags) read(cmd *cobra.Command) (render.Intent, *doctor.Facts, er
 		if facts, err = collect.Files(cmd.Context(), f.paths, collect.Options{Istio: words.Istio}); err != nil {
 			return render.Intent{}, nil, err
 		}
-		if words.Istio == "" {
-			words.Istio = facts.Istio
-		}
-		if words.RootNamespace == "" {
-			words.RootNamespace = rootOf(facts)
-		}
-		if words.Sampling == "" {
-			words.Sampling = rateOf(facts, words.RootNamespace)
-		}
+		complete(&words, facts)
 	}
 	in, err := render.Parse(words)
 	return in, facts, err
+}
+
+// complete adds to an intent what was read of the mesh.
+func complete(words *render.Words, facts *doctor.Facts) {
+	if words.Istio == "" {
+		words.Istio = facts.Istio
+	}
+	if words.RootNamespace == "" {
+		words.RootNamespace = rootOf(facts)
+	}
+	if words.Sampling == "" {
+		words.Sampling = rateOf(facts, words.RootNamespace)
+	}
 }
 
 func rootOf(f *doctor.Facts) string {
@@ -216,13 +230,7 @@ func meshPlanCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			state := plan.State{Objects: &facts.Objects, Effective: facts.Effective, Proxies: facts.Proxies}
-			for _, w := range facts.Objects.Workloads {
-				if w.ControlsTrc != nil {
-					state.Sampling = w.ControlsTrc
-				}
-			}
-			p, err := plan.Make(in, files, state)
+			p, err := plan.Make(in, files, stateOf(facts))
 			if err != nil {
 				return err
 			}
@@ -250,9 +258,19 @@ func meshPlanCommand() *cobra.Command {
 		},
 	}
 	flags.add(cmd, "mesh configuration where the folder keeps it, and telemetry")
-	cmd.Flags().StringSliceVar(&flags.words.Workloads, "workload", nil, "`workload` with an OpenTelemetry SDK for --for opentelemetry-env: NAMESPACE/NAME or NAMESPACE/NAME/CONTAINER; repeatable")
+	flags.addWorkloads(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, json or patch")
 	return cmd
+}
+
+func stateOf(facts *doctor.Facts) plan.State {
+	state := plan.State{Objects: &facts.Objects, Effective: facts.Effective, Proxies: facts.Proxies}
+	for _, w := range facts.Objects.Workloads {
+		if w.ControlsTrc != nil {
+			state.Sampling = w.ControlsTrc
+		}
+	}
+	return state
 }
 
 // readFiles reads the folder twice: as facts, and as the files that a plan edits. Without --for the forms are those in

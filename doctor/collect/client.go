@@ -72,6 +72,9 @@ func newClient(c *rest.Config, namespace string) (*Client, error) {
 	return &Client{http: h, config: c, base: base, Namespace: namespace}, nil
 }
 
+// Config is how the cluster is reached, for others that ask it.
+func (c *Client) Config() *rest.Config { return rest.CopyConfig(c.config) }
+
 // Server is the API server's address, for messages.
 func (c *Client) Server() string { return c.base.Host }
 

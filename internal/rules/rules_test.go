@@ -55,6 +55,7 @@ var arrows = []struct {
 	{"mesh/render", []string{"mesh/schema", "mesh/istio", "deploy"}, "what is written is a function of the intent and of the objects that were read; the files that deploy ships are the ones it writes"},
 	{"deploy/observe", nil, "files for Grafana and Prometheus: names of metrics are what it shares with their rooms"},
 	{"mesh/plan", []string{"mesh/yamldoc", "mesh/istio", "mesh/envoy", "mesh/render"}, "a plan is a function of the intent and of files; it reaches no cluster"},
+	{"mesh/apply", []string{"mesh/yamldoc", "mesh/istio", "mesh/render", "mesh/plan"}, "what is written is what the plan shows; it reads the mesh for itself, and the doctor's facts are handed in"},
 	{"deploy", nil, "files, embedded"},
 	{"doctor/headers", nil, "headers are text"},
 	{"doctor/live", []string{"doctor", "mesh", "query", "store", "span"}, "the doctor inside of serve reads through query, never an engine"},

@@ -207,7 +207,11 @@ type Telemetry struct {
 	Targets   []Target          `json:"targets,omitempty"`
 	Tracing   []TracingRule     `json:"tracing,omitempty"`
 	OtherUses bool              `json:"otherUses,omitempty"` // metrics or access logs too
+	Expires   string            `json:"expires,omitempty"`   // of ExpiresAnnotation, RFC 3339
 }
+
+// ExpiresAnnotation says until when a raised sampling rate is meant to stand (`spanloom mesh sampling raise`).
+const ExpiresAnnotation = "spanloom.io/sampling-expires"
 
 // Target is what a policy attaches to by name.
 type Target struct {

@@ -240,6 +240,15 @@ func shift(v *yamldoc.Value, line int, block bool) {
 	}
 }
 
+// OwnerOf finds out who keeps an object, from its YAML or JSON with managed fields. What cannot be read has no owner.
+func OwnerOf(object []byte) Owner {
+	docs, err := yamldoc.Read(object)
+	if err != nil || len(docs) != 1 || docs[0].Err != nil {
+		return Owner{}
+	}
+	return owner(docs[0].Root)
+}
+
 // owner finds out who keeps an object, and whether people changed it by hand.
 func owner(v *yamldoc.Value) Owner {
 	o := keeper(v)

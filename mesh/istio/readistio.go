@@ -11,7 +11,8 @@ func (r *Reader) telemetry(v *yamldoc.Value, ref Ref) {
 	r.check(ref, "telemetry.Telemetry", spec, "spec", false)
 	t := Telemetry{Ref: ref, Owner: owner(v), Created: v.Exact("metadata", "creationTimestamp").Str(), Order: len(r.Telemetries),
 		Selector: spec.Exact("selector", "matchLabels").StringMap(), Targets: targets(spec),
-		OtherUses: spec.Exact("metrics") != nil || spec.Exact("accessLogging") != nil}
+		OtherUses: spec.Exact("metrics") != nil || spec.Exact("accessLogging") != nil,
+		Expires:   v.Exact("metadata", "annotations").StringMap()[ExpiresAnnotation]}
 	for _, rule := range spec.Exact("tracing").List() {
 		if rule == nil || rule.Kind != yamldoc.Map {
 			continue

@@ -43,7 +43,7 @@ func (m *maker) environment(part render.Part) error {
 			if err != nil {
 				return fmt.Errorf("%s:%d: %w", d.ref.File, d.line, err)
 			}
-			m.change(part.Target, d, after)
+			m.change(part.Target, d, after, &document{}, false)
 		}
 		if !found {
 			m.note(fmt.Sprintf("no workload %s is among the files", w))

@@ -31,6 +31,9 @@ type State struct {
 	Effective *istio.MeshConfig // istiod's /debug/mesh; nil if it was not read
 	Proxies   []envoy.Proxy
 	Sampling  *float64 // istiod's PILOT_TRACE_SAMPLING
+
+	// Owners are who keeps an object, by its Ref's String, of objects that Objects do not tell; nil outside of a cluster.
+	Owners map[string]istio.Owner
 }
 
 // Plan is what is to be done.
@@ -56,6 +59,13 @@ type Change struct {
 	Owner   istio.Owner   `json:"owner,omitzero"`
 	Instead string        `json:"instead,omitempty"` // what to do where somebody keeps the object
 	Diff    string        `json:"diff"`
+
+	// What mesh/apply writes from. Before and After are the object's document, Before empty for one to create; Want is the
+	// rendered document, which holds no more than what is asked for. InString says that a document within a string changes.
+	Before   string `json:"-"`
+	After    string `json:"-"`
+	Want     string `json:"-"`
+	InString bool   `json:"-"`
 }
 
 // Outcome is how the tracing of a workload is decided.
@@ -104,13 +114,18 @@ func Forms(o *istio.Objects) []string {
 
 // Make plans an intent.
 func Make(in render.Intent, files []File, s State) (*Plan, error) {
-	p := &Plan{Changes: []Change{}, Same: []string{}, Workloads: []Outcome{}, Notes: []string{}}
-	for _, f := range files {
-		p.files = append(p.files, parse(f))
-	}
 	parts, err := render.Render(in, s.Objects)
 	if err != nil {
 		return nil, err
+	}
+	return Parts(in, parts, files, s)
+}
+
+// Parts plans what was rendered, or what somebody wrote as it is rendered; Target says how each part is merged.
+func Parts(in render.Intent, parts []render.Part, files []File, s State) (*Plan, error) {
+	p := &Plan{Changes: []Change{}, Same: []string{}, Workloads: []Outcome{}, Notes: []string{}}
+	for _, f := range files {
+		p.files = append(p.files, parse(f))
 	}
 	m := maker{plan: p, in: in, state: s}
 	for _, part := range parts {
@@ -295,7 +310,7 @@ func (m *maker) object(target render.Target, want *document) error {
 		return m.shared(target, want, there, []string{"spec", "meshConfig"}, inside("spec", "meshConfig"))
 	case render.Kiali:
 		if want.ref.Kind == "ConfigMap" {
-			return m.payload(target, m.find("ConfigMap", func(d *document) bool {
+			return m.payload(target, want, m.find("ConfigMap", func(d *document) bool {
 				return strings.Contains(d.ref.Name, "kiali") && text(d.root, "data", "config.yaml") != ""
 			}), "config.yaml", text(want.root, "data", "config.yaml"))
 		}
@@ -305,6 +320,16 @@ func (m *maker) object(target render.Target, want *document) error {
 			return nil
 		}
 		return m.shared(target, want, there, []string{"spec"}, inside("spec"))
+	}
+	if target == render.Grafana && text(want.root, "metadata", "labels", "grafana_datasource") != "" {
+		// Istio's addon has no sidecar that loads ConfigMaps: Grafana reads one file.
+		addon := m.find("ConfigMap", func(d *document) bool {
+			return text(d.root, "data", "datasources.yaml") != "" && text(d.root, "metadata", "labels", "grafana_datasource") == ""
+		})
+		if _, data := find(want.root, "data"); len(addon) > 0 && data != nil && len(data.Content) == 2 {
+			m.note("Grafana reads datasources.yaml when it starts: restart it (`kubectl rollout restart`)")
+			return m.payload(target, want, addon, "datasources.yaml", data.Content[1].Value)
+		}
 	}
 	there := m.find(want.ref.Kind, func(d *document) bool {
 		return d.ref.Name == want.ref.Name && (d.ref.Namespace == want.ref.Namespace || d.ref.Namespace == "")
@@ -353,7 +378,7 @@ func (m *maker) meshConfigMap(want *document) error {
 		return (d.ref.Name == "istio" || strings.HasPrefix(d.ref.Name, "istio-")) && text(d.root, "data", "mesh") != ""
 	})
 	if len(maps) > 0 {
-		return m.payload(render.ConfigMap, maps, "mesh", add)
+		return m.payload(render.ConfigMap, want, maps, "mesh", add)
 	}
 	plain := m.find("", func(d *document) bool {
 		return filepath.Base(d.file.name) == "mesh.yaml" || has(d.root, "extensionProviders") || has(d.root, "extension_providers")
@@ -373,7 +398,7 @@ func (m *maker) meshConfigMap(want *document) error {
 // create plans an object that is not there. In a patch it is a file of its own beside the others.
 func (m *maker) create(target render.Target, want *document) {
 	does, live, restart := effect(m.in, target)
-	c := Change{Action: "create", Object: want.ref, Target: target, Does: does, Live: live, Restart: restart, Diff: hunks(compare("", want.text), 1, 1)}
+	c := Change{Action: "create", Object: want.ref, Target: target, Does: does, Live: live, Restart: restart, Diff: hunks(compare("", want.text), 1, 1), After: want.text, Want: want.text}
 	c.Object.File, c.Object.Line = "", 0
 	if restart != "" {
 		c.Of = m.proxied()
@@ -404,13 +429,13 @@ func (m *maker) shared(target render.Target, want *document, there []*document, 
 		if err != nil {
 			return fmt.Errorf("%s:%d: %w", d.ref.File, d.line, err)
 		}
-		m.change(target, d, after)
+		m.change(target, d, after, want, false)
 	}
 	return nil
 }
 
 // payload plans the merge of YAML into a document that stands in a string of a ConfigMap.
-func (m *maker) payload(target render.Target, there []*document, key, add string) error {
+func (m *maker) payload(target render.Target, want *document, there []*document, key, add string) error {
 	var n yaml.Node
 	if err := yaml.Unmarshal([]byte(add), &n); err != nil {
 		return err
@@ -427,7 +452,7 @@ func (m *maker) payload(target render.Target, there []*document, key, add string
 				return fmt.Errorf("%s:%d data.%s: %w", d.ref.File, d.line, key, err)
 			}
 		}
-		m.change(target, d, after)
+		m.change(target, d, after, want, true)
 	}
 	return nil
 }
@@ -494,13 +519,13 @@ func setBlock(doc string, path []string, value string) (string, error) {
 }
 
 // change records what becomes of a document.
-func (m *maker) change(target render.Target, d *document, after string) {
+func (m *maker) change(target render.Target, d *document, after string, want *document, inString bool) {
 	if after == d.text {
 		m.plan.Same = append(m.plan.Same, name(d))
 		return
 	}
 	does, live, restart := effect(m.in, target)
-	c := Change{Action: "change", Object: d.ref, Target: target, Does: does, Live: live, Diff: hunks(compare(d.text, after), d.line, d.line)}
+	c := Change{Action: "change", Object: d.ref, Target: target, Does: does, Live: live, Diff: hunks(compare(d.text, after), d.line, d.line), Before: d.text, After: after, Want: want.text, InString: inString}
 	c.Object.Line = d.line
 	switch {
 	case target == render.SDKEnv:
@@ -566,6 +591,9 @@ func effect(in render.Intent, t render.Target) (does, live, restart string) {
 
 // owner looks up who keeps an object, as the readers found out.
 func (m *maker) owner(d *document) (owner istio.Owner) {
+	if its, ok := m.state.Owners[d.ref.String()]; ok {
+		return its
+	}
 	o := m.state.Objects
 	if o == nil {
 		return owner

@@ -174,6 +174,7 @@ var paths = map[string]string{
 	"Deployment": "/apis/apps/v1/%s/deployments", "EndpointSlice": "/apis/discovery.k8s.io/v1/%s/endpointslices", "NetworkPolicy": "/apis/networking.k8s.io/v1/%s/networkpolicies",
 	"ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles", "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
 	"Role": "/apis/rbac.authorization.k8s.io/v1/%s/roles", "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/%s/rolebindings",
+	"ValidatingAdmissionPolicy": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies", "ValidatingAdmissionPolicyBinding": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
 	"CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
 	"Telemetry":                "/apis/telemetry.istio.io/v1/%s/telemetries", "ServiceEntry": "/apis/networking.istio.io/v1/%s/serviceentries", "Sidecar": "/apis/networking.istio.io/v1/%s/sidecars",
 	"Gateway": "/apis/networking.istio.io/v1/%s/gateways", "VirtualService": "/apis/networking.istio.io/v1/%s/virtualservices",
