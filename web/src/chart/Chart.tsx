@@ -1,4 +1,4 @@
-import { lazy, Suspense } from "react";
+import { later } from "../shell/later";
 import css from "./Chart.module.css";
 
 /** One line of a chart; null where there is no value. */
@@ -38,7 +38,7 @@ export interface ChartProps {
   onTrace?: (traceId: string) => void;
 }
 
-const Plot = lazy(() => import("./Plot"));
+const Plot = later(() => import("./Plot"));
 
 /** A chart over time. The library behind it comes when the first chart is shown, and could be another one. */
 export function Chart(p: ChartProps) {
@@ -59,9 +59,7 @@ export function Chart(p: ChartProps) {
         ))}
       </div>
       <div style={{ height }}>
-        <Suspense fallback={null}>
-          <Plot {...p} height={height} />
-        </Suspense>
+        <Plot {...p} height={height} />
       </div>
     </div>
   );

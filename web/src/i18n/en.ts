@@ -77,6 +77,10 @@ export const en = {
     requestId: "Request id",
     server: "Answer",
     panelFailed: "This part of the page failed.",
+    codeMissing: "The code of this page did not come.",
+    codeHint:
+      "The server is away, or it was updated since this page was opened. Reloading loses nothing: all that you see is in the address.",
+    reload: "Reload the page",
     stale: "The numbers below are from the last answer; the newest request failed.",
   },
 

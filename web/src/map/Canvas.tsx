@@ -52,8 +52,8 @@ export function Canvas(p: Props) {
   const i18n = useI18n();
   const { t } = i18n;
   const { graph, arranged, onSelect, onToggle, onFocus } = p;
-  const svg = useRef<SVGSVGElement>(null);
-  const layer = useRef<SVGGElement>(null);
+  const surface = useRef<HTMLDivElement>(null);
+  const drawing = useRef<SVGSVGElement>(null);
   const view = useRef<Viewport>({ x: 0, y: 0, scale: 1 });
   const size = useRef({ width: 0, height: 0 });
   const [hot, setHot] = useState<string>();
@@ -68,11 +68,13 @@ export function Canvas(p: Props) {
     };
   }, []);
 
-  // Pan and zoom never go through React: 60 frames a second are one attribute each.
+  // Pan and zoom never go through React: 60 frames a second are one style each. It is the style of the whole drawing: a scale
+  // inside of an SVG has the browser lay out each of its texts again, 8 ms a frame at 200 nodes.
   const apply = useCallback((next: Viewport) => {
     view.current = next;
-    layer.current?.setAttribute("transform", `translate(${next.x} ${next.y}) scale(${next.scale})`);
-    if (svg.current) svg.current.dataset["far"] = String(next.scale < 0.42);
+    if (drawing.current)
+      drawing.current.style.transform = `translate(${next.x}px, ${next.y}px) scale(${next.scale})`;
+    if (surface.current) surface.current.dataset["far"] = String(next.scale < 0.42);
   }, []);
   const untouched = useRef(true);
   const latestSelected = useRef<(() => void) | undefined>(undefined);
@@ -95,7 +97,7 @@ export function Canvas(p: Props) {
   };
 
   useLayoutEffect(() => {
-    const el = svg.current;
+    const el = surface.current;
     if (!el) return;
     const observe = new ResizeObserver(() => {
       const before = size.current;
@@ -111,13 +113,13 @@ export function Canvas(p: Props) {
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: fitKey says when
   useLayoutEffect(() => {
-    if (svg.current && size.current.width === 0)
-      size.current = { width: svg.current.clientWidth, height: svg.current.clientHeight };
+    if (surface.current && size.current.width === 0)
+      size.current = { width: surface.current.clientWidth, height: surface.current.clientHeight };
     latestFit.current();
   }, [p.fitKey]);
 
   useEffect(() => {
-    const el = svg.current;
+    const el = surface.current;
     if (!el) return;
     const onWheel = (e: WheelEvent) => {
       e.preventDefault();
@@ -186,7 +188,7 @@ export function Canvas(p: Props) {
   const element = (id: string | undefined) =>
     id === undefined
       ? undefined
-      : [...(svg.current?.querySelectorAll<SVGGElement>("[data-node]") ?? [])].find(
+      : [...(surface.current?.querySelectorAll<SVGGElement>("[data-node]") ?? [])].find(
           (e) => e.dataset["node"] === id,
         );
   const show = (id: string) => {
@@ -273,9 +275,9 @@ export function Canvas(p: Props) {
   const hover = useCallback((id: string | undefined) => setHot(id), []);
   return (
     <div className={css["canvas"]}>
-      <svg
-        ref={svg}
-        className={css["svg"]}
+      <div
+        ref={surface}
+        className={css["surface"]}
         data-keys="map"
         data-lit={lit !== undefined}
         role="group"
@@ -293,15 +295,15 @@ export function Canvas(p: Props) {
             if (Math.abs(dx) + Math.abs(dy) < 4) return;
             d.moved = true;
             untouched.current = false;
-            svg.current?.setPointerCapture(d.id);
-            if (svg.current) svg.current.dataset["drag"] = "true";
+            surface.current?.setPointerCapture(d.id);
+            if (surface.current) surface.current.dataset["drag"] = "true";
           }
           d.x = e.clientX;
           d.y = e.clientY;
           apply({ ...view.current, x: view.current.x + dx, y: view.current.y + dy });
         }}
         onPointerUp={() => {
-          if (svg.current) delete svg.current.dataset["drag"];
+          if (surface.current) delete surface.current.dataset["drag"];
           // The click that ends a drag is none.
           const d = drag.current;
           if (d && !d.moved) drag.current = undefined;
@@ -320,7 +322,7 @@ export function Canvas(p: Props) {
           }
         }}
         onClick={(e) => {
-          if (e.target === svg.current) onSelect(undefined);
+          if (e.target === surface.current || e.target === drawing.current) onSelect(undefined);
         }}
         onKeyDown={(e: KeyboardEvent) => {
           const n = nodeById.get(focused() ?? "");
@@ -330,88 +332,90 @@ export function Canvas(p: Props) {
           }
         }}
       >
-        <defs>
-          <pattern
-            id="map-bars"
-            width="8"
-            height="8"
-            patternUnits="userSpaceOnUse"
-            patternTransform="rotate(45)"
-          >
-            <rect width="3" height="8" fill="var(--line)" />
-          </pattern>
-        </defs>
-        <g ref={layer}>
-          {[...arranged.frames].map(([id, r]) => (
-            <FrameView
-              key={id}
-              id={id}
-              rect={r}
-              title={groupTitle({ id }, i18n)}
-              onToggle={onToggle}
-              i18n={i18n}
-            />
-          ))}
-          {arranged.tray !== undefined ? (
-            // biome-ignore lint/a11y/noAriaHiddenOnFocusable: a group of SVG has no focus
-            <g className={css["tray"]} aria-hidden="true">
-              <path d={`M${arranged.bounds.x} ${arranged.tray}h${arranged.bounds.width}`} />
-              <text x={arranged.bounds.x} y={arranged.tray + 18}>
-                {t.map.tray}
-              </text>
-            </g>
-          ) : null}
-          {/* biome-ignore lint/a11y/noAriaHiddenOnFocusable: a group of SVG has no focus */}
-          <g aria-hidden="true">
-            {graph.edges.map((e) => {
-              const way = ways.get(e.id);
-              return way ? (
-                <EdgeView
-                  key={e.id}
-                  edge={e}
-                  way={way}
-                  lit={lit !== undefined && (e.id === lit || e.from === lit || e.to === lit)}
-                  selected={e.id === selectedEdge}
-                  onSelect={onSelect}
-                  onHover={hover}
-                />
-              ) : null;
-            })}
-          </g>
-          {graph.nodes.map((n) => {
-            const at = arranged.at.get(n.id);
-            return at ? (
-              <NodeView
-                key={n.id}
-                node={n}
-                x={at.x}
-                y={at.y}
-                stop={n.id === stop}
-                selected={n.id === selectedNode}
-                marks={p.marks.get(n.id)}
-                withNamespace={p.withNamespace && !(n.group !== undefined && arranged.frames.has(n.group))}
-                i18n={i18n}
-                fontsReady={fontsReady}
-                onChoose={choose}
+        <svg ref={drawing} className={css["drawing"]} role="presentation">
+          <defs>
+            <pattern
+              id="map-bars"
+              width="8"
+              height="8"
+              patternUnits="userSpaceOnUse"
+              patternTransform="rotate(45)"
+            >
+              <rect width="3" height="8" fill="var(--line)" />
+            </pattern>
+          </defs>
+          <g>
+            {[...arranged.frames].map(([id, r]) => (
+              <FrameView
+                key={id}
+                id={id}
+                rect={r}
+                title={groupTitle({ id }, i18n)}
                 onToggle={onToggle}
-                onHover={hover}
-                onActive={setActive}
-              />
-            ) : null;
-          })}
-          {/* biome-ignore lint/a11y/noAriaHiddenOnFocusable: a group of SVG has no focus */}
-          <g aria-hidden="true" className={css["labels"]}>
-            {[...labels.values()].map((l) => (
-              <LabelView
-                key={l.edge}
-                label={l}
-                edge={graph.edges.find((e) => e.id === l.edge)!}
                 i18n={i18n}
               />
             ))}
+            {arranged.tray !== undefined ? (
+              // biome-ignore lint/a11y/noAriaHiddenOnFocusable: a group of SVG has no focus
+              <g className={css["tray"]} aria-hidden="true">
+                <path d={`M${arranged.bounds.x} ${arranged.tray}h${arranged.bounds.width}`} />
+                <text x={arranged.bounds.x} y={arranged.tray + 18}>
+                  {t.map.tray}
+                </text>
+              </g>
+            ) : null}
+            {/* biome-ignore lint/a11y/noAriaHiddenOnFocusable: a group of SVG has no focus */}
+            <g aria-hidden="true">
+              {graph.edges.map((e) => {
+                const way = ways.get(e.id);
+                return way ? (
+                  <EdgeView
+                    key={e.id}
+                    edge={e}
+                    way={way}
+                    lit={lit !== undefined && (e.id === lit || e.from === lit || e.to === lit)}
+                    selected={e.id === selectedEdge}
+                    onSelect={onSelect}
+                    onHover={hover}
+                  />
+                ) : null;
+              })}
+            </g>
+            {graph.nodes.map((n) => {
+              const at = arranged.at.get(n.id);
+              return at ? (
+                <NodeView
+                  key={n.id}
+                  node={n}
+                  x={at.x}
+                  y={at.y}
+                  stop={n.id === stop}
+                  selected={n.id === selectedNode}
+                  marks={p.marks.get(n.id)}
+                  withNamespace={p.withNamespace && !(n.group !== undefined && arranged.frames.has(n.group))}
+                  i18n={i18n}
+                  fontsReady={fontsReady}
+                  onChoose={choose}
+                  onToggle={onToggle}
+                  onHover={hover}
+                  onActive={setActive}
+                />
+              ) : null;
+            })}
+            {/* biome-ignore lint/a11y/noAriaHiddenOnFocusable: a group of SVG has no focus */}
+            <g aria-hidden="true" className={css["labels"]}>
+              {[...labels.values()].map((l) => (
+                <LabelView
+                  key={l.edge}
+                  label={l}
+                  edge={graph.edges.find((e) => e.id === l.edge)!}
+                  i18n={i18n}
+                />
+              ))}
+            </g>
           </g>
-        </g>
-      </svg>
+        </svg>
+      </div>
       <div className={css["zoom"]}>
         <button
           type="button"

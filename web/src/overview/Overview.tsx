@@ -1,4 +1,4 @@
-import { lazy, Suspense, useMemo } from "react";
+import { useMemo } from "react";
 import { Link } from "wouter";
 import type { Service } from "../api/types";
 import { useI18n } from "../i18n";
@@ -15,6 +15,7 @@ import { searchFor } from "../model/searchUrl";
 import { instantMs, type Range, wider } from "../model/time";
 import { controls, ServiceTag } from "../shell/controls";
 import { Icon } from "../shell/Icon";
+import { later } from "../shell/later";
 import { useListKeys } from "../shell/listKeys";
 import { useNow } from "../shell/now";
 import { useServices, useStatus } from "../shell/queries";
@@ -28,7 +29,7 @@ import { Sparkline } from "./Sparkline";
 import { sortServices } from "./sort";
 
 // What it asks is heavier than the page itself, and the figures do not wait for it.
-const Trouble = lazy(() => import("./Trouble"));
+const Trouble = later(() => import("./Trouble"));
 
 const codec = { parse: parseOverview, format: formatOverview };
 
@@ -47,9 +48,7 @@ export function Overview() {
         <Receiving />
       </PanelBoundary>
       <PanelBoundary>
-        <Suspense>
-          <Trouble range={view.range} />
-        </Suspense>
+        <Trouble range={view.range} />
       </PanelBoundary>
       <PanelBoundary>
         <Services view={view} setView={setView} />

@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { Component, lazy, type ReactNode, Suspense, useEffect, useId, useState } from "react";
+import { Component, type ReactNode, useEffect, useId, useState } from "react";
 import { api } from "../api/client";
 import { useI18n } from "../i18n";
 import { formatFilters } from "../model/filters";
@@ -7,10 +7,11 @@ import type { Range } from "../model/time";
 import { fromTraceQL, type Question, toTraceQL } from "../model/traceql";
 import { controls } from "../shell/controls";
 import { Icon } from "../shell/Icon";
+import { later } from "../shell/later";
 import css from "./FilterBar.module.css";
 import type { EditorProps } from "./TraceQLEditor";
 
-const Editor = lazy(() => import("./TraceQLEditor"));
+const Editor = later(() => import("./TraceQLEditor"), Plain);
 
 const draftKey = "spanloom.traceqlDraft";
 
@@ -96,16 +97,14 @@ export function TraceQLBar(p: {
     >
       <div className={css["editor"]} data-invalid={mistake !== undefined}>
         <EditorBoundary fallback={<Plain text={text} onChange={type} describedBy={`${id}help`} failed />}>
-          <Suspense fallback={<Plain text={text} onChange={type} describedBy={`${id}help`} />}>
-            <Editor
-              text={text}
-              range={p.range}
-              mistake={mistake}
-              describedBy={`${id}help`}
-              onChange={type}
-              onSubmit={submit}
-            />
-          </Suspense>
+          <Editor
+            text={text}
+            range={p.range}
+            mistake={mistake}
+            describedBy={`${id}help`}
+            onChange={type}
+            onSubmit={submit}
+          />
         </EditorBoundary>
       </div>
       <button type="submit" className={`${controls["button"]} ${controls["primary"]}`}>

@@ -1,5 +1,5 @@
 import { QueryClientProvider } from "@tanstack/react-query";
-import { lazy, Suspense, useEffect, useRef, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { Redirect, Route, Router, Switch, useLocation, useSearch } from "wouter";
 import { basePath } from "../api/client";
 import { useI18n } from "../i18n";
@@ -9,6 +9,7 @@ import { TracePage } from "../trace/TracePage";
 import { Header } from "./Header";
 import { KeyHelp } from "./KeyHelp";
 import { useShortcuts } from "./keys";
+import { later } from "./later";
 import { NotFound } from "./NotFound";
 import { Palette } from "./Palette";
 import { makeQueryClient } from "./queries";
@@ -16,13 +17,14 @@ import { shareableUrl } from "./share";
 import { Loading, PanelBoundary } from "./states";
 import { ToastRegion, useCopy } from "./toast";
 
-const DoctorPage = lazy(() => import("../doctor/DoctorPage"));
-const MapPage = lazy(() => import("../map/MapPage"));
-const ServicePage = lazy(() => import("../service/ServicePage"));
-const ComparePage = lazy(() => import("../compare/ComparePage"));
-const FilePage = lazy(() => import("../file/FilePage"));
-const HelpPage = lazy(() => import("../help/HelpPage"));
-const StatusPage = lazy(() => import("../status/StatusPage"));
+const loading = () => <Loading />;
+const DoctorPage = later(() => import("../doctor/DoctorPage"), loading);
+const MapPage = later(() => import("../map/MapPage"), loading);
+const ServicePage = later(() => import("../service/ServicePage"), loading);
+const ComparePage = later(() => import("../compare/ComparePage"), loading);
+const FilePage = later(() => import("../file/FilePage"), loading);
+const HelpPage = later(() => import("../help/HelpPage"), loading);
+const StatusPage = later(() => import("../status/StatusPage"), loading);
 
 export function App() {
   const [client] = useState(makeQueryClient);
@@ -68,27 +70,25 @@ function Frame() {
         <Header onHelp={() => setOpen("help")} onPalette={() => setOpen("palette")} />
       )}
       <PanelBoundary key={path}>
-        <Suspense fallback={<Loading />}>
-          <Switch>
-            <Route path="/" component={Overview} />
-            <Route path="/search" component={Search} />
-            <Route path="/trace/:id">{(p) => <TracePage id={p.id} />}</Route>
-            <Route path="/map" component={MapPage} />
-            <Route path="/dependencies">
-              <Redirect to="/map" replace />
-            </Route>
-            <Route path="/service/:ns/:name" component={ServicePage} />
-            <Route path="/doctor" component={DoctorPage} />
-            <Route path="/compare" component={ComparePage} />
-            <Route path="/file" component={FilePage} />
-            <Route path="/help" component={HelpPage} />
-            <Route path="/status" component={StatusPage} />
-            <Route path="/monitor">
-              <Redirect to="/" replace />
-            </Route>
-            <Route component={NotFound} />
-          </Switch>
-        </Suspense>
+        <Switch>
+          <Route path="/" component={Overview} />
+          <Route path="/search" component={Search} />
+          <Route path="/trace/:id">{(p) => <TracePage id={p.id} />}</Route>
+          <Route path="/map" component={MapPage} />
+          <Route path="/dependencies">
+            <Redirect to="/map" replace />
+          </Route>
+          <Route path="/service/:ns/:name" component={ServicePage} />
+          <Route path="/doctor" component={DoctorPage} />
+          <Route path="/compare" component={ComparePage} />
+          <Route path="/file" component={FilePage} />
+          <Route path="/help" component={HelpPage} />
+          <Route path="/status" component={StatusPage} />
+          <Route path="/monitor">
+            <Redirect to="/" replace />
+          </Route>
+          <Route component={NotFound} />
+        </Switch>
       </PanelBoundary>
       <ToastRegion />
       {open === "help" ? <KeyHelp onClose={() => setOpen(undefined)} /> : null}

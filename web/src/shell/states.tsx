@@ -4,6 +4,7 @@ import type { Read } from "../api/types";
 import { type I18n, useI18n } from "../i18n";
 import { controls } from "./controls";
 import { Icon } from "./Icon";
+import { CodeError } from "./later";
 import css from "./states.module.css";
 import { useCopy } from "./toast";
 
@@ -65,19 +66,26 @@ export function ErrorNotice(p: { error: unknown; onRetry?: () => void; title?: s
   const { t } = i18n;
   const copy = useCopy();
   const e = p.error instanceof ApiError ? p.error : undefined;
-  const title = p.title ?? (e ? (t.error[e.kind] ?? t.error.internal) : t.state.panelFailed);
+  const code = p.error instanceof CodeError;
+  const title =
+    p.title ?? (e ? (t.error[e.kind] ?? t.error.internal) : code ? t.state.codeMissing : t.state.panelFailed);
   return (
     <div className={`${css["notice"]} ${css["bad"]}`} role="alert">
       <p className={css["title"]}>
         <Icon name="warning" />
         {title}
       </p>
-      {e?.hint ? <p>{e.hint}</p> : null}
+      {e?.hint ? <p>{e.hint}</p> : code ? <p>{t.state.codeHint}</p> : null}
       <div className={css["actions"]}>
         {p.onRetry ? (
           <button type="button" className={controls["button"]} onClick={p.onRetry}>
             <Icon name="refresh" />
             {t.state.retry}
+          </button>
+        ) : null}
+        {code ? (
+          <button type="button" className={controls["button"]} onClick={() => location.reload()}>
+            {t.state.reload}
           </button>
         ) : null}
         <button

@@ -1,10 +1,14 @@
-import { lazy, Suspense, useState } from "react";
+import { useState } from "react";
 import { useI18n } from "../i18n";
 import { controls } from "../shell/controls";
+import { later } from "../shell/later";
 import { Loading } from "../shell/states";
 import css from "./StatusPage.module.css";
 
-const LicenceTable = lazy(() => import("./LicenceTable"));
+const LicenceTable = later(
+  () => import("./LicenceTable"),
+  () => <Loading />,
+);
 
 /** What of others the program is made of; the list is loaded when it is asked for. */
 export function Licences() {
@@ -15,9 +19,7 @@ export function Licences() {
       <h2 id="licences">{t.statusMore.licences}</h2>
       <p className={controls["muted"]}>{t.statusMore.own}</p>
       {shown ? (
-        <Suspense fallback={<Loading />}>
-          <LicenceTable />
-        </Suspense>
+        <LicenceTable />
       ) : (
         <button type="button" className={controls["button"]} onClick={() => setShown(true)}>
           {t.statusMore.showLicences}

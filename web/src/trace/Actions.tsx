@@ -1,17 +1,18 @@
 import { useMutation } from "@tanstack/react-query";
-import { lazy, Suspense, useState } from "react";
+import { useState } from "react";
 import { ApiError, api } from "../api/client";
 import { useI18n } from "../i18n";
 import type { Trace } from "../model/trace";
 import { controls } from "../shell/controls";
 import { Icon } from "../shell/Icon";
+import { later } from "../shell/later";
 import { Popover } from "../shell/Popover";
 import { errorReport } from "../shell/states";
 import { toast, useCopy } from "../shell/toast";
 import { useSource } from "./source";
 import css from "./TraceHeader.module.css";
 
-const CompareWith = lazy(() => import("../compare/CompareWith"));
+const CompareWith = later(() => import("../compare/CompareWith"));
 
 /** What can be done with a whole trace. */
 export function Actions({ trace }: { trace: Trace }) {
@@ -36,9 +37,7 @@ export function Actions({ trace }: { trace: Trace }) {
               </button>
             }
           >
-            <Suspense>
-              <CompareWith trace={trace} onClose={() => setComparing(false)} />
-            </Suspense>
+            <CompareWith trace={trace} onClose={() => setComparing(false)} />
           </Popover>
           <Keep key={trace.traceId} traceId={trace.traceId} />
           <Save trace={trace} />

@@ -1,14 +1,15 @@
-import { lazy, Suspense, useState } from "react";
+import { useState } from "react";
 import type { Span } from "../api/types";
 import { useI18n } from "../i18n";
 import { logContext, logUrl } from "../model/logLinks";
 import type { Trace } from "../model/trace";
 import { controls } from "../shell/controls";
 import { Icon } from "../shell/Icon";
+import { later } from "../shell/later";
 import { usePrefs } from "../shell/prefs";
 import css from "./Details.module.css";
 
-const LogDialog = lazy(() => import("./LogDialog"));
+const LogDialog = later(() => import("./LogDialog"));
 
 /** Links from a span to its log lines, by the reader's own templates. */
 export function LogLinks({ trace, span, row }: { trace: Trace; span: Span; row: number }) {
@@ -37,11 +38,7 @@ export function LogLinks({ trace, span, row }: { trace: Trace; span: Span; row: 
           {logLinks.length === 0 ? t.logs.setUp : t.logs.edit}
         </button>
       </p>
-      {editing ? (
-        <Suspense>
-          <LogDialog context={context} onClose={() => setEditing(false)} />
-        </Suspense>
-      ) : null}
+      {editing ? <LogDialog context={context} onClose={() => setEditing(false)} /> : null}
     </section>
   );
 }

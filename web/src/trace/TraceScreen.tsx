@@ -1,4 +1,4 @@
-import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useI18n } from "../i18n";
 import { correctClocks, shiftedClocks } from "../model/clocks";
 import type { Path, Piece } from "../model/criticalPath";
@@ -16,6 +16,7 @@ import {
 import { fitTo, pan, zoom } from "../model/window";
 import { controls } from "../shell/controls";
 import { useShortcuts } from "../shell/keys";
+import { later } from "../shell/later";
 import { Empty, ErrorNotice, Loading, PanelBoundary, PartialNotice, WarnLine } from "../shell/states";
 import { useUrlState } from "../shell/url";
 import { Details } from "./Details";
@@ -28,10 +29,11 @@ import { useComputed } from "./useComputed";
 import { Waterfall } from "./Waterfall";
 import { WindowStore } from "./windowStore";
 
-const FlameView = lazy(() => import("./FlameView"));
-const TableView = lazy(() => import("./TableView"));
-const HopsView = lazy(() => import("./HopsView"));
-const JsonView = lazy(() => import("./JsonView"));
+const loading = () => <Loading />;
+const FlameView = later(() => import("./FlameView"), loading);
+const TableView = later(() => import("./TableView"), loading);
+const HopsView = later(() => import("./HopsView"), loading);
+const JsonView = later(() => import("./JsonView"), loading);
 
 const codec = { parse: parseTrace, format: formatTrace };
 
@@ -298,31 +300,23 @@ function Screen(
       <div className={css["body"]}>
         <PanelBoundary key={shownView}>
           {!waterfall ? (
-            <Suspense fallback={<Loading />}>
-              {shownView === "flame" ? (
-                <FlameView
-                  trace={trace}
-                  view={view}
-                  setView={setView}
-                  window={window}
-                  hits={hitSet}
-                  selected={selected}
-                  onSelect={select}
-                />
-              ) : shownView === "table" ? (
-                <TableView
-                  trace={trace}
-                  view={view}
-                  setView={setView}
-                  selected={selected}
-                  onSelect={select}
-                />
-              ) : shownView === "hops" ? (
-                <HopsView trace={trace} view={view} setView={setView} selected={selected} onSelect={select} />
-              ) : (
-                <JsonView trace={trace} find={view.find} />
-              )}
-            </Suspense>
+            shownView === "flame" ? (
+              <FlameView
+                trace={trace}
+                view={view}
+                setView={setView}
+                window={window}
+                hits={hitSet}
+                selected={selected}
+                onSelect={select}
+              />
+            ) : shownView === "table" ? (
+              <TableView trace={trace} view={view} setView={setView} selected={selected} onSelect={select} />
+            ) : shownView === "hops" ? (
+              <HopsView trace={trace} view={view} setView={setView} selected={selected} onSelect={select} />
+            ) : (
+              <JsonView trace={trace} find={view.find} />
+            )
           ) : rows.count > 0 ? (
             <Waterfall
               trace={trace}
