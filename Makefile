@@ -7,7 +7,7 @@ DATE := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
 UI_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) web/index.html web/package.json web/package-lock.json web/vite.config.ts
 
-.PHONY: build run demo test test-go test-web test-e2e test-long test-reporters kube engines soak bench bench-ui lint fuzz web clean
+.PHONY: build run demo test test-go test-web test-e2e test-long test-reporters kube engines istio soak bench bench-ui lint fuzz web clean
 build: web/dist/index.html
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/spanloom ./cmd/spanloom
 
@@ -49,11 +49,17 @@ kube:
 	tools/get kube-apiserver >/dev/null && tools/get etcd >/dev/null
 	cd test/kube && SPANLOOM_KUBE=1 $(GO) test -count 1 -timeout 20m ./...
 
-# Engines that run elsewhere, against real servers: ClickHouse, of npm (180 MB) and python3.
+# Engines that run elsewhere, against real servers: ClickHouse, of npm (180 MB) and python3; Elasticsearch and OpenSearch, of Maven (Java 17, and 21 or newer).
 engines:
-	tools/get clickhouse >/dev/null
+	tools/get clickhouse >/dev/null && tools/get elasticsearch >/dev/null && tools/get elasticsearch@8.12.2 >/dev/null && tools/get opensearch >/dev/null
 	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 40m ./store/clickhouse/...
+	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 20m -short ./store/queue
 	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 10m -run TestClickHouse ./app
+	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 60m -short ./store/opensearch/...
+
+# What mesh/ computes against istiod's own code. The first run compiles istiod: some ten minutes.
+istio:
+	set -o pipefail; cd test/istio && SPANLOOM_MESHES=600 $(GO) test -trimpath -vet=off -count 1 -timeout 30m -v -run TestRandomMeshes . | grep -v '^ *--- PASS\|^=== RUN\|	info	'
 
 # Ingest, questions, housework, restarts and kills together, then overload. SOAK=5m for longer.
 SOAK ?= 2m

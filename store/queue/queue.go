@@ -260,8 +260,15 @@ func (q *Queue) newTail() *mem.Engine {
 	return mem.New(mem.Options{MaxBytes: math.MaxInt64, Now: q.now})
 }
 
-// last is the generation that takes spans.
+// last is the generation that takes spans, for who holds mu.
 func (q *Queue) last() *generation { return q.gens[len(q.gens)-1] }
+
+// newest is last for who does not: it stays the last one while accepting is held.
+func (q *Queue) newest() *generation {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.last()
+}
 
 // add puts a batch that is in the log into a generation.
 func (q *Queue) add(g *generation, b *span.Batch, sequence uint64) error {
@@ -295,7 +302,7 @@ func (q *Queue) seal(border uint64) {
 func (q *Queue) cut(worth func(g *generation) bool) {
 	q.accepting.Lock()
 	defer q.accepting.Unlock()
-	if g := q.last(); g.rows > 0 && worth(g) {
+	if g := q.newest(); g.rows > 0 && worth(g) {
 		q.seal(q.log.Roll())
 	}
 }
@@ -338,7 +345,7 @@ func (q *Queue) append(b *span.Batch) (rows int, bytes int64, err error) {
 		return 0, 0, err
 	}
 	defer q.log.Done(t)
-	g := q.last() // changes only with accepting held for writing
+	g := q.newest()
 	if err := q.add(g, b, t.Sequence); err != nil {
 		return 0, 0, err
 	}
