@@ -25,7 +25,7 @@ import (
 // meshCommand writes what brings a mesh's spans here. render and plan -f reach no cluster; what changes one says so.
 func meshCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "mesh", Short: "Configure a mesh so that its spans arrive"}
-	cmd.AddCommand(meshRenderCommand(), meshPlanCommand(), meshApplyCommand(), meshVerifyCommand(), meshRollbackCommand(), meshSamplingCommand())
+	cmd.AddCommand(meshRenderCommand(), meshPlanCommand(), meshApplyCommand(), meshRolloutCommand(), meshVerifyCommand(), meshRollbackCommand(), meshSamplingCommand())
 	return cmd
 }
 

@@ -126,7 +126,7 @@ func meshApplyCommand() *cobra.Command {
 			case dryRun:
 				fmt.Fprintln(cmd.OutOrStdout(), "dry run: the API server takes every change; nothing was written")
 			case rec != nil:
-				fmt.Fprintf(cmd.OutOrStdout(), "done. Next: restart what the plan names (`kubectl rollout restart`), then `spanloom mesh verify URL`; back: `spanloom mesh rollback %s`\n", rec.Name())
+				fmt.Fprintf(cmd.OutOrStdout(), "done. Next: `spanloom mesh rollout` if the plan names restarts, then `spanloom mesh verify URL`; back: `spanloom mesh rollback %s`\n", rec.Name())
 			}
 			return nil
 		},
