@@ -1,6 +1,7 @@
 // The walk that the UI is made for, by keyboard alone: the slowest page of the last hour, why it was slow, a normal one beside it,
 // and the link that shows the same to somebody else.
 const rows = "[role=table] a[data-row-link]";
+const treeRows = "[role=treegrid] [data-row]";
 
 /** tabTo presses Tab until what has the focus fits the selector; throws after `most` of them. */
 async function tabTo(page, selector, most = 60) {
@@ -17,7 +18,7 @@ const seen = (page, selector) =>
     .locator(selector)
     .evaluateAll((all) => all.map((e) => e.textContent.replace(/\d+ (seconds?|minutes?) ago|just now/g, "")));
 
-export async function walk({ base, note, open, step, screenshot }) {
+export async function walk({ base, note, open, step, screenshot, patience }) {
   await step("the slowest page of the last hour, why, beside a normal one, and the link", async () => {
     const where = "slowest";
     const { page, close } = await open(where);
@@ -72,19 +73,10 @@ export async function walk({ base, note, open, step, screenshot }) {
     await page.locator("aside dl").first().waitFor();
     await screenshot(page, "slowest-2-why");
     const traceLink = await copied();
-    const details = await seen(page, "aside dt, aside dd");
-    const bars = await page
-      .locator("[role=treegrid] [data-row]")
-      .evaluateAll((all) => all.map((e) => e.ariaLabel));
-
     const second = await open(where);
     await second.page.goto(traceLink);
-    await second.page.locator("aside dl").first().waitFor();
-    await same(second.page, "aside dt, aside dd", details, "the details");
-    const barsThere = await second.page
-      .locator("[role=treegrid] [data-row]")
-      .evaluateAll((all) => all.map((e) => e.ariaLabel));
-    if (barsThere.join("\n") !== bars.join("\n")) note(where, "the link shows other rows of the trace");
+    await agree(second.page, "aside dl", "aside dt, aside dd", "the details");
+    await agree(second.page, treeRows, treeRows, "the rows of the trace");
     await second.close();
 
     // A normal one beside it.
@@ -106,16 +98,14 @@ export async function walk({ base, note, open, step, screenshot }) {
     await page.locator("main h2").first().waitFor();
     await page.waitForLoadState("networkidle");
     await screenshot(page, "slowest-3-compare");
-    const comparison = await seen(page, "main h2, main p, main [role=row], main tbody tr");
+    const comparison = "main h2, main p, main [role=row], main tbody tr";
     const link = await copied();
-    if (comparison.length < 4) note(where, "the comparison says next to nothing");
+    if ((await seen(page, comparison)).length < 4) note(where, "the comparison says next to nothing");
 
     // Somebody else opens the link.
     const fresh = await open(where);
     await fresh.page.goto(link);
-    await fresh.page.locator("main h2").first().waitFor();
-    await fresh.page.waitForLoadState("networkidle");
-    await same(fresh.page, "main h2, main p, main [role=row], main tbody tr", comparison, "the comparison");
+    await agree(fresh.page, "main h2", comparison, "the comparison");
     await fresh.close();
 
     // And all the way back.
@@ -126,14 +116,27 @@ export async function walk({ base, note, open, step, screenshot }) {
     await page.locator(rows).first().waitFor();
     await close();
 
-    async function same(other, selector, want, what) {
-      const got = await seen(other, selector);
-      const at = want.findIndex((text, i) => text !== got[i]);
-      if (at >= 0 || got.length !== want.length)
-        note(
-          where,
-          `the link shows ${what} otherwise: "${got[at] ?? got.length}" instead of "${want[at] ?? want.length}"`,
-        );
+    /** Both pages show the same, in the end: a trace may get its last spans between the two. */
+    async function agree(other, ready, selector, what) {
+      const until = Date.now() + patience;
+      for (;;) {
+        for (const p of [page, other]) {
+          await p.locator(ready).first().waitFor();
+          await p.waitForLoadState("networkidle");
+        }
+        const [want, got] = [await seen(page, selector), await seen(other, selector)];
+        const at = want.findIndex((text, i) => text !== got[i]);
+        if (at < 0 && got.length === want.length) return;
+        if (Date.now() > until) {
+          note(
+            where,
+            `the link shows ${what} otherwise: "${got[at] ?? got.length}" instead of "${want[at] ?? want.length}"`,
+          );
+          return;
+        }
+        await page.reload();
+        await other.reload();
+      }
     }
   });
 }
