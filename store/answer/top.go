@@ -62,3 +62,18 @@ func (t *Top) Sorted() []Found {
 	slices.SortFunc(t.heap, func(a, b Found) int { return a.Compare(b.Rank) })
 	return t.heap
 }
+
+// Page ends the heap of a page of so many traces, for which one more was kept: their summaries, and the place of the last of them if
+// others follow.
+func (t *Top) Page(limit int) (traces []store.Summary, more *Rank) {
+	found := t.Sorted()
+	if len(found) > limit {
+		found = found[:limit]
+		more = &found[limit-1].Rank
+	}
+	traces = make([]store.Summary, len(found))
+	for i, f := range found {
+		traces[i] = f.Summary
+	}
+	return traces, more
+}

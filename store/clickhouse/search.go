@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"iter"
 	"slices"
 
@@ -34,16 +35,16 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	if err != nil {
 		return nil, err
 	}
-	now, hash := e.now(), planHash(s, q)
+	now, hash := e.now(), answer.HashPlan(fnv.New64a(), s, q)
 	sr := searcher{engine: e, plan: p, query: q, page: answer.NewTop(q.Limit + 1), resolver: answer.NewResolver(asked.Must, asked.Want), seen: make(map[span.TraceID]struct{})}
 	if q.Page == "" {
 		sr.snapshot = e.snapshot()
 	} else {
-		t, err := parseToken(q.Page, hash, now)
+		t, err := answer.ParseSharedPage(q.Page, hash, now, maxConnections)
 		if err != nil {
 			return nil, err
 		}
-		sr.snapshot, sr.after, sr.paged = t.snapshot, t.after, true
+		sr.snapshot, sr.after, sr.paged = snapshot{t.Moment}, t.After, true
 	}
 	sr.need = answer.SummaryNeed.And(asked.Both.Need())
 	page := &store.Page{Done: store.Done{Complete: true}}
@@ -55,16 +56,9 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 		page.Complete, page.Reason = false, why
 	}
 	page.Read = sr.cost.read()
-	found := sr.page.Sorted()
-	if len(found) > q.Limit {
-		found = found[:q.Limit]
-		if page.Complete {
-			page.Next = token{plan: hash, issued: now.UnixNano(), after: found[q.Limit-1].Rank, snapshot: sr.snapshot}.String()
-		}
-	}
-	page.Traces = make([]store.Summary, len(found))
-	for i, f := range found {
-		page.Traces[i] = f.Summary
+	var more *answer.Rank
+	if page.Traces, more = sr.page.Page(q.Limit); more != nil && page.Complete {
+		page.Next = answer.SharedPage{Plan: hash, Issued: now.UnixNano(), After: *more, Moment: sr.snapshot.Moment}.String()
 	}
 	return page, nil
 }

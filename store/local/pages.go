@@ -2,23 +2,15 @@ package local
 
 import (
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/binary"
-	"fmt"
-	"hash/crc32"
 	"hash/maphash"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/spanloom/spanloom/internal/problem"
-	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/answer"
 )
-
-// pageLife is how long a page token is good.
-const pageLife = 5 * time.Minute
 
 // pages holds the snapshots that page tokens were given for. A snapshot keeps memtables in memory that were flushed since, and files
 // on the disk that were replaced: maxPins and maxPinned bound them, the oldest go first.
@@ -52,11 +44,10 @@ func newPages(now func() time.Time, maxBytes int64) *pages {
 func (p *pages) plan(s store.Scope, q *store.Search) uint64 {
 	var h maphash.Hash
 	h.SetSeed(p.seed)
-	fmt.Fprintf(&h, "%#v %#v %v %#v %v", s.MustMatch, q.Range, q.Mode, q.Match, q.TraceDuration)
-	return h.Sum64()
+	return answer.HashPlan(&h, s, q)
 }
 
-// pin holds a snapshot for pageLife and answers its number.
+// pin holds a snapshot for answer.PageLife and answers its number.
 func (p *pages) pin(s *snapshot) uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,7 +79,7 @@ func (p *pages) bytes() (n int64) {
 // not be in the order of their time. mu is held.
 func (p *pages) expire() {
 	p.pins = slices.DeleteFunc(p.pins, func(pin pinned) bool {
-		old := p.now().Sub(pin.issued).Abs() > pageLife
+		old := p.now().Sub(pin.issued).Abs() > answer.PageLife
 		if old {
 			pin.snap.release()
 		}
@@ -117,52 +108,45 @@ func (p *pages) close() {
 	}
 }
 
-// token is what a page token says: text of fixed length, the fields in order, big-endian, and a CRC32, in URL-safe base64. The
-// checksum is against mutilated links, not against forgery: every token answers only what the same plan without one would.
+// token is what a page token says: the fields in order, big-endian.
 type token struct {
 	instance, plan, pin uint64
 	after               answer.Rank // last trace of the page before
 }
 
-const tokenBytes = 8 + 8 + 8 + 8 + 16 + 4
+const tokenBytes = 8 + 8 + 8 + answer.RankBytes
 
 func (p *pages) token(pin, plan uint64, after answer.Rank) string {
-	b := make([]byte, 0, tokenBytes)
+	b := make([]byte, 0, tokenBytes+4)
 	b = binary.BigEndian.AppendUint64(b, p.instance)
 	b = binary.BigEndian.AppendUint64(b, plan)
 	b = binary.BigEndian.AppendUint64(b, pin)
-	b = binary.BigEndian.AppendUint64(b, uint64(after.Start))
-	b = append(b, after.ID[:]...)
-	b = binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
-	return base64.RawURLEncoding.EncodeToString(b)
+	return answer.Seal(answer.AppendRank(b, after))
 }
 
 // parse reads a token and finds its snapshot, which the caller releases.
 func (p *pages) parse(text string, plan uint64) (t token, snap *snapshot, err error) {
-	invalid := func(message string) (token, *snapshot, error) {
-		return token{}, nil, &problem.Problem{Kind: problem.Invalid, Field: "page", Message: message, Hint: "ask for the first page again"}
-	}
-	b, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || len(b) != tokenBytes || binary.BigEndian.Uint32(b[tokenBytes-4:]) != crc32.ChecksumIEEE(b[:tokenBytes-4]) {
-		return invalid(fmt.Sprintf("%.100q is not a page token", text))
+	b, ok := answer.Unseal(text)
+	if !ok || len(b) != tokenBytes {
+		return token{}, nil, answer.NoPage(text)
 	}
 	t = token{
 		instance: binary.BigEndian.Uint64(b), plan: binary.BigEndian.Uint64(b[8:]), pin: binary.BigEndian.Uint64(b[16:]),
-		after: answer.Rank{Start: int64(binary.BigEndian.Uint64(b[24:])), ID: span.TraceID(b[32:48])},
+		after: answer.RankAt(b[24:]),
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.expire()
 	if t.instance == p.instance {
 		for _, pin := range p.pins {
-			if pin.number != t.pin || p.now().Sub(pin.issued) > pageLife { // where the clock went back, an older one may still hold
+			if pin.number != t.pin || p.now().Sub(pin.issued) > answer.PageLife { // where the clock went back, an older one may still hold
 				continue
 			}
 			if t.plan != plan {
-				return invalid("the page token belongs to another search")
+				return token{}, nil, answer.OtherSearch()
 			}
 			return t, pin.snap.hold(), nil
 		}
 	}
-	return token{}, nil, &problem.Problem{Kind: problem.Expired, Field: "page", Message: "the page token is too old", Hint: "ask for the first page again"}
+	return token{}, nil, answer.OldPage()
 }

@@ -49,19 +49,12 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 		return nil, err
 	}
 	page := &store.Page{Done: done}
-	found := sr.page.Sorted()
-	if len(found) > q.Limit {
-		found = found[:q.Limit]
-		if done.Complete {
-			if pin == 0 {
-				pin = e.pages.pin(snap)
-			}
-			page.Next = e.pages.token(pin, plan, found[q.Limit-1].Rank)
+	var more *answer.Rank
+	if page.Traces, more = sr.page.Page(q.Limit); more != nil && done.Complete {
+		if pin == 0 {
+			pin = e.pages.pin(snap)
 		}
-	}
-	page.Traces = make([]store.Summary, len(found))
-	for i, f := range found {
-		page.Traces[i] = f.Summary
+		page.Next = e.pages.token(pin, plan, *more)
 	}
 	return page, nil
 }

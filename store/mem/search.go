@@ -49,17 +49,9 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	if all.base != sr.base && done.Complete {
 		page.Complete, page.Reason = false, "the oldest traces were evicted since the first page"
 	}
-	found := sr.page.Sorted()
-	if len(found) > q.Limit {
-		found = found[:q.Limit]
-		if done.Complete {
-			last := found[q.Limit-1]
-			page.Next = token{instance: e.instance, plan: plan, issued: now, end: sr.end, base: sr.base, after: last.Rank}.String()
-		}
-	}
-	page.Traces = make([]store.Summary, len(found))
-	for i, f := range found {
-		page.Traces[i] = f.Summary
+	var more *answer.Rank
+	if page.Traces, more = sr.page.Page(q.Limit); more != nil && done.Complete {
+		page.Next = token{instance: e.instance, plan: plan, issued: now, end: sr.end, base: sr.base, after: *more}.String()
 	}
 	return page, nil
 }

@@ -3,7 +3,7 @@ package opensearch
 import (
 	"context"
 	"fmt"
-	"slices"
+	"hash/fnv"
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -24,17 +24,17 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	if err != nil {
 		return nil, err
 	}
-	now, hash := e.now(), planHash(s, q)
+	now, hash := e.now(), answer.HashPlan(fnv.New64a(), s, q)
 	window := match.Window{TimeRange: q.Range, Mode: q.Mode}
 	sr := searcher{engine: e, window: window, query: q, page: answer.NewTop(q.Limit + 1), resolver: answer.NewResolver(asked.Must, asked.Want), seen: make(map[span.TraceID]struct{})}
 	if q.Page == "" {
 		sr.snapshot = e.snapshot() // before the refresh, which shows all that it counts
 	} else {
-		t, err := parseToken(q.Page, hash, now)
+		t, err := answer.ParseSharedPage(q.Page, hash, now, maxBulks)
 		if err != nil {
 			return nil, err
 		}
-		sr.snapshot, sr.after, sr.paged = t.snapshot, t.after, true
+		sr.snapshot, sr.after, sr.paged = snapshot{t.Moment}, t.After, true
 	}
 	if sr.plan, err = e.plan(ctx, s, q.Match, window); err != nil {
 		return nil, err
@@ -48,16 +48,9 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 		page.Complete, page.Reason = false, why
 	}
 	page.Read = sr.cost.Read
-	list := sr.page.Sorted()
-	if len(list) > q.Limit {
-		list = list[:q.Limit]
-		if page.Complete {
-			page.Next = token{plan: hash, issued: now.UnixNano(), after: list[q.Limit-1].Rank, snapshot: sr.snapshot}.String()
-		}
-	}
-	page.Traces = make([]store.Summary, len(list))
-	for i, f := range list {
-		page.Traces[i] = f.Summary
+	var more *answer.Rank
+	if page.Traces, more = sr.page.Page(q.Limit); more != nil && page.Complete {
+		page.Next = answer.SharedPage{Plan: hash, Issued: now.UnixNano(), After: *more, Moment: sr.snapshot.Moment}.String()
 	}
 	return page, nil
 }
@@ -164,13 +157,4 @@ func (sr *searcher) resolve(ctx context.Context, some []answer.Rank) (more bool,
 	}
 	one()
 	return true, nil
-}
-
-// sortedSeqs are running numbers in order.
-func sortedSeqs(set map[uint64]struct{}) (list []uint64) {
-	for seq := range set {
-		list = append(list, seq)
-	}
-	slices.Sort(list)
-	return list
 }

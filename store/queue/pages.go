@@ -1,10 +1,7 @@
 package queue
 
 import (
-	"encoding/base64"
 	"encoding/binary"
-	"fmt"
-	"hash/crc32"
 	"hash/maphash"
 	"math/rand/v2"
 	"slices"
@@ -14,14 +11,14 @@ import (
 
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/mem"
 )
 
 const (
-	pageLife    = 5 * time.Minute // of a token
-	maxPins     = 128             // searches that are held
-	tokenPrefix = "q."            // no token of an engine begins so: theirs are URL-safe base64
-	tokenBytes  = 8 + 8 + 8 + 4
+	maxPins     = 128  // searches that are held
+	tokenPrefix = "q." // no token of an engine begins so: theirs are URL-safe base64
+	tokenBytes  = 8 + 8 + 8
 )
 
 // pages holds the searches that page tokens were given for. They hold tails in memory that were sent since: maxBytes bounds these, the
@@ -51,11 +48,10 @@ func (p *pages) init(now func() time.Time, maxBytes int64) {
 func (p *pages) plan(s store.Scope, q *store.Search) uint64 {
 	var h maphash.Hash
 	h.SetSeed(p.seed)
-	fmt.Fprintf(&h, "%q %#v %#v %v %#v %v", s.Tenant, s.MustMatch, q.Range, q.Mode, q.Match, q.TraceDuration)
-	return h.Sum64()
+	return answer.HashPlan(&h, s, q)
 }
 
-// pin holds a search for pageLife and answers its token: big-endian fields with a CRC32, which is against mutilated links, not forgery.
+// pin holds a search for answer.PageLife and answers its token: big-endian fields.
 func (p *pages) pin(sr *searcher, plan uint64) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -68,8 +64,7 @@ func (p *pages) pin(sr *searcher, plan uint64) string {
 	b := binary.BigEndian.AppendUint64(nil, p.instance)
 	b = binary.BigEndian.AppendUint64(b, plan)
 	b = binary.BigEndian.AppendUint64(b, p.last)
-	b = binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
-	return tokenPrefix + base64.RawURLEncoding.EncodeToString(b)
+	return tokenPrefix + answer.Seal(b)
 }
 
 // bytes is the memory of tails that searches hold. mu is held.
@@ -88,7 +83,7 @@ func (p *pages) bytes() (n int64) {
 
 // expire lets go of what nobody can ask for any more, also where the clock was set back. mu is held.
 func (p *pages) expire() {
-	p.pins = slices.DeleteFunc(p.pins, func(x pinned) bool { return p.now().Sub(x.issued).Abs() > pageLife })
+	p.pins = slices.DeleteFunc(p.pins, func(x pinned) bool { return p.now().Sub(x.issued).Abs() > answer.PageLife })
 }
 
 func (p *pages) close() {
@@ -99,12 +94,9 @@ func (p *pages) close() {
 
 // parse reads a token and gives a copy of its search.
 func (p *pages) parse(text string, plan uint64) (*searcher, error) {
-	invalid := func(message string) (*searcher, error) {
-		return nil, &problem.Problem{Kind: problem.Invalid, Field: "page", Message: message, Hint: "ask for the first page again"}
-	}
-	b, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(text, tokenPrefix))
-	if err != nil || len(b) != tokenBytes || binary.BigEndian.Uint32(b[tokenBytes-4:]) != crc32.ChecksumIEEE(b[:tokenBytes-4]) {
-		return invalid(fmt.Sprintf("%.100q is not a page token", text))
+	b, ok := answer.Unseal(strings.TrimPrefix(text, tokenPrefix))
+	if !ok || len(b) != tokenBytes {
+		return nil, answer.NoPage(text)
 	}
 	instance, of, number := binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint64(b[16:])
 	p.mu.Lock()
@@ -116,7 +108,7 @@ func (p *pages) parse(text string, plan uint64) (*searcher, error) {
 				continue
 			}
 			if of != plan {
-				return invalid("the page token belongs to another search")
+				return nil, answer.OtherSearch()
 			}
 			return x.search.clone(), nil
 		}
