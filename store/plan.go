@@ -243,6 +243,11 @@ type Operand struct {
 // Text makes a string operand.
 func Text(s string) Operand { return Operand{Type: span.TypeString, Text: s} }
 
+// ServiceIs holds on the spans of a service.
+func ServiceIs(name string) Expr {
+	return Cond{Field: Field{In: Intrinsic, Key: FieldService}, Op: Eq, Value: Text(name)}
+}
+
 // LooseText makes an operand compared by text form.
 func LooseText(s string) Operand { return Operand{Type: span.TypeString, Text: s, Loose: true} }
 

@@ -171,7 +171,7 @@ func (a *api) values(c *call) error {
 	}
 	q := store.ValuesQuery{Range: r, Field: store.Field{In: in, Key: key}, Prefix: c.params.Get("prefix"), Limit: limit}
 	if service := c.params.Get("service"); service != "" {
-		q.Match = store.Cond{Field: store.Field{In: store.Intrinsic, Key: store.FieldService}, Op: store.Eq, Value: store.Text(service)}
+		q.Match = store.ServiceIs(service)
 	}
 	list, done, err := a.Query.Values(c.ctx, c.scope, q)
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 )
 
 // Options are the settings of an engine.
@@ -116,19 +117,12 @@ func into(table string, in proto.Input) string {
 	return "INSERT INTO " + table + " " + in.Columns() + " VALUES"
 }
 
-func tenantOf(tenant string) string {
-	if tenant == "" {
-		return store.DefaultTenant
-	}
-	return tenant
-}
-
 // open fails after Close.
 func (e *Engine) open() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		return errClosed()
+		return answer.Closed()
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 )
 
 // Documents are rows of which the highest version counts; versions are of the clock, so that a deleted document never has one again
@@ -36,7 +37,7 @@ func (e *Engine) newest(ctx context.Context, s store.Scope, name string) (doc st
 	var gone proto.ColUInt8
 	err = e.ask(ctx, ch.Query{
 		Body: fmt.Sprintf("SELECT Version, Data, Deleted FROM %s WHERE Tenant = %s AND Name = %s ORDER BY Version DESC LIMIT 1",
-			e.table("documents"), quote(tenantOf(s.Tenant)), quote(name)),
+			e.table("documents"), quote(answer.Tenant(s.Tenant)), quote(name)),
 		Result: proto.Results{{Data: &version}, {Data: &data}, {Data: &gone}},
 		OnResult: func(context.Context, proto.Block) error {
 			if len(version) > 0 {
@@ -51,12 +52,8 @@ func (e *Engine) newest(ctx context.Context, s store.Scope, name string) (doc st
 
 // Save writes a document if its version is still ifVersion, 0 for a new one.
 func (e *Engine) Save(ctx context.Context, s store.Scope, name string, data []byte, ifVersion uint64) (uint64, error) {
-	if name == "" {
-		return 0, &problem.Problem{Kind: problem.Invalid, Field: "name", Message: "a document needs a name"}
-	}
-	if len(data) > store.MaxDocument {
-		return 0, &problem.Problem{Kind: problem.TooLarge, Field: name,
-			Message: fmt.Sprintf("a document of %d bytes, at most %d are stored", len(data), store.MaxDocument), Hint: "split it over several names"}
+	if err := answer.CheckDocument(name, data); err != nil {
+		return 0, err
 	}
 	old, deleted, err := e.newest(ctx, s, name)
 	if err != nil {
@@ -67,8 +64,7 @@ func (e *Engine) Save(ctx context.Context, s store.Scope, name string, data []by
 		is = 0
 	}
 	if is != ifVersion {
-		return 0, &problem.Problem{Kind: problem.Invalid, Field: name,
-			Message: fmt.Sprintf("version is %d, not %d", is, ifVersion), Hint: "load it again and repeat the change", Err: store.ErrConflict}
+		return 0, answer.Conflict(name, is, ifVersion)
 	}
 	version := max(old.Version+1, uint64(time.Now().UnixNano()))
 	return version, e.write(ctx, s, name, version, data, 0)
@@ -76,7 +72,7 @@ func (e *Engine) Save(ctx context.Context, s store.Scope, name string, data []by
 
 func (e *Engine) write(ctx context.Context, s store.Scope, name string, version uint64, data []byte, deleted uint8) error {
 	tenant, texts := newWords(), [2]proto.ColStr{}
-	tenant.add([]byte(tenantOf(s.Tenant)))
+	tenant.add([]byte(answer.Tenant(s.Tenant)))
 	texts[0].Append(name)
 	texts[1].AppendBytes(data)
 	in := proto.Input{{Name: "Tenant", Data: tenant}, {Name: "Name", Data: texts[0]}, {Name: "Version", Data: proto.ColUInt64{version}},
@@ -94,7 +90,7 @@ func (e *Engine) Names(ctx context.Context, s store.Scope, prefix string) ([]str
 	var names proto.ColStr
 	err := e.ask(ctx, ch.Query{
 		Body: fmt.Sprintf("SELECT Name FROM %s WHERE Tenant = %s AND startsWith(Name, %s) GROUP BY Name HAVING argMax(Deleted, Version) = 0 ORDER BY Name",
-			e.table("documents"), quote(tenantOf(s.Tenant)), quote(prefix)),
+			e.table("documents"), quote(answer.Tenant(s.Tenant)), quote(prefix)),
 		Result: proto.Results{{Data: &names}},
 		OnResult: func(context.Context, proto.Block) error {
 			for i := range names.Rows() {

@@ -8,6 +8,7 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 
 	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/match"
 )
 
@@ -37,7 +38,7 @@ func (e *encoder) input() proto.Input {
 // encode adds a batch to the block. Cost: no allocation per span but for new words of dictionaries.
 func (e *encoder) encode(b *span.Batch, writer, seq uint64) {
 	e.b = b
-	tenant, first := []byte(tenantOf(b.Tenant)), e.traceLow.Rows()
+	tenant, first := []byte(answer.Tenant(b.Tenant)), e.traceLow.Rows()
 	e.typedOf = e.typedOf[:0]
 	for _, k := range b.Keys {
 		at := int8(-1)

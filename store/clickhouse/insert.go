@@ -10,6 +10,7 @@ import (
 
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store/answer"
 )
 
 // A server makes a part of every insert and merges them later; it takes a few inserts a second with ease and hundreds not at all.
@@ -56,7 +57,7 @@ func (e *Engine) join(b *span.Batch) (*group, int, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		return nil, 0, errClosed()
+		return nil, 0, answer.Closed()
 	}
 	if b.Len() == 0 {
 		return nil, 0, nil

@@ -26,7 +26,7 @@ func done(ctx context.Context, what string, c *cost, err error) (store.Done, err
 	if err == nil {
 		return d, nil
 	}
-	if d.Reason = reason(ctx, err); d.Reason != "" {
+	if d.Reason = answer.Ended(ctx, err); d.Reason != "" {
 		return d, nil
 	}
 	return d, explain(ctx, what, err)
@@ -103,13 +103,9 @@ func (e *Engine) countServices(ctx context.Context, p *plan) ([]store.Service, s
 	return list, d, err
 }
 
-func ofService(service string) store.Expr {
-	return store.Cond{Field: store.Field{In: store.Intrinsic, Key: store.FieldService}, Op: store.Eq, Value: store.Text(service)}
-}
-
 // Operations lists a service's operations.
 func (e *Engine) Operations(ctx context.Context, s store.Scope, service string, r store.TimeRange) ([]store.Operation, store.Done, error) {
-	p, err := e.plan(s, ofService(service), match.Window{TimeRange: r, Mode: store.Start})
+	p, err := e.plan(s, store.ServiceIs(service), match.Window{TimeRange: r, Mode: store.Start})
 	if err != nil {
 		return nil, store.Done{}, err
 	}
@@ -139,16 +135,8 @@ func (e *Engine) Operations(ctx context.Context, s store.Scope, service string, 
 			}
 		}
 	}
-	list := make([]store.Operation, 0, len(counts))
-	for o, n := range counts {
-		o.N = n
-		list = append(list, o)
-	}
-	slices.SortFunc(list, func(a, b store.Operation) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
-	})
 	d, err := done(ctx, "list operations", &c, err)
-	return list, d, err
+	return answer.Operations(counts), d, err
 }
 
 // Keys counts where keys stand: once per span that has it, resources and scopes once per span of theirs, events and links each.
@@ -161,7 +149,7 @@ func (e *Engine) Keys(ctx context.Context, s store.Scope, q store.KeysQuery) ([]
 func (e *Engine) CountKeys(ctx context.Context, s store.Scope, q store.KeysQuery) (answer.KeyCounts, store.Done, error) {
 	var expr store.Expr
 	if q.Service != "" {
-		expr = ofService(q.Service)
+		expr = store.ServiceIs(q.Service)
 	}
 	p, err := e.plan(s, expr, match.Window{TimeRange: q.Range, Mode: store.Start})
 	if err != nil {

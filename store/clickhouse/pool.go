@@ -12,7 +12,7 @@ import (
 	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
 
-	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/store/answer"
 )
 
 // Connections are kept for a while: a handshake costs two round trips and a thread of the server.
@@ -60,7 +60,7 @@ func (p *pool) get(ctx context.Context, fresh bool) (c idleConn, reused bool, er
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
-		return idleConn{}, false, errClosed()
+		return idleConn{}, false, answer.Closed()
 	}
 	for !fresh && len(p.idle) > 0 {
 		last := p.idle[len(p.idle)-1]
@@ -180,8 +180,4 @@ func (p *pool) do(ctx context.Context, q ch.Query) error {
 			return err
 		}
 	}
-}
-
-func errClosed() error {
-	return problem.New(problem.Unavailable, "the store is closed", "the server is stopping: ask again after its restart")
 }

@@ -145,7 +145,7 @@ func (e *Engine) Trace(ctx context.Context, s store.Scope, id span.TraceID, _ st
 			yield(nil, err)
 			return
 		}
-		found, err := e.extents(ctx, tenantOf(s.Tenant), []span.TraceID{id})
+		found, err := e.extents(ctx, answer.Tenant(s.Tenant), []span.TraceID{id})
 		if err != nil {
 			yield(nil, explain(ctx, "look up a trace", err))
 			return
@@ -162,7 +162,7 @@ func (e *Engine) Sightings(ctx context.Context, s store.Scope, id span.TraceID) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	found, err := e.extents(ctx, tenantOf(s.Tenant), []span.TraceID{id})
+	found, err := e.extents(ctx, answer.Tenant(s.Tenant), []span.TraceID{id})
 	return sightings(found), explain(ctx, "look up a trace", err)
 }
 
@@ -203,7 +203,7 @@ func (e *Engine) Traces(ctx context.Context, s store.Scope, ids []span.TraceID, 
 		ids := slices.Clone(ids)
 		slices.SortFunc(ids, func(a, b span.TraceID) int { return bytes.Compare(a[:], b[:]) })
 		for some := range slices.Chunk(slices.Compact(ids), tracesAtOnce) {
-			found, err := e.extents(ctx, tenantOf(s.Tenant), some)
+			found, err := e.extents(ctx, answer.Tenant(s.Tenant), some)
 			if err != nil {
 				yield(nil, explain(ctx, "look up traces", err))
 				return
@@ -224,7 +224,7 @@ func (e *Engine) yieldTraces(ctx context.Context, s store.Scope, list []extent, 
 		if len(list) == 0 {
 			return
 		}
-		tenant := tenantOf(s.Tenant)
+		tenant := answer.Tenant(s.Tenant)
 		d := newDecoder(need.And(prog.Need()), false)
 		rest := "WHERE Tenant = " + quote(tenant) + " AND " + near(list) + " AND " + e.pinned() + " ORDER BY Seq, Writer, Row"
 		var bound *match.Bound

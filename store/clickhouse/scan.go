@@ -2,10 +2,10 @@ package clickhouse
 
 import (
 	"context"
-	"errors"
 	"iter"
 
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/match"
 )
 
@@ -56,7 +56,7 @@ func (e *Engine) plan(s store.Scope, expr store.Expr, w match.Window) (*plan, er
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{tenant: tenantOf(s.Tenant), prog: prog, window: w}
+	p := &plan{tenant: answer.Tenant(s.Tenant), prog: prog, window: w}
 	p.setSQL(e.pinned(), s.MustMatch, expr)
 	return p, nil
 }
@@ -102,17 +102,5 @@ func (e *Engine) matching(ctx context.Context, p *plan, need store.Need, total *
 				return
 			}
 		}
-	}
-}
-
-// reason says in words why an answer is not complete; empty if the error is not about that.
-func reason(ctx context.Context, err error) string {
-	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return "out of time"
-	case ctx.Err() != nil || errors.Is(err, context.Canceled):
-		return "cancelled"
-	default:
-		return ""
 	}
 }

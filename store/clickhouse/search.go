@@ -49,7 +49,7 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	sr.need = answer.SummaryNeed.And(asked.Both.Need())
 	page := &store.Page{Done: store.Done{Complete: true}}
 	if err := sr.run(ctx); err != nil {
-		why := reason(ctx, err)
+		why := answer.Ended(ctx, err)
 		if why == "" {
 			return nil, explain(ctx, "search", err)
 		}
@@ -196,7 +196,7 @@ func (e *Engine) Rows(ctx context.Context, s store.Scope, ids []span.TraceID, ne
 			return
 		}
 		for some := range slices.Chunk(ids, tracesAtOnce) {
-			for rows, err := range e.rowsOf(ctx, tenantOf(s.Tenant), some, need, e.pinned(), new(cost)) {
+			for rows, err := range e.rowsOf(ctx, answer.Tenant(s.Tenant), some, need, e.pinned(), new(cost)) {
 				if !yield(rows, explain(ctx, "read traces", err)) || err != nil {
 					return
 				}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/local/internal/compact"
 	"github.com/spanloom/spanloom/store/local/internal/manifest"
 	"github.com/spanloom/spanloom/store/local/internal/segment"
@@ -22,7 +23,7 @@ func (e *Engine) makeRoom(ctx context.Context, b *span.Batch) error {
 		e.mu.Lock()
 		if e.closed {
 			e.mu.Unlock()
-			return errClosed()
+			return answer.Closed()
 		}
 		rows, used := e.cur.size()
 		full := rows >= e.o.SegmentRows || used >= e.maxMem || rows > 0 && !e.cur.fits(b)
@@ -46,7 +47,7 @@ func (e *Engine) makeRoom(ctx context.Context, b *span.Batch) error {
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-e.ctx.Done():
-				return errClosed()
+				return answer.Closed()
 			}
 		}
 	}

@@ -125,7 +125,7 @@ func (e *Engine) counted(ctx context.Context, s store.Scope, expr store.Expr, r 
 		return true, nil
 	})
 	if err != nil && ctx.Err() != nil {
-		done.Complete, done.Reason = false, reason(ctx.Err())
+		done.Complete, done.Reason = false, answer.Cancelled(ctx.Err())
 		err = nil
 	}
 	return done, err
@@ -154,31 +154,20 @@ func (e *Engine) Services(ctx context.Context, s store.Scope, r store.TimeRange)
 
 // Operations lists a service's operations.
 func (e *Engine) Operations(ctx context.Context, s store.Scope, service string, r store.TimeRange) ([]store.Operation, store.Done, error) {
-	type key struct {
-		name string
-		kind span.Kind
-	}
-	counts := make(map[key]int64)
+	counts := make(map[store.Operation]int64)
 	done, err := e.groups(ctx, s, r, func(g *segment.Group) {
 		if g.Service == service {
-			counts[key{g.Name, g.Kind}] += g.N
+			counts[store.Operation{Name: g.Name, Kind: g.Kind}] += g.N
 		}
 	})
-	list := make([]store.Operation, 0, len(counts))
-	for k, n := range counts {
-		list = append(list, store.Operation{Name: k.name, Kind: k.kind, N: n})
-	}
-	slices.SortFunc(list, func(a, b store.Operation) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
-	})
-	return list, done, err
+	return answer.Operations(counts), done, err
 }
 
 // Keys counts where keys stand: once per span that has it, resources and scopes once per span of theirs, events and links each.
 func (e *Engine) Keys(ctx context.Context, s store.Scope, q store.KeysQuery) ([]store.Key, store.Done, error) {
 	var expr store.Expr
 	if q.Service != "" {
-		expr = store.Cond{Field: store.Field{In: store.Intrinsic, Key: store.FieldService}, Op: store.Eq, Value: store.Text(q.Service)}
+		expr = store.ServiceIs(q.Service)
 	}
 	total := make(answer.KeyCounts)
 	done, err := e.counted(ctx, s, expr, q.Range, func(f *segmentFile) (bool, error) {

@@ -366,10 +366,6 @@ func (e *Engine) readable(s store.Scope) error {
 	return nil
 }
 
-func errClosed() error {
-	return problem.New(problem.Unavailable, "the store is closed", "the server is stopping: ask again after its restart")
-}
-
 // Can says what local does.
 func (e *Engine) Can() store.Abilities {
 	return store.Abilities{CompareAndSet: true, Keep: true, TraceDuration: true, Durable: true}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spanloom/spanloom/internal/faultfs"
+	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/local/internal/compact"
 	"github.com/spanloom/spanloom/store/local/internal/manifest"
 	"github.com/spanloom/spanloom/store/local/internal/policy"
@@ -24,7 +25,7 @@ func (e *Engine) snapshot() (*snapshot, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		return nil, errClosed()
+		return nil, answer.Closed()
 	}
 	s := &snapshot{segments: slices.Clone(e.segments)}
 	s.hold()

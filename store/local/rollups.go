@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/local/internal/segment"
 	"github.com/spanloom/spanloom/store/local/internal/table"
 	"github.com/spanloom/spanloom/store/rollup"
@@ -89,7 +90,7 @@ func (e *Engine) mergeRollups(ctx context.Context, s store.Scope, r store.TimeRa
 		}
 		for _, f := range hour {
 			if err := ctx.Err(); err != nil {
-				done.Complete, done.Reason = false, reason(err)
+				done.Complete, done.Reason = false, answer.Cancelled(err)
 				return total, done, nil
 			}
 			if !r.Overlaps(f.entry.MinStart, f.entry.MaxStart) {

@@ -159,7 +159,7 @@ func (sr *searcher) run(ctx context.Context, q *question) (store.Done, error) {
 		return true, damage(u, sr.unit(ctx, u, &done))
 	})
 	if err != nil && ctx.Err() != nil {
-		done.Complete, done.Reason = false, reason(ctx.Err())
+		done.Complete, done.Reason = false, answer.Cancelled(ctx.Err())
 		return done, nil
 	}
 	return done, err

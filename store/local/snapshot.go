@@ -353,11 +353,3 @@ func (g *gatherer) memory(m *memView, ids []span.TraceID) error {
 	}
 	return nil
 }
-
-// reason says in words why an answer is not complete.
-func reason(err error) string {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return "out of time"
-	}
-	return "cancelled"
-}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 )
 
 // Documents implements store.Meta in memory. Versions grow over all documents, so that a document which was deleted and
@@ -69,17 +70,12 @@ func (d *Documents) Refuse(ctx context.Context, s store.Scope, name string, data
 
 // refuse checks a document; mu is held.
 func (d *Documents) refuse(name string, data []byte, ifVersion uint64) error {
-	if name == "" {
-		return &problem.Problem{Kind: problem.Invalid, Field: "name", Message: "a document needs a name"}
-	}
-	if len(data) > store.MaxDocument {
-		return &problem.Problem{Kind: problem.TooLarge, Field: name,
-			Message: fmt.Sprintf("a document of %d bytes, at most %d are stored", len(data), store.MaxDocument), Hint: "split it over several names"}
+	if err := answer.CheckDocument(name, data); err != nil {
+		return err
 	}
 	old := d.docs[name]
 	if old.Version != ifVersion {
-		return &problem.Problem{Kind: problem.Invalid, Field: name,
-			Message: fmt.Sprintf("version is %d, not %d", old.Version, ifVersion), Hint: "load it again and repeat the change", Err: store.ErrConflict}
+		return answer.Conflict(name, old.Version, ifVersion)
 	}
 	if grows := int64(len(data) - len(old.Data)); d.max > 0 && grows > 0 && d.size+grows+docOverhead > d.max {
 		return &problem.Problem{Kind: problem.TooLarge, Field: name, Message: fmt.Sprintf("documents would take more than %d bytes", d.max),
@@ -146,7 +142,7 @@ func (d *Documents) enter(ctx context.Context, s store.Scope) error {
 	d.mu.Lock()
 	if d.closed {
 		d.mu.Unlock()
-		return errClosed()
+		return answer.Closed()
 	}
 	return nil
 }

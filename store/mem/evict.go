@@ -8,6 +8,7 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 )
 
 // keep is a trace that stays when its time has come.
@@ -31,7 +32,7 @@ func (e *Engine) Keep(ctx context.Context, s store.Scope, id span.TraceID, until
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		return errClosed()
+		return answer.Closed()
 	}
 	h, ok := e.traces.heads[id]
 	if !ok {

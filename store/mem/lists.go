@@ -77,7 +77,7 @@ func (e *Engine) groups(ctx context.Context, s store.Scope, r store.TimeRange, f
 	done := store.Done{Complete: true, Read: store.Read{Of: int64(len(sc.chunks))}}
 	for _, c := range sc.chunks {
 		if err := ctx.Err(); err != nil {
-			done.Complete, done.Reason = false, reason(err)
+			done.Complete, done.Reason = false, answer.Cancelled(err)
 			break
 		}
 		if !sc.mayHave(c) {
@@ -85,7 +85,7 @@ func (e *Engine) groups(ctx context.Context, s store.Scope, r store.TimeRange, f
 		}
 		sum, err := e.summaryOf(ctx, c, sc, &done)
 		if err != nil {
-			done.Complete, done.Reason = false, reason(err)
+			done.Complete, done.Reason = false, answer.Cancelled(err)
 			break
 		}
 		for _, g := range sum.groups {
@@ -119,24 +119,13 @@ func (e *Engine) Services(ctx context.Context, s store.Scope, r store.TimeRange)
 
 // Operations lists a service's operations.
 func (e *Engine) Operations(ctx context.Context, s store.Scope, service string, r store.TimeRange) ([]store.Operation, store.Done, error) {
-	type key struct {
-		name string
-		kind span.Kind
-	}
-	counts := make(map[key]int64)
+	counts := make(map[store.Operation]int64)
 	done, err := e.groups(ctx, s, r, func(b *span.Batch, g group) {
 		if string(b.Bytes(g.service)) == service {
-			counts[key{b.String(g.name), g.kind}] += g.n
+			counts[store.Operation{Name: b.String(g.name), Kind: g.kind}] += g.n
 		}
 	})
-	list := make([]store.Operation, 0, len(counts))
-	for k, n := range counts {
-		list = append(list, store.Operation{Name: k.name, Kind: k.kind, N: n})
-	}
-	slices.SortFunc(list, func(a, b store.Operation) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
-	})
-	return list, done, err
+	return answer.Operations(counts), done, err
 }
 
 // Keys counts where keys stand: once per span that has it, resources and scopes once per span of theirs, events and links each.
@@ -149,7 +138,7 @@ func (e *Engine) Keys(ctx context.Context, s store.Scope, q store.KeysQuery) ([]
 func (e *Engine) CountKeys(ctx context.Context, s store.Scope, q store.KeysQuery) (answer.KeyCounts, store.Done, error) {
 	var expr store.Expr
 	if q.Service != "" {
-		expr = store.Cond{Field: store.Field{In: store.Intrinsic, Key: store.FieldService}, Op: store.Eq, Value: store.Text(q.Service)}
+		expr = store.ServiceIs(q.Service)
 	}
 	sc, err := e.newScanner(s, expr, match.Window{TimeRange: q.Range, Mode: store.Start})
 	if err != nil {

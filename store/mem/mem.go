@@ -25,6 +25,7 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 )
 
 // DefaultMaxBytes is the budget where none is given.
@@ -126,7 +127,7 @@ func (e *Engine) AcceptSeq(ctx context.Context, b *span.Batch, seq uint64) error
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		return errClosed()
+		return answer.Closed()
 	}
 	e.lastSeq = max(e.lastSeq, seq)
 	if b.Len() == 0 {
@@ -234,10 +235,6 @@ func (e *Engine) Close() error {
 	e.seen.spans = 0
 	e.Documents.Close()
 	return nil
-}
-
-func errClosed() error {
-	return problem.New(problem.Unavailable, "the store is closed", "the server is stopping: ask again after its restart")
 }
 
 // checkTenant: there are no tenants yet, and spans of one must not be shown to another.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/match"
 )
 
@@ -72,7 +73,7 @@ func (e *Engine) newScanner(s store.Scope, expr store.Expr, w match.Window) (*sc
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		return nil, errClosed()
+		return nil, answer.Closed()
 	}
 	all := e.snapshot()
 	return &scanner{chunks: all.chunks(), window: w, prog: prog}, nil
@@ -129,7 +130,7 @@ func (sc *scanner) each(ctx context.Context, fn func(c *chunk, rows []uint32) (s
 	done := store.Done{Complete: true, Read: store.Read{Of: int64(len(sc.chunks))}}
 	for _, c := range sc.chunks {
 		if err := ctx.Err(); err != nil {
-			done.Complete, done.Reason = false, reason(err)
+			done.Complete, done.Reason = false, answer.Cancelled(err)
 			return done
 		}
 		if !sc.mayHave(c) {
@@ -139,7 +140,7 @@ func (sc *scanner) each(ctx context.Context, fn func(c *chunk, rows []uint32) (s
 		done.Read.Bytes += c.bytes
 		rows, err := sc.match(ctx, c)
 		if err != nil {
-			done.Complete, done.Reason = false, reason(err)
+			done.Complete, done.Reason = false, answer.Cancelled(err)
 			return done
 		}
 		if len(rows) > 0 {

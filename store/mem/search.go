@@ -3,7 +3,6 @@ package mem
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/spanloom/spanloom/span"
@@ -30,7 +29,7 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	closed, all := e.closed, e.snapshot()
 	e.mu.Unlock()
 	if closed {
-		return nil, errClosed()
+		return nil, answer.Closed()
 	}
 	sr := searcher{
 		engine: e, query: q, window: match.Window{TimeRange: q.Range, Mode: q.Mode}, prog: asked.Both,
@@ -107,19 +106,11 @@ func (sr *searcher) run(ctx context.Context, all *snapshot) store.Done {
 			err = sr.resolve(ctx)
 		}
 		if err != nil {
-			done.Complete, done.Reason = false, reason(err)
+			done.Complete, done.Reason = false, answer.Cancelled(err)
 			break
 		}
 	}
 	return done
-}
-
-// reason says in words why an answer is not complete.
-func reason(err error) string {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return "out of time"
-	}
-	return "cancelled"
 }
 
 // candidates collects the traces that have matching rows in a chunk, newest first. A row's start is an upper bound of the

@@ -61,7 +61,7 @@ func (e *Engine) Traces(ctx context.Context, s store.Scope, ids []span.TraceID, 
 		closed := e.closed
 		e.mu.Unlock()
 		if closed {
-			yield(nil, errClosed())
+			yield(nil, answer.Closed())
 			return
 		}
 		refs, all := e.heads(nil, ids)
@@ -112,7 +112,7 @@ func (e *Engine) sightings(s store.Scope, id span.TraceID) (found []answer.Sight
 	e.mu.Lock()
 	if e.closed {
 		e.mu.Unlock()
-		return nil, nil, errClosed()
+		return nil, nil, answer.Closed()
 	}
 	ids := e.traces.twins([]span.TraceID{id}, id)
 	var refs []ref

@@ -138,7 +138,3 @@ func (c *client) json(ctx context.Context, method, path string, body, out any) (
 	}
 	return len(answer), nil
 }
-
-func errClosed() error {
-	return problem.New(problem.Unavailable, "the store is closed", "the server is stopping: ask again after its restart")
-}

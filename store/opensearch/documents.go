@@ -14,6 +14,7 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 )
 
 // document is a document of small state as it is stored. A deleted one stays as a mark, so that its versions never come again.
@@ -34,7 +35,7 @@ type place struct {
 }
 
 func (e *Engine) documentPath(s store.Scope, name string) string {
-	sum := sha256.Sum256([]byte(tenantOf(s.Tenant) + "\x00" + name))
+	sum := sha256.Sum256([]byte(answer.Tenant(s.Tenant) + "\x00" + name))
 	return "/" + e.prefix + "-documents/_doc/" + hex.EncodeToString(sum[:])
 }
 
@@ -62,18 +63,10 @@ func (e *Engine) place(ctx context.Context, s store.Scope, name string) (p place
 	return p, explain(ctx, "load document "+name, err)
 }
 
-func conflict(name string, message string) error {
-	return &problem.Problem{Kind: problem.Invalid, Field: name, Message: message, Hint: "load it again and repeat the change", Err: store.ErrConflict}
-}
-
 // Save writes a document if its version is still ifVersion, 0 for a new one.
 func (e *Engine) Save(ctx context.Context, s store.Scope, name string, data []byte, ifVersion uint64) (uint64, error) {
-	if name == "" {
-		return 0, &problem.Problem{Kind: problem.Invalid, Field: "name", Message: "a document needs a name"}
-	}
-	if len(data) > store.MaxDocument {
-		return 0, &problem.Problem{Kind: problem.TooLarge, Field: name,
-			Message: fmt.Sprintf("a document of %d bytes, at most %d are stored", len(data), store.MaxDocument), Hint: "split it over several names"}
+	if err := answer.CheckDocument(name, data); err != nil {
+		return 0, err
 	}
 	p, err := e.place(ctx, s, name)
 	if err != nil {
@@ -84,10 +77,10 @@ func (e *Engine) Save(ctx context.Context, s store.Scope, name string, data []by
 		is = 0
 	}
 	if is != ifVersion {
-		return 0, conflict(name, fmt.Sprintf("version is %d, not %d", is, ifVersion))
+		return 0, answer.Conflict(name, is, ifVersion)
 	}
 	version := p.Source.Version + 1
-	return version, e.write(ctx, s, p, document{Tenant: tenantOf(s.Tenant), Name: name, Version: version, Data: data})
+	return version, e.write(ctx, s, p, document{Tenant: answer.Tenant(s.Tenant), Name: name, Version: version, Data: data})
 }
 
 func (e *Engine) write(ctx context.Context, s store.Scope, p place, d document) error {
@@ -102,7 +95,7 @@ func (e *Engine) write(ctx context.Context, s store.Scope, p place, d document) 
 	_, err = e.client.do(ctx, request{method: http.MethodPut, path: path, body: body, once: true})
 	var said *refusal
 	if errors.As(err, &said) && said.status == http.StatusConflict {
-		return conflict(d.Name, "somebody else changed it at the same moment")
+		return answer.StoredMeanwhile(d.Name, "somebody else changed it at the same moment")
 	}
 	return explain(ctx, "save document "+d.Name, err)
 }
@@ -119,7 +112,7 @@ func (e *Engine) Names(ctx context.Context, s store.Scope, prefix string) ([]str
 			return nil, explain(ctx, "list documents", err)
 		}
 	}
-	tenant, err := json.Marshal(tenantOf(s.Tenant))
+	tenant, err := json.Marshal(answer.Tenant(s.Tenant))
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +147,7 @@ func (e *Engine) Delete(ctx context.Context, s store.Scope, name string) error {
 	if err != nil || !p.Found || p.Source.Deleted {
 		return err
 	}
-	return e.write(ctx, s, p, document{Tenant: tenantOf(s.Tenant), Name: name, Version: p.Source.Version + 1, Deleted: true})
+	return e.write(ctx, s, p, document{Tenant: answer.Tenant(s.Tenant), Name: name, Version: p.Source.Version + 1, Deleted: true})
 }
 
 // Keep is not here: a kept trace would need documents that outlive their index.

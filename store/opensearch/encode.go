@@ -12,6 +12,7 @@ import (
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/match"
 )
 
@@ -112,7 +113,7 @@ func (e *encoder) encode(b *span.Batch, i int, writer string, seq uint64) {
 	p = strconv.AppendUint(append(p, '-'), seq, 36)
 	p = strconv.AppendUint(append(p, '-'), uint64(i), 36)
 	p = append(p, `"}}`+"\n"+`{"tenant":"`...)
-	p = appendWord(p, []byte(tenantOf(b.Tenant)))
+	p = appendWord(p, []byte(answer.Tenant(b.Tenant)))
 	word := func(name string, text []byte) {
 		p = append(append(append(p, `","`...), name...), `":"`...)
 		p = appendWord(p, text)

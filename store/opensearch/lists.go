@@ -84,7 +84,7 @@ func done(ctx context.Context, what string, c *cost, err error) (store.Done, err
 	if err == nil {
 		return d, nil
 	}
-	if d.Reason = reason(ctx, err); d.Reason != "" {
+	if d.Reason = answer.Ended(ctx, err); d.Reason != "" {
 		return d, nil
 	}
 	return d, explain(ctx, what, err)
@@ -173,13 +173,9 @@ func (e *Engine) countServices(ctx context.Context, p *plan, c *cost) ([]store.S
 	return list, err
 }
 
-func ofService(service string) store.Expr {
-	return store.Cond{Field: store.Field{In: store.Intrinsic, Key: store.FieldService}, Op: store.Eq, Value: store.Text(service)}
-}
-
 // Operations lists a service's operations.
 func (e *Engine) Operations(ctx context.Context, s store.Scope, service string, r store.TimeRange) ([]store.Operation, store.Done, error) {
-	p, err := e.plan(ctx, s, ofService(service), match.Window{TimeRange: r, Mode: store.Start})
+	p, err := e.plan(ctx, s, store.ServiceIs(service), match.Window{TimeRange: r, Mode: store.Start})
 	if err != nil {
 		return nil, store.Done{}, err
 	}
@@ -201,23 +197,15 @@ func (e *Engine) Operations(ctx context.Context, s store.Scope, service string, 
 			return true
 		})
 	}
-	list := make([]store.Operation, 0, len(counts))
-	for o, n := range counts {
-		o.N = n
-		list = append(list, o)
-	}
-	slices.SortFunc(list, func(a, b store.Operation) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
-	})
 	d, err := done(ctx, "list operations", &c, err)
-	return list, d, err
+	return answer.Operations(counts), d, err
 }
 
 // Keys counts where keys stand: once per span that has it, resources and scopes once per span of theirs, events and links each.
 func (e *Engine) Keys(ctx context.Context, s store.Scope, q store.KeysQuery) ([]store.Key, store.Done, error) {
 	var expr store.Expr
 	if q.Service != "" {
-		expr = ofService(q.Service)
+		expr = store.ServiceIs(q.Service)
 	}
 	p, err := e.plan(ctx, s, expr, match.Window{TimeRange: q.Range, Mode: store.Start})
 	if err != nil {

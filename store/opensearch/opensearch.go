@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 )
 
 // Options are the settings of an engine.
@@ -110,18 +111,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func tenantOf(tenant string) string {
-	if tenant == "" {
-		return store.DefaultTenant
-	}
-	return tenant
-}
-
 func (e *Engine) open() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		return errClosed()
+		return answer.Closed()
 	}
 	return nil
 }

@@ -191,7 +191,7 @@ func (e *Engine) Trace(ctx context.Context, s store.Scope, id span.TraceID, _ st
 			yield(nil, err)
 			return
 		}
-		found, err := e.sightings(ctx, tenantOf(s.Tenant), id)
+		found, err := e.sightings(ctx, answer.Tenant(s.Tenant), id)
 		if err != nil {
 			yield(nil, explain(ctx, "look up a trace", err))
 			return
@@ -257,7 +257,7 @@ func (e *Engine) yieldTraces(ctx context.Context, s store.Scope, ids []span.Trac
 		if len(ids) == 0 {
 			return
 		}
-		tenant := tenantOf(s.Tenant)
+		tenant := answer.Tenant(s.Tenant)
 		var c cost
 		var j joiner
 		for hits, err := range e.pages(ctx, ofTraces(tenant, ids), received, whole, e.rows, 4*e.rows, &c) {
@@ -323,7 +323,7 @@ func (e *Engine) plan(ctx context.Context, s store.Scope, expr store.Expr, w mat
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{tenant: tenantOf(s.Tenant), prog: prog, exact: true}
+	p := &plan{tenant: answer.Tenant(s.Tenant), prog: prog, exact: true}
 	parts := []string{term("tenant", word(p.tenant)), rangeOf(w.TimeRange, w.Mode)}
 	for _, x := range []store.Expr{s.MustMatch, expr} {
 		c := queryOf(x, 0)
@@ -383,17 +383,5 @@ func (e *Engine) matching(ctx context.Context, p *plan, total *cost) iter.Seq2[s
 			f, err = e.find(ctx, "/_search/scroll", `{"scroll":"`+scrollLife+`","scroll_id":`+strconv.Quote(scroll)+`}`, total)
 			total.Blocks, total.Of = before.Blocks, before.Of // the same shards
 		}
-	}
-}
-
-// reason says in words why an answer is not complete; empty if the error is not about that.
-func reason(ctx context.Context, err error) string {
-	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return "out of time"
-	case ctx.Err() != nil || errors.Is(err, context.Canceled):
-		return "cancelled"
-	default:
-		return ""
 	}
 }

@@ -41,7 +41,7 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	}
 	page := &store.Page{Done: store.Done{Complete: true}}
 	if err := sr.run(ctx); err != nil {
-		why := reason(ctx, err)
+		why := answer.Ended(ctx, err)
 		if why == "" {
 			return nil, explain(ctx, "search", err)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/mem"
 	"github.com/spanloom/spanloom/store/wal"
 )
@@ -338,7 +339,7 @@ func (q *Queue) append(b *span.Batch) (rows int, bytes int64, err error) {
 	q.accepting.RLock()
 	defer q.accepting.RUnlock()
 	if q.ended.Load() {
-		return 0, 0, errClosed()
+		return 0, 0, answer.Closed()
 	}
 	t, err := q.log.Append(b)
 	if err != nil {
@@ -365,7 +366,7 @@ func (q *Queue) acceptable(b *span.Batch) error {
 			"send fewer spans in a request or raise --max-memory")
 	}
 	if q.ended.Load() {
-		return errClosed()
+		return answer.Closed()
 	}
 	return nil
 }
@@ -391,10 +392,6 @@ func (q *Queue) limitLog() {
 	if q.o.MaxDisk > 0 {
 		q.log.SetMaxBytes(max(q.o.MaxDisk-q.dead, 1))
 	}
-}
-
-func errClosed() error {
-	return problem.New(problem.Unavailable, "the store is closed", "the server is stopping: ask again after its restart")
 }
 
 func (q *Queue) signal() {
@@ -447,7 +444,7 @@ func (q *Queue) Flush(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-q.ctx.Done():
-			return errClosed()
+			return answer.Closed()
 		}
 	}
 }

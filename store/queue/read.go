@@ -29,7 +29,7 @@ func (q *Queue) view() (*view, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		return nil, errClosed()
+		return nil, answer.Closed()
 	}
 	v := &view{kind: q.o.Kind}
 	for _, g := range q.gens {
@@ -242,15 +242,7 @@ func (q *Queue) Operations(ctx context.Context, s store.Scope, service string, r
 			counts[store.Operation{Name: x.Name, Kind: x.Kind}] += x.N
 		}
 	})
-	list := make([]store.Operation, 0, len(counts))
-	for x, n := range counts {
-		x.N = n
-		list = append(list, x)
-	}
-	slices.SortFunc(list, func(a, b store.Operation) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
-	})
-	return list, done, err
+	return answer.Operations(counts), done, err
 }
 
 // Keys implements store.Reader.

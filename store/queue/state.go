@@ -6,6 +6,7 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 )
 
 // Small state and kept traces are the engine's.
@@ -15,7 +16,7 @@ func (q *Queue) reached() (Engine, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		return nil, errClosed()
+		return nil, answer.Closed()
 	}
 	if q.engine == nil {
 		return nil, q.away()
