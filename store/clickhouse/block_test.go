@@ -160,8 +160,8 @@ func TestSQL(t *testing.T) {
 		{"unknown kind", store.Cond{Field: in(store.Intrinsic, store.FieldKind), Op: store.Eq, Value: store.Text("unspecified")}, "(Kind IN (0) OR Kind >= 6)", "(Kind IN (0) OR Kind >= 6)"},
 		{"a class of Unicode", store.Cond{Field: in(store.Intrinsic, store.FieldName), Op: store.Regex, Value: store.Text(`\pL+`)}, "1", "0"},
 	} {
-		if got := sqlOf(c.expr); got.may != c.may || got.must != c.must {
-			t.Errorf("%s: may %s, must %s; want may %s, must %s", c.name, got.may, got.must, c.may, c.must)
+		if got := sqlOf(c.expr); got.May != c.may || got.Must != c.must {
+			t.Errorf("%s: may %s, must %s; want may %s, must %s", c.name, got.May, got.Must, c.may, c.must)
 		}
 	}
 }

@@ -66,10 +66,10 @@ func (p *plan) setSQL(pinned string, exprs ...store.Expr) {
 	p.exact = true
 	for _, e := range exprs {
 		c := sqlOf(e)
-		p.exact = p.exact && c.exact()
-		parts = append(parts, c.may)
+		p.exact = p.exact && c.Exact()
+		parts = append(parts, c.May)
 	}
-	p.sql = joinTexts(parts, " AND ", yes, no)
+	p.sql = texts.All(parts...)
 }
 
 // matching yields the rows of a plan with what need says of them.

@@ -9,82 +9,23 @@ import (
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 )
-
-// A condition tree becomes two texts of SQL: one that holds on every row on which the tree holds, and maybe on others, and one that
-// holds only where the tree does. What lies between is judged by store/match on the rows, the code that judges them everywhere.
-// Where both are the same text the tree is exact, and ClickHouse may count by itself.
-//
-// The tree must have been compiled by store/match before: what is not valid is not looked at again here.
-type condition struct{ may, must string }
 
 const (
 	yes = "1"
 	no  = "0"
 )
 
-func (c condition) exact() bool { return c.may == c.must }
-
-func exactly(sql string) condition { return condition{sql, sql} }
-
-// sqlOf translates a tree; nil holds always.
-func sqlOf(e store.Expr) condition {
-	switch e := e.(type) {
-	case store.And:
-		return join(e, " AND ", yes, no)
-	case store.Or:
-		return join(e, " OR ", no, yes)
-	case store.Not:
-		c := sqlOf(e.Expr)
-		return condition{not(c.must), not(c.may)}
-	case store.Cond:
-		return condOf(e)
-	default:
-		return exactly(yes)
-	}
+// texts is the language of conditions in SQL. Where a condition is exact ClickHouse may count by itself.
+var texts = answer.Language{
+	Yes: yes, No: no,
+	Negate: func(sql string) string { return "NOT " + sql },
+	And:    func(list []string) string { return "(" + strings.Join(list, " AND ") + ")" },
+	Or:     func(list []string) string { return "(" + strings.Join(list, " OR ") + ")" },
 }
 
-func not(sql string) string {
-	switch sql {
-	case yes:
-		return no
-	case no:
-		return yes
-	default:
-		return "NOT " + sql
-	}
-}
-
-// join connects the kids of an And or an Or. unit leaves the answer to the others, zero decides it.
-func join(kids []store.Expr, op, unit, zero string) condition {
-	var may, must []string
-	for _, k := range kids {
-		c := sqlOf(k)
-		may, must = append(may, c.may), append(must, c.must)
-	}
-	return condition{joinTexts(may, op, unit, zero), joinTexts(must, op, unit, zero)}
-}
-
-func joinTexts(texts []string, op, unit, zero string) string {
-	var left []string
-	for _, t := range texts {
-		switch t {
-		case unit:
-		case zero:
-			return zero
-		default:
-			left = append(left, t)
-		}
-	}
-	switch len(left) {
-	case 0:
-		return unit
-	case 1:
-		return left[0]
-	default:
-		return "(" + strings.Join(left, op) + ")"
-	}
-}
+func sqlOf(e store.Expr) answer.Condition { return texts.Tree(e, condOf) }
 
 // quote writes any bytes as a string literal.
 func quote(s string) string {
@@ -105,18 +46,17 @@ func quote(s string) string {
 	return w.String()
 }
 
-func condOf(c store.Cond) condition {
+func condOf(c store.Cond) answer.Condition {
 	if c.Field.In == store.Intrinsic {
 		return intrinsicOf(c)
 	}
-	var may, must []string
+	var owners []answer.Condition
 	for _, a := range attributeColumns {
 		if c.Field.In == a.in || c.Field.In == store.InAny {
-			k := a.cond(c)
-			may, must = append(may, k.may), append(must, k.must)
+			owners = append(owners, a.cond(c))
 		}
 	}
-	return condition{joinTexts(may, " OR ", no, yes), joinTexts(must, " OR ", no, yes)}
+	return texts.AnyOf(owners...)
 }
 
 // attributeColumn is an owner of attributes in SQL.
@@ -128,27 +68,27 @@ type attributeColumn struct {
 var attributeColumns = [...]attributeColumn{{store.InSpan, "Span"}, {store.InResource, "Resource"}, {store.InScope, "Scope"},
 	{store.InEvent, "Event"}, {store.InLink, "Link"}}
 
-func (a attributeColumn) cond(c store.Cond) condition {
+func (a attributeColumn) cond(c store.Cond) answer.Condition {
 	has := fmt.Sprintf("has(%sKeys, %s)", a.prefix, quote(c.Field.Key))
 	if c.Op == store.Exists {
-		return exactly(has)
+		return answer.Exactly(has)
 	}
 	test := valueTest(c)
 	at, typed := typedIndex[c.Field.Key]
 	if a.in == store.InSpan && typed {
 		if test == nil {
-			return condition{has, no}
+			return texts.Maybe(has)
 		}
 		// attr_lists: a list of a typed key stands in SpanValues.
-		return condition{fmt.Sprintf("(%s OR attr_lists = 1)", test(typedColumns[at].name)), no}
+		return texts.Maybe(fmt.Sprintf("(%s OR attr_lists = 1)", test(typedColumns[at].name)))
 	}
 	if test == nil {
-		return condition{has, no}
+		return texts.Maybe(has)
 	}
 	// Any of several occurrences will do, though the last one decides; lists are left to the rows. Most rows are passed over by the
 	// dictionary of the keys alone.
-	return condition{fmt.Sprintf("(%s AND arrayExists((k, t, v) -> k = %s AND (t >= %d OR %s), %sKeys, %sTypes, %sValues))",
-		has, quote(c.Field.Key), span.TypeBytes, test("v"), a.prefix, a.prefix, a.prefix), no}
+	return texts.Maybe(fmt.Sprintf("(%s AND arrayExists((k, t, v) -> k = %s AND (t >= %d OR %s), %sKeys, %sTypes, %sValues))",
+		has, quote(c.Field.Key), span.TypeBytes, test("v"), a.prefix, a.prefix, a.prefix))
 }
 
 // valueTest is a test of the text of a scalar that holds wherever the condition does; nil if there is none that leaves anything out.
@@ -241,7 +181,7 @@ var textIntrinsics = map[string]string{
 	store.FieldStatusMessage: "StatusMessage", store.FieldTraceState: "TraceState", store.FieldScopeName: "ScopeName", store.FieldScopeVersion: "ScopeVersion",
 }
 
-func intrinsicOf(c store.Cond) condition {
+func intrinsicOf(c store.Cond) answer.Condition {
 	key, v := c.Field.Key, c.Value
 	if column, ok := textIntrinsics[key]; ok {
 		return textOf(c, column)
@@ -257,15 +197,15 @@ func intrinsicOf(c store.Cond) condition {
 			column = "ParentNumber = 0"
 		}
 		if c.Op == store.Exists {
-			return exactly(yes)
+			return answer.Exactly(yes)
 		}
 		if v.Loose || v.Type != span.TypeBool {
-			return condition{yes, no}
+			return texts.Maybe(yes)
 		}
 		if v.Bool == (c.Op == store.Eq) {
-			return exactly(column)
+			return answer.Exactly(column)
 		}
-		return exactly("NOT " + column)
+		return answer.Exactly("NOT " + column)
 	case store.FieldDuration:
 		return durationOf(c)
 	case store.FieldTraceID:
@@ -278,7 +218,7 @@ func intrinsicOf(c store.Cond) condition {
 			column = "ParentNumber"
 		}
 		if c.Op == store.Exists {
-			return exactly(column + " != 0")
+			return answer.Exactly(column + " != 0")
 		}
 		if c.Op == store.Eq || c.Op == store.Ne {
 			if v.Text == "" {
@@ -290,49 +230,49 @@ func intrinsicOf(c store.Cond) condition {
 		}
 	case store.FieldEventName:
 		if c.Op == store.Exists {
-			return exactly("arrayExists(v -> v != '', EventNames)")
+			return answer.Exactly("arrayExists(v -> v != '', EventNames)")
 		}
 		if test := valueTest(c); test != nil && c.Op != store.NotRegex {
-			return condition{fmt.Sprintf("arrayExists(v -> %s, EventNames)", test("v")), no}
+			return texts.Maybe(fmt.Sprintf("arrayExists(v -> %s, EventNames)", test("v")))
 		}
-		return condition{"notEmpty(EventNames)", no}
+		return texts.Maybe("notEmpty(EventNames)")
 	}
-	return condition{yes, no}
+	return texts.Maybe(yes)
 }
 
-func equality(op store.Op, sql string) condition {
+func equality(op store.Op, sql string) answer.Condition {
 	if op == store.Ne {
-		return exactly("NOT " + sql)
+		return answer.Exactly("NOT " + sql)
 	}
-	return exactly(sql)
+	return answer.Exactly(sql)
 }
 
 // textOf is a condition on a column of text, absent as empty text.
-func textOf(c store.Cond, column string) condition {
+func textOf(c store.Cond, column string) answer.Condition {
 	switch c.Op {
 	case store.Exists:
-		return exactly(column + " != ''")
+		return answer.Exactly(column + " != ''")
 	case store.Eq, store.Ne:
-		return exactly(column + " " + operators[c.Op] + " " + quote(c.Value.Text))
+		return answer.Exactly(column + " " + operators[c.Op] + " " + quote(c.Value.Text))
 	case store.Regex, store.NotRegex:
 		if test := regexTest(c.Op, c.Value.Text); test != nil {
-			return condition{test(column), no}
+			return texts.Maybe(test(column))
 		}
-		return condition{yes, no}
+		return texts.Maybe(yes)
 	}
 	if c.Value.Loose {
-		return condition{yes, no}
+		return texts.Maybe(yes)
 	}
-	return exactly(column + " " + operators[c.Op] + " " + quote(c.Value.Text))
+	return answer.Exactly(column + " " + operators[c.Op] + " " + quote(c.Value.Text))
 }
 
 // wordsOf is a condition on kind or status, judged once per number; words are those of numbers from 0, the last stands for all above.
-func wordsOf(c store.Cond, column string, n int, word func(int) string) condition {
+func wordsOf(c store.Cond, column string, n int, word func(int) string) answer.Condition {
 	if c.Op == store.Exists {
-		return exactly(yes)
+		return answer.Exactly(yes)
 	}
 	if c.Op != store.Eq && c.Op != store.Ne {
-		return condition{yes, no}
+		return texts.Maybe(yes)
 	}
 	var numbers []string
 	for i := range n {
@@ -348,39 +288,39 @@ func wordsOf(c store.Cond, column string, n int, word func(int) string) conditio
 		}
 	}
 	if c.Op == store.Ne {
-		return exactly(not(is))
+		return answer.Exactly(texts.Not(is))
 	}
-	return exactly(is)
+	return answer.Exactly(is)
 }
 
-func durationOf(c store.Cond) condition {
+func durationOf(c store.Cond) answer.Condition {
 	if c.Op == store.Exists {
-		return exactly(yes)
+		return answer.Exactly(yes)
 	}
 	v := c.Value
 	op := operators[c.Op]
 	if op == "" {
-		return condition{yes, no}
+		return texts.Maybe(yes)
 	}
 	switch {
 	case v.Loose:
-		return condition{yes, no}
+		return texts.Maybe(yes)
 	case v.Type == span.TypeInt && v.Int >= 0:
-		return exactly(fmt.Sprintf("Duration %s %d", op, v.Int))
+		return answer.Exactly(fmt.Sprintf("Duration %s %d", op, v.Int))
 	case v.Type == span.TypeDouble && v.Num >= 0 && v.Num < 1<<53:
 		if test := numberTest(c.Op, v.Num); test != nil {
 			low, high := uint64(v.Num), uint64(v.Num)+1
 			switch c.Op {
 			case store.Eq:
-				return condition{fmt.Sprintf("Duration BETWEEN %d AND %d", low, high), no}
+				return texts.Maybe(fmt.Sprintf("Duration BETWEEN %d AND %d", low, high))
 			case store.Lt, store.Le:
-				return condition{fmt.Sprintf("Duration <= %d", high), no}
+				return texts.Maybe(fmt.Sprintf("Duration <= %d", high))
 			case store.Gt, store.Ge:
-				return condition{fmt.Sprintf("Duration >= %d", low), no}
+				return texts.Maybe(fmt.Sprintf("Duration >= %d", low))
 			}
 		}
 	}
-	return condition{yes, no}
+	return texts.Maybe(yes)
 }
 
 // rangeOf is the time condition of a plan. Rows are filed by minute, so the first line of it prunes; the rest is exact.
@@ -399,5 +339,5 @@ func rangeOf(r store.TimeRange, mode store.TimeMode) string {
 				at, number(float64(r.From)-4096), at, r.From, r.From, at))
 		}
 	}
-	return joinTexts(parts, " AND ", yes, no)
+	return texts.All(parts...)
 }

@@ -208,22 +208,22 @@ func TestQueries(t *testing.T) {
 		{"text", attr(store.Eq, store.Text("a\"b")), `{"terms":{"attrs":["sk=a\"b"]}}`, false},
 		{"an int", attr(store.Eq, store.Int(200)), `{"terms":{"attrs":["sk=200"]}}`, false},
 		{"zero has two texts", attr(store.Eq, store.Num(0)), `{"terms":{"attrs":["sk=0","sk=-0"]}}`, false},
-		{"large numbers are judged by rows", attr(store.Eq, store.Int(1<<60)), attributeOf('s', attr(store.Exists, store.Operand{}).(store.Cond)).may, false},
+		{"large numbers are judged by rows", attr(store.Eq, store.Int(1<<60)), attributeOf('s', attr(store.Exists, store.Operand{}).(store.Cond)).May, false},
 		{"not of what is not exact lets all through", store.Not{Expr: attr(store.Eq, store.Text("x"))}, yes, false},
-		{"status codes by number", code(store.Ge, store.Int(0)), all(attributeOf('s', hasCode).may, `{"range":{"httpStatus":{"gte":0}}}`), false},
-		{"status codes by text", code(store.Lt, store.LooseText("4xx")), attributeOf('s', hasCode).may, false},
+		{"status codes by number", code(store.Ge, store.Int(0)), all(attributeOf('s', hasCode).May, `{"range":{"httpStatus":{"gte":0}}}`), false},
+		{"status codes by text", code(store.Lt, store.LooseText("4xx")), attributeOf('s', hasCode).May, false},
 		{"bool", attr(store.Ne, store.Bool(true)), `{"terms":{"attrs":["sk=false"]}}`, false},
 		{"failed", intrinsic("error", store.Ne, store.Bool(false)), `{"term":{"failed":{"value":true}}}`, true},
 		{"long", intrinsic("duration", store.Ge, store.Int(5)), `{"range":{"duration":{"gte":5}}}`, true},
 		{"status", intrinsic("status", store.Eq, store.Text("error")), `{"term":{"status":{"value":2}}}`, true},
 		{"too deep for a server", deep, "", false},
 	} {
-		got := queryOf(c.expr, 0)
-		if c.may != "" && got.may != c.may || got.exact() != c.exact {
-			t.Errorf("%s: %s (exact %t)", c.name, got.may, got.exact())
+		got := queryOf(c.expr)
+		if c.may != "" && got.May != c.may || got.Exact() != c.exact {
+			t.Errorf("%s: %s (exact %t)", c.name, got.May, got.Exact())
 		}
-		if !json.Valid([]byte(got.may)) || !json.Valid([]byte(got.must)) || strings.Count(got.may, "bool") > 2*maxNested {
-			t.Errorf("%s: %s", c.name, got.may)
+		if !json.Valid([]byte(got.May)) || !json.Valid([]byte(got.Must)) || strings.Count(got.May, "bool") > 2*maxNested {
+			t.Errorf("%s: %s", c.name, got.May)
 		}
 	}
 }

@@ -8,14 +8,8 @@ import (
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
 )
-
-// A condition tree becomes two queries in JSON: one that finds every document on which the tree holds, and maybe others, and one that finds
-// only such on which it does. What lies between is judged by store/match on the spans, the code that judges them everywhere.
-// Where both are the same text the tree is exact, and the server may count by itself.
-//
-// The tree must have been compiled by store/match before: what is not valid is not looked at again here.
-type condition struct{ may, must string }
 
 const (
 	yes = `{"match_all":{}}`
@@ -25,74 +19,17 @@ const (
 // maxNested bounds the depth of a query: servers refuse more than 20 levels, and each of ours may become two.
 const maxNested = 8
 
-func (c condition) exact() bool { return c.may == c.must }
-
-func exactly(query string) condition { return condition{query, query} }
-
-// queryOf translates a tree; nil holds always.
-func queryOf(e store.Expr, depth int) condition {
-	if depth > maxNested {
-		return condition{yes, no}
-	}
-	var may, must []string
-	kids := func(list []store.Expr) {
-		for _, k := range list {
-			c := queryOf(k, depth+1)
-			may, must = append(may, c.may), append(must, c.must)
-		}
-	}
-	switch e := e.(type) {
-	case store.And:
-		kids(e)
-		return condition{all(may...), all(must...)}
-	case store.Or:
-		kids(e)
-		return condition{anyOf(may...), anyOf(must...)}
-	case store.Not:
-		c := queryOf(e.Expr, depth+1)
-		return condition{not(c.must), not(c.may)}
-	case store.Cond:
-		return condOf(e)
-	default:
-		return exactly(yes)
-	}
+// queries is the language of queries in JSON. Where a condition is exact the server may count by itself.
+var queries = answer.Language{
+	Yes: yes, No: no, Depth: maxNested,
+	Negate: func(query string) string { return `{"bool":{"must_not":[` + query + `]}}` },
+	And:    func(list []string) string { return `{"bool":{"filter":[` + strings.Join(list, ",") + `]}}` },
+	Or:     func(list []string) string { return `{"bool":{"should":[` + strings.Join(list, ",") + `]}}` },
 }
 
-func not(query string) string {
-	switch query {
-	case yes:
-		return no
-	case no:
-		return yes
-	default:
-		return `{"bool":{"must_not":[` + query + `]}}`
-	}
-}
+var not, all, anyOf = queries.Not, queries.All, queries.Any
 
-func all(queries ...string) string   { return join(queries, "filter", yes, no) }
-func anyOf(queries ...string) string { return join(queries, "should", no, yes) }
-
-// join connects queries. unit leaves the answer to the others, zero decides it.
-func join(queries []string, how, unit, zero string) string {
-	var left []string
-	for _, q := range queries {
-		switch q {
-		case unit:
-		case zero:
-			return zero
-		default:
-			left = append(left, q)
-		}
-	}
-	switch len(left) {
-	case 0:
-		return unit
-	case 1:
-		return left[0]
-	default:
-		return `{"bool":{"` + how + `":[` + strings.Join(left, ",") + `]}}`
-	}
-}
+func queryOf(e store.Expr) answer.Condition { return queries.Tree(e, condOf) }
 
 // word is a text as it stands in an index, in JSON.
 func word(text string) string { return `"` + string(appendWord(nil, []byte(text))) + `"` }
@@ -108,42 +45,41 @@ func bounds(field, op string, n int64) string {
 	return fmt.Sprintf(`{"range":{"%s":{"%s":%d}}}`, field, op, n)
 }
 
-func condOf(c store.Cond) condition {
+func condOf(c store.Cond) answer.Condition {
 	if c.Field.In == store.Intrinsic {
 		return intrinsicOf(c)
 	}
-	var may, must []string
+	var owners []answer.Condition
 	for in := store.InSpan; in <= store.InLink; in++ {
 		if c.Field.In == in || c.Field.In == store.InAny {
-			k := attributeOf(ownerLetters[in], c)
-			may, must = append(may, k.may), append(must, k.must)
+			owners = append(owners, attributeOf(ownerLetters[in], c))
 		}
 	}
-	return condition{anyOf(may...), anyOf(must...)}
+	return queries.AnyOf(owners...)
 }
 
 // attributeOf is a condition on the attributes of one kind of owner. Any of several occurrences will do, though the last one decides.
-func attributeOf(letter byte, c store.Cond) condition {
+func attributeOf(letter byte, c store.Cond) answer.Condition {
 	var words []string
 	for t := range span.NumTypes {
 		words = append(words, `"`+string(appendKey(nil, letter, t, []byte(c.Field.Key)))+`"`)
 	}
 	has := terms("keys", words...)
 	if c.Op == store.Exists {
-		return exactly(has)
+		return answer.Exactly(has)
 	}
 	texts, ok := textsOf(c)
 	if !ok {
 		if field := numbered[c.Field.Key]; field != "" && letter == ownerLetters[store.InSpan] {
-			return condition{all(has, numberBounds(field, c)), no}
+			return queries.Maybe(all(has, numberBounds(field, c)))
 		}
-		return condition{has, no}
+		return queries.Maybe(has)
 	}
 	words = nil
 	for _, text := range texts {
 		words = append(words, `"`+string(appendValue(nil, letter, []byte(c.Field.Key), []byte(text)))+`"`)
 	}
-	return condition{terms("attrs", words...), no}
+	return queries.Maybe(terms("attrs", words...))
 }
 
 // textsOf are the texts of scalars of which one is there wherever the condition holds; not ok if they are not known.
@@ -197,21 +133,21 @@ var textFields = map[string]string{
 	store.FieldStatusMessage: "message", store.FieldTraceState: "traceState", store.FieldScopeName: "scopeName", store.FieldScopeVersion: "scopeVersion",
 }
 
-func intrinsicOf(c store.Cond) condition {
+func intrinsicOf(c store.Cond) answer.Condition {
 	key, v := c.Field.Key, c.Value
-	is := func(query string) condition {
+	is := func(query string) answer.Condition {
 		switch c.Op {
 		case store.Eq:
-			return exactly(query)
+			return answer.Exactly(query)
 		case store.Ne:
-			return exactly(not(query))
+			return answer.Exactly(not(query))
 		default:
-			return condition{yes, no}
+			return queries.Maybe(yes)
 		}
 	}
 	if field, ok := textFields[key]; ok {
 		if c.Op == store.Exists {
-			return exactly(not(term(field, `""`)))
+			return answer.Exactly(not(term(field, `""`)))
 		}
 		return is(term(field, word(v.Text)))
 	}
@@ -226,15 +162,15 @@ func intrinsicOf(c store.Cond) condition {
 			query = term("parent", `""`)
 		}
 		if c.Op == store.Exists {
-			return exactly(yes)
+			return answer.Exactly(yes)
 		}
 		if v.Loose || v.Type != span.TypeBool {
-			return condition{yes, no}
+			return queries.Maybe(yes)
 		}
 		if v.Bool == (c.Op == store.Eq) {
-			return exactly(query)
+			return answer.Exactly(query)
 		}
-		return exactly(not(query))
+		return answer.Exactly(not(query))
 	case store.FieldDuration:
 		return durationOf(c)
 	case store.FieldTraceID:
@@ -247,7 +183,7 @@ func intrinsicOf(c store.Cond) condition {
 			field = "parent"
 		}
 		if c.Op == store.Exists {
-			return exactly(all(not(term(field, `""`)), not(term(field, word(span.SpanID{}.String())))))
+			return answer.Exactly(all(not(term(field, `""`)), not(term(field, word(span.SpanID{}.String())))))
 		}
 		if v.Text == "" {
 			return is(anyOf(term(field, `""`), term(field, word(span.SpanID{}.String()))))
@@ -257,20 +193,20 @@ func intrinsicOf(c store.Cond) condition {
 		}
 	case store.FieldEventName:
 		if c.Op == store.Eq {
-			return condition{term("events", word(v.Text)), no}
+			return queries.Maybe(term("events", word(v.Text)))
 		}
-		return condition{`{"exists":{"field":"events"}}`, no}
+		return queries.Maybe(`{"exists":{"field":"events"}}`)
 	}
-	return condition{yes, no}
+	return queries.Maybe(yes)
 }
 
 // wordsOf is a condition on kind or status, judged once per number; words are those of numbers from 0, the last stands for all above.
-func wordsOf(c store.Cond, field string, n int, text func(int) string) condition {
+func wordsOf(c store.Cond, field string, n int, text func(int) string) answer.Condition {
 	if c.Op == store.Exists {
-		return exactly(yes)
+		return answer.Exactly(yes)
 	}
 	if c.Op != store.Eq && c.Op != store.Ne {
-		return condition{yes, no}
+		return queries.Maybe(yes)
 	}
 	is := []string{no}
 	for i := range n {
@@ -282,16 +218,16 @@ func wordsOf(c store.Cond, field string, n int, text func(int) string) condition
 		is = append(is, bounds(field, "gte", int64(n)))
 	}
 	if c.Op == store.Ne {
-		return exactly(not(anyOf(is...)))
+		return answer.Exactly(not(anyOf(is...)))
 	}
-	return exactly(anyOf(is...))
+	return answer.Exactly(anyOf(is...))
 }
 
 var rangeOps = map[store.Op]string{store.Lt: "lt", store.Le: "lte", store.Gt: "gt", store.Ge: "gte"}
 
-func durationOf(c store.Cond) condition {
+func durationOf(c store.Cond) answer.Condition {
 	if c.Op == store.Exists {
-		return exactly(yes)
+		return answer.Exactly(yes)
 	}
 	v, op := c.Value, rangeOps[c.Op]
 	switch {
@@ -299,24 +235,24 @@ func durationOf(c store.Cond) condition {
 	case v.Type == span.TypeInt:
 		switch {
 		case c.Op == store.Eq:
-			return exactly(term("duration", strconv.FormatInt(v.Int, 10)))
+			return answer.Exactly(term("duration", strconv.FormatInt(v.Int, 10)))
 		case c.Op == store.Ne:
-			return exactly(not(term("duration", strconv.FormatInt(v.Int, 10))))
+			return answer.Exactly(not(term("duration", strconv.FormatInt(v.Int, 10))))
 		case op != "":
-			return exactly(bounds("duration", op, v.Int))
+			return answer.Exactly(bounds("duration", op, v.Int))
 		}
 	case v.Type == span.TypeDouble && v.Num >= 0 && v.Num < 1<<53:
 		low, high := int64(math.Floor(v.Num)), int64(math.Ceil(v.Num))
 		switch c.Op {
 		case store.Eq:
-			return condition{all(bounds("duration", "gte", low), bounds("duration", "lte", high)), no}
+			return queries.Maybe(all(bounds("duration", "gte", low), bounds("duration", "lte", high)))
 		case store.Lt, store.Le:
-			return condition{bounds("duration", "lte", high), no}
+			return queries.Maybe(bounds("duration", "lte", high))
 		case store.Gt, store.Ge:
-			return condition{bounds("duration", "gte", low), no}
+			return queries.Maybe(bounds("duration", "gte", low))
 		}
 	}
-	return condition{yes, no}
+	return queries.Maybe(yes)
 }
 
 // rangeOf is the time condition of a plan.

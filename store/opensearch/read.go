@@ -326,9 +326,9 @@ func (e *Engine) plan(ctx context.Context, s store.Scope, expr store.Expr, w mat
 	p := &plan{tenant: answer.Tenant(s.Tenant), prog: prog, exact: true}
 	parts := []string{term("tenant", word(p.tenant)), rangeOf(w.TimeRange, w.Mode)}
 	for _, x := range []store.Expr{s.MustMatch, expr} {
-		c := queryOf(x, 0)
-		p.exact = p.exact && c.exact()
-		parts = append(parts, c.may)
+		c := queryOf(x)
+		p.exact = p.exact && c.Exact()
+		parts = append(parts, c.May)
 	}
 	p.query = all(parts...)
 	if ctx.Err() == nil {
