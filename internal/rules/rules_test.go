@@ -32,6 +32,7 @@ var arrows = []struct {
 	{"store/storetest", []string{"span", "store"}, "the suite tests the contract, not an engine"},
 	{"store/match", []string{"span", "store"}, "shared by engines"},
 	{"store/answer", []string{"span", "store"}, "shared by engines"},
+	{"store/remote", nil, "shared by engines of servers elsewhere: who asks them, and how"},
 	{"store/rollup", []string{"span", "store"}, "shared by engines and query: what is counted of spans"},
 	{"store/mem", []string{"span", "store"}, "engines know the contract only"},
 	{"store/wal", []string{"span"}, "the log knows batches, not who keeps them"},

@@ -1,27 +1,21 @@
 package clickhouse
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/store/remote"
 )
 
 // Target is where the servers are and who asks them.
 type Target struct {
-	Hosts        []string // host:port of the native protocol, tried in order
-	Database     string
-	User         string
-	PasswordFile string // read at every connection, so that a changed password needs no restart
-	password     string
-	TLS          *tls.Config // nil for plain connections
-	Warnings     []string    // what a start log should say
+	remote.Login
+	Hosts    []string // host:port of the native protocol, tried in order
+	Database string
 }
 
 // passwordVariable is where a password may stand that no file holds.
@@ -51,19 +45,9 @@ func ParseDSN(dsn string, getenv func(string) string) (*Target, error) {
 	if i := strings.IndexAny(rest, "/?"); i >= 0 {
 		hosts, after = rest[:i], rest[i:]
 	}
-	t := &Target{Database: "spanloom", User: "default"}
-	if i := strings.LastIndexByte(hosts, '@'); i >= 0 {
-		user, password, given := strings.Cut(hosts[:i], ":")
-		var err1, err2 error
-		t.User, err1 = url.PathUnescape(user)
-		t.password, err2 = url.PathUnescape(password)
-		if err1 != nil || err2 != nil || t.User == "" {
-			return invalid("user or password are not written as in an address (%%40 for @)")
-		}
-		if given {
-			t.Warnings = append(t.Warnings, "the password stands in --clickhouse-dsn, where every process of the machine can read it: use ?password_file= or "+passwordVariable)
-		}
-		hosts = hosts[i+1:]
+	t := &Target{Database: "spanloom", Login: remote.Login{Setting: "clickhouse-dsn", Variable: passwordVariable, User: "default"}}
+	if hosts, ok = t.TakeUser(hosts); !ok {
+		return invalid("user or password are not written as in an address (%%40 for @)")
 	}
 	u, err := url.Parse("clickhouse://x" + after)
 	if err != nil {
@@ -75,8 +59,7 @@ func ParseDSN(dsn string, getenv func(string) string) (*Target, error) {
 	if strings.ContainsAny(t.Database, "`'\"\\/;. ") {
 		return invalid("%q is no name of a database", t.Database)
 	}
-	files, err := t.options(u.Query())
-	if err != nil {
+	if err := t.options(u.Query()); err != nil {
 		return nil, err
 	}
 	port := "9000"
@@ -94,19 +77,14 @@ func ParseDSN(dsn string, getenv func(string) string) (*Target, error) {
 		}
 		t.Hosts = append(t.Hosts, h)
 	}
-	if t.password == "" && t.PasswordFile == "" {
-		t.password = getenv(passwordVariable)
-	}
+	t.TakeVariable(getenv)
 	if _, err := t.Password(); err != nil {
 		return nil, err
 	}
-	return t, files.load(t)
+	return t, t.LoadFiles(u.Query())
 }
 
-// tlsFiles are the files that options name.
-type tlsFiles struct{ ca, cert, key string }
-
-func (t *Target) options(q url.Values) (f tlsFiles, err error) {
+func (t *Target) options(q url.Values) error {
 	bad := func(name, hint string) error {
 		return &problem.Problem{Kind: problem.Invalid, Field: "clickhouse-dsn", Message: fmt.Sprintf("option %s=%s", name, q.Get(name)), Hint: hint}
 	}
@@ -123,68 +101,28 @@ func (t *Target) options(q url.Values) (f tlsFiles, err error) {
 		switch name {
 		case "secure", "skip_verify", "ca_file", "cert_file", "key_file", "server_name", "password_file":
 		default:
-			return f, bad(name, "the options are secure, skip_verify, ca_file, cert_file, key_file, server_name and password_file")
+			return bad(name, "the options are secure, skip_verify, ca_file, cert_file, key_file, server_name and password_file")
 		}
 	}
 	secure, err := flag("secure")
 	if err != nil {
-		return f, err
+		return err
 	}
 	skip, err := flag("skip_verify")
 	if err != nil {
-		return f, err
+		return err
 	}
-	f = tlsFiles{q.Get("ca_file"), q.Get("cert_file"), q.Get("key_file")}
 	t.PasswordFile = q.Get("password_file")
+	certificates := slices.ContainsFunc([]string{"ca_file", "cert_file", "key_file", "server_name"}, func(name string) bool { return q.Get(name) != "" })
 	if !secure {
-		if skip || f != (tlsFiles{}) || q.Get("server_name") != "" {
-			return f, bad("secure", "certificates are for secure=true")
+		if skip || certificates {
+			return bad("secure", "certificates are for secure=true")
 		}
-		return f, nil
+		return nil
 	}
-	if (f.cert == "") != (f.key == "") {
-		return f, bad("cert_file", "cert_file and key_file belong together")
+	if (q.Get("cert_file") == "") != (q.Get("key_file") == "") {
+		return bad("cert_file", "cert_file and key_file belong together")
 	}
-	t.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: q.Get("server_name"), InsecureSkipVerify: skip}
-	if skip {
-		t.Warnings = append(t.Warnings, "skip_verify=true: whoever answers at the address is taken for the server; use ca_file")
-	}
-	return f, nil
-}
-
-func (f tlsFiles) load(t *Target) error {
-	unreadable := func(name string, err error) error {
-		return &problem.Problem{Kind: problem.Invalid, Field: "clickhouse-dsn", Message: name, Err: err, Hint: "name a file in PEM form that this process may read"}
-	}
-	if f.ca != "" {
-		pem, err := os.ReadFile(f.ca)
-		if err != nil {
-			return unreadable("ca_file", err)
-		}
-		t.TLS.RootCAs = x509.NewCertPool()
-		if !t.TLS.RootCAs.AppendCertsFromPEM(pem) {
-			return unreadable("ca_file", fmt.Errorf("%s holds no certificate", f.ca))
-		}
-	}
-	if f.cert != "" {
-		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
-		if err != nil {
-			return unreadable("cert_file, key_file", err)
-		}
-		t.TLS.Certificates = []tls.Certificate{pair}
-	}
+	t.Secure(q, skip)
 	return nil
-}
-
-// Password is the password now.
-func (t *Target) Password() (string, error) {
-	if t.PasswordFile == "" {
-		return t.password, nil
-	}
-	text, err := os.ReadFile(t.PasswordFile)
-	if err != nil {
-		return "", &problem.Problem{Kind: problem.Unavailable, Field: "clickhouse-dsn", Message: "password_file", Err: err,
-			Hint: "name a file that this process may read", RetryAfter: time.Minute}
-	}
-	return strings.TrimRight(string(text), "\r\n"), nil
 }

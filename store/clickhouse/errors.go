@@ -12,16 +12,7 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 
 	"github.com/spanloom/spanloom/internal/problem"
-)
-
-// Class says what to do about a batch that was not stored.
-type Class uint8
-
-// The classes.
-const (
-	Retry  Class = iota // the server is away, busy or out of room: the same batch may be stored later
-	Poison              // the server will never take this batch, others it will
-	Fatal               // nothing will be stored before a person changes something: password, rights, schema
+	"github.com/spanloom/spanloom/store/remote"
 )
 
 // fatal are the codes of what a person must mend, with what to do.
@@ -52,18 +43,18 @@ var poison = []proto.Error{proto.ErrIncorrectData, proto.ErrTypeMismatch, proto.
 	proto.ErrCannotConvertType, proto.ErrUnknownCodec, proto.ErrArgumentOutOfBound, proto.ErrDecimalOverflow, proto.ErrTooManyPartitions}
 
 // ClassOf judges the error of an insert.
-func ClassOf(err error) Class {
+func ClassOf(err error) remote.Class {
 	var e *ch.Exception
 	if !errors.As(err, &e) {
-		return Retry
+		return remote.Retry
 	}
 	if _, ok := fatal[e.Code]; ok {
-		return Fatal
+		return remote.Fatal
 	}
 	if e.IsCode(poison...) {
-		return Poison
+		return remote.Poison
 	}
-	return Retry
+	return remote.Retry
 }
 
 // Away reports whether an error says that no server was reached, or that one is busy: the same may go well later without anybody's doing.
@@ -94,9 +85,9 @@ func explain(ctx context.Context, what string, err error) error {
 	case errors.As(err, &e):
 		p.Err = fmt.Errorf("ClickHouse says %s (code %d): %.500s", e.Name, int(e.Code), e.Message)
 		switch ClassOf(err) {
-		case Fatal:
+		case remote.Fatal:
 			p.Hint, p.RetryAfter = fatal[e.Code], time.Minute
-		case Poison:
+		case remote.Poison:
 			p.Kind, p.Hint = problem.Invalid, "the server cannot take this batch"
 		}
 		switch e.Code {

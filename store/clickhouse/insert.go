@@ -11,6 +11,7 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store/answer"
+	"github.com/spanloom/spanloom/store/remote"
 )
 
 // A server makes a part of every insert and merges them later; it takes a few inserts a second with ease and hundreds not at all.
@@ -99,7 +100,7 @@ func (e *Engine) send(g *group) {
 	g.errs = make([]error, len(g.batches))
 	defer close(g.done)
 	err := e.insert(g.batches)
-	if err != nil && ClassOf(err) == Poison && len(g.batches) > 1 {
+	if err != nil && ClassOf(err) == remote.Poison && len(g.batches) > 1 {
 		// One of them is not to be had; the others are.
 		for i := range g.batches {
 			g.errs[i] = e.insert(g.batches[i : i+1])
@@ -118,7 +119,7 @@ func (e *Engine) insert(batches []*span.Batch) error {
 	seq := e.begin()
 	token := strconv.FormatUint(e.writer, 16) + "-" + strconv.FormatUint(seq, 16)
 	rows, err := e.store(ctx, batches, seq, token)
-	if err != nil && ClassOf(err) == Retry && ctx.Err() == nil {
+	if err != nil && ClassOf(err) == remote.Retry && ctx.Err() == nil {
 		rows, err = e.store(ctx, batches, seq, token)
 	}
 	e.end(seq, rows)

@@ -13,6 +13,7 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/remote"
 )
 
 // Answers as Elasticsearch 8.19 and OpenSearch 3.6 sent them, shortened.
@@ -30,20 +31,20 @@ func TestRefusals(t *testing.T) {
 	for _, c := range []struct {
 		status int
 		body   string
-		class  Class
+		class  remote.Class
 		kind   problem.Kind
 		says   string
 	}{
-		{404, missingIndex, Fatal, problem.Unavailable, "action.auto_create_index"},
-		{401, noPassword, Fatal, problem.Unavailable, "check user and password"},
-		{403, `{"error":{"type":"security_exception","reason":"action [indices:data/write/bulk[s]] is unauthorized"}}`, Fatal, problem.Unavailable, "grant the user"},
-		{429, fullDisk, Retry, problem.Unavailable, "disk is nearly full"},
-		{403, readOnly, Fatal, problem.Unavailable, "index.blocks.write"},
-		{429, busyAnswer, Retry, problem.Overloaded, "the server is busy"},
-		{405, oldForm, Retry, problem.Unavailable, "is this Elasticsearch 8"},
-		{502, proxyAnswer, Retry, problem.Unavailable, "502 Bad Gateway"},
-		{400, `{"error":{"type":"mapper_parsing_exception","reason":"failed to parse","caused_by":{"reason":"deep"}}}`, Poison, problem.Invalid, "failed to parse: deep"},
-		{503, "", Retry, problem.Unavailable, "status 503"},
+		{404, missingIndex, remote.Fatal, problem.Unavailable, "action.auto_create_index"},
+		{401, noPassword, remote.Fatal, problem.Unavailable, "check user and password"},
+		{403, `{"error":{"type":"security_exception","reason":"action [indices:data/write/bulk[s]] is unauthorized"}}`, remote.Fatal, problem.Unavailable, "grant the user"},
+		{429, fullDisk, remote.Retry, problem.Unavailable, "disk is nearly full"},
+		{403, readOnly, remote.Fatal, problem.Unavailable, "index.blocks.write"},
+		{429, busyAnswer, remote.Retry, problem.Overloaded, "the server is busy"},
+		{405, oldForm, remote.Retry, problem.Unavailable, "is this Elasticsearch 8"},
+		{502, proxyAnswer, remote.Retry, problem.Unavailable, "502 Bad Gateway"},
+		{400, `{"error":{"type":"mapper_parsing_exception","reason":"failed to parse","caused_by":{"reason":"deep"}}}`, remote.Poison, problem.Invalid, "failed to parse: deep"},
+		{503, "", remote.Retry, problem.Unavailable, "status 503"},
 	} {
 		err := fmt.Errorf("store: %w", refusalOf(c.status, []byte(c.body)))
 		explained := explain(t.Context(), "store spans", err)

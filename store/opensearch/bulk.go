@@ -10,6 +10,7 @@ import (
 
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store/remote"
 )
 
 const (
@@ -144,7 +145,7 @@ func (e *Engine) bulk(ctx context.Context, path string, text []byte, ends []int)
 				errors.As(err, &said)
 			}
 		}
-		if said == nil || said.class() != Retry || said.full() || try == maxTries {
+		if said == nil || said.class() != remote.Retry || said.full() || try == maxTries {
 			return err
 		}
 		if err := e.wait(ctx, pause); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/answer"
+	"github.com/spanloom/spanloom/store/remote"
 )
 
 // document is a document of small state as it is stored. A deleted one stays as a mark, so that its versions never come again.
@@ -108,7 +109,7 @@ func (e *Engine) Names(ctx context.Context, s store.Scope, prefix string) ([]str
 	index := "/" + e.prefix + "-documents"
 	if _, err := e.client.json(ctx, http.MethodPost, index+"/_refresh?ignore_unavailable=true&allow_no_indices=true", nil, nil); err != nil {
 		// Who may only read sees what was there some seconds ago.
-		if ClassOf(err) != Fatal {
+		if ClassOf(err) != remote.Fatal {
 			return nil, explain(ctx, "list documents", err)
 		}
 	}

@@ -12,16 +12,7 @@ import (
 	"time"
 
 	"github.com/spanloom/spanloom/internal/problem"
-)
-
-// Class says what to do about a batch that was not stored.
-type Class uint8
-
-// The classes.
-const (
-	Retry  Class = iota // the server is away, busy or out of room: the same batch may be stored later
-	Poison              // the server will never take this batch, others it will
-	Fatal               // nothing will be stored before a person changes something: password, rights, schema
+	"github.com/spanloom/spanloom/store/remote"
 )
 
 // refusal is an answer that is not 2xx, or an item of a bulk that was not stored.
@@ -86,25 +77,25 @@ func (r *refusal) full() bool {
 func (r *refusal) blocked() bool { return r.kind == "cluster_block_exception" && !r.full() }
 
 // class judges one refusal.
-func (r *refusal) class() Class {
+func (r *refusal) class() remote.Class {
 	switch {
 	case r.full():
-		return Retry
+		return remote.Retry
 	case r.status == http.StatusUnauthorized, r.status == http.StatusForbidden, r.blocked(), r.kind == "index_not_found_exception",
 		r.kind == "strict_dynamic_mapping_exception":
-		return Fatal
+		return remote.Fatal
 	case r.status == http.StatusBadRequest, r.status == http.StatusRequestEntityTooLarge:
-		return Poison
+		return remote.Poison
 	default:
-		return Retry
+		return remote.Retry
 	}
 }
 
 // ClassOf judges the error of Accept.
-func ClassOf(err error) Class {
+func ClassOf(err error) remote.Class {
 	var r *refusal
 	if !errors.As(err, &r) {
-		return Retry
+		return remote.Retry
 	}
 	return r.class()
 }
@@ -141,7 +132,7 @@ func explain(ctx context.Context, what string, err error) error {
 
 func (r *refusal) advise(p *problem.Problem) {
 	class := r.class()
-	if class == Fatal {
+	if class == remote.Fatal {
 		p.RetryAfter = time.Minute
 	}
 	switch {
@@ -160,7 +151,7 @@ func (r *refusal) advise(p *problem.Problem) {
 		if r.kind == "circuit_breaking_exception" {
 			p.Hint = "the server is short of memory (its circuit breaker): give it more heap or ask for less at once"
 		}
-	case class == Poison:
+	case class == remote.Poison:
 		p.Kind, p.Hint = problem.Invalid, "the server cannot take this"
 	case r.status == http.StatusNotFound, r.status == http.StatusMethodNotAllowed, r.status == http.StatusNotAcceptable:
 		p.Field, p.Hint, p.RetryAfter = "opensearch-url", "is this Elasticsearch 8 or OpenSearch 2 or newer?", time.Minute

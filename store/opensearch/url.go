@@ -1,26 +1,19 @@
 package opensearch
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
-	"time"
 
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/store/remote"
 )
 
 // Target is where the servers are and who asks them.
 type Target struct {
-	Hosts        []string // http(s)://host:port/path, tried in order
-	Prefix       string   // of the names of indices and templates
-	User         string
-	PasswordFile string // read at every request, so that a changed password needs no restart
-	password     string
-	TLS          *tls.Config
-	Warnings     []string // what a start log should say
+	remote.Login
+	Hosts  []string // http(s)://host:port/path, tried in order
+	Prefix string   // of the names of indices and templates
 }
 
 // passwordVariable is where a password may stand that no file holds.
@@ -51,19 +44,9 @@ func ParseURL(text string, getenv func(string) string) (*Target, error) {
 	if i := strings.IndexAny(rest, "/?"); i >= 0 {
 		hosts, after = rest[:i], rest[i:]
 	}
-	t := &Target{}
-	if i := strings.LastIndexByte(hosts, '@'); i >= 0 {
-		user, password, given := strings.Cut(hosts[:i], ":")
-		var err1, err2 error
-		t.User, err1 = url.PathUnescape(user)
-		t.password, err2 = url.PathUnescape(password)
-		if err1 != nil || err2 != nil || t.User == "" {
-			return invalid("user or password are not written as in an address (%%40 for @)")
-		}
-		if given {
-			t.Warnings = append(t.Warnings, "the password stands in --opensearch-url, where every process of the machine can read it: use ?password_file= or "+passwordVariable)
-		}
-		hosts = hosts[i+1:]
+	t := &Target{Login: remote.Login{Setting: "opensearch-url", Variable: passwordVariable}}
+	if hosts, ok = t.TakeUser(hosts); !ok {
+		return invalid("user or password are not written as in an address (%%40 for @)")
 	}
 	tail, err := url.Parse(scheme + "://x" + after)
 	if err != nil || tail.Fragment != "" {
@@ -82,10 +65,8 @@ func ParseURL(text string, getenv func(string) string) (*Target, error) {
 	if err := t.options(tail.Query(), scheme == "https"); err != nil {
 		return nil, err
 	}
-	if t.password == "" && t.PasswordFile == "" {
-		t.password = getenv(passwordVariable)
-	}
-	if t.User == "" && (t.password != "" || t.PasswordFile != "") {
+	t.TakeVariable(getenv)
+	if t.User == "" && t.HasPassword() {
 		return invalid("there is a password and no user")
 	}
 	_, err = t.Password()
@@ -125,50 +106,14 @@ func (t *Target) options(q url.Values, secure bool) error {
 		}
 		return nil
 	}
-	t.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: q.Get("server_name")}
-	switch q.Get("skip_verify") {
-	case "", "false":
-	case "true":
-		t.TLS.InsecureSkipVerify = true
-		t.Warnings = append(t.Warnings, "skip_verify=true: whoever answers at the address is taken for the server; use ca_file")
+	switch skip := q.Get("skip_verify"); skip {
+	case "", "false", "true":
+		t.Secure(q, skip == "true")
 	default:
 		return bad("skip_verify", "write true or false")
 	}
 	if q.Has("cert_file") != q.Has("key_file") {
 		return bad("cert_file", "cert_file and key_file belong together")
 	}
-	unreadable := func(name string, err error) error {
-		return &problem.Problem{Kind: problem.Invalid, Field: "opensearch-url", Message: name, Err: err, Hint: "name a file in PEM form that this process may read"}
-	}
-	if file := q.Get("ca_file"); file != "" {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return unreadable("ca_file", err)
-		}
-		t.TLS.RootCAs = x509.NewCertPool()
-		if !t.TLS.RootCAs.AppendCertsFromPEM(pem) {
-			return unreadable("ca_file", fmt.Errorf("%s holds no certificate", file))
-		}
-	}
-	if file := q.Get("cert_file"); file != "" {
-		pair, err := tls.LoadX509KeyPair(file, q.Get("key_file"))
-		if err != nil {
-			return unreadable("cert_file, key_file", err)
-		}
-		t.TLS.Certificates = []tls.Certificate{pair}
-	}
-	return nil
-}
-
-// Password is the password now.
-func (t *Target) Password() (string, error) {
-	if t.PasswordFile == "" {
-		return t.password, nil
-	}
-	text, err := os.ReadFile(t.PasswordFile)
-	if err != nil {
-		return "", &problem.Problem{Kind: problem.Unavailable, Field: "opensearch-url", Message: "password_file", Err: err,
-			Hint: "name a file that this process may read", RetryAfter: time.Minute}
-	}
-	return strings.TrimRight(string(text), "\r\n"), nil
+	return t.LoadFiles(q)
 }
