@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,13 +8,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/spanloom/spanloom/internal/realparts"
 	"github.com/spanloom/spanloom/internal/wait"
 )
 
@@ -29,14 +27,7 @@ func realEnvoy(t *testing.T) string {
 	if os.Getenv("SPANLOOM_NO_TOOLS") != "" {
 		t.Skip("SPANLOOM_NO_TOOLS is set and no envoy is on PATH or in the cache")
 	}
-	var stderr bytes.Buffer
-	get := exec.Command(filepath.Join("..", "tools", "get"), "envoy")
-	get.Stderr = &stderr
-	out, err := get.Output()
-	if err != nil {
-		t.Fatalf("tools/get envoy: %v: %s", err, &stderr)
-	}
-	return strings.TrimSpace(string(out))
+	return realparts.Get(t, "envoy")
 }
 
 // sink is a Zipkin collector that keeps the bodies it answers with 202.

@@ -18,6 +18,7 @@ import (
 	"github.com/spanloom/spanloom/doctor"
 	"github.com/spanloom/spanloom/doctor/collect"
 	"github.com/spanloom/spanloom/internal/golden"
+	"github.com/spanloom/spanloom/internal/realparts"
 	"github.com/spanloom/spanloom/mesh/istio"
 	"github.com/spanloom/spanloom/mesh/render"
 )
@@ -28,14 +29,7 @@ func helm(t *testing.T) string {
 	if os.Getenv("SPANLOOM_LONG") != "1" {
 		t.Skip("runs Helm: set SPANLOOM_LONG=1")
 	}
-	var stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "../tools/get", "helm")
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("tools/get helm: %v: %s", err, &stderr)
-	}
-	return strings.TrimSpace(string(out))
+	return realparts.Get(t, "helm")
 }
 
 // template renders the chart with values; the error is what Helm says.

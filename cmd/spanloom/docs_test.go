@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/spanloom/spanloom/internal/realparts"
 )
 
 // TestMain is the command itself where a shell of TestUsersPages calls the test binary as spanloom.
@@ -70,11 +72,7 @@ func TestUsersPages(t *testing.T) {
 			}
 			path := filepath.Join(folder, "bin") + ":" + os.Getenv("PATH")
 			if os.Getenv("SPANLOOM_LONG") == "1" {
-				out, err := exec.CommandContext(t.Context(), filepath.Join(root, "tools/get"), "helm").Output()
-				if err != nil {
-					t.Fatalf("tools/get helm: %v", err)
-				}
-				path = filepath.Dir(strings.TrimSpace(string(out))) + ":" + path
+				path = filepath.Dir(realparts.Get(t, "helm")) + ":" + path
 			}
 			ran := 0
 			for _, line := range blocks(t, page) {

@@ -3,7 +3,6 @@
 package clickhouseserver
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -11,13 +10,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/spanloom/spanloom/internal/realparts"
 	"github.com/spanloom/spanloom/internal/wait"
 )
 
@@ -32,29 +31,11 @@ type Server struct {
 	output                  *output
 }
 
-// Enabled reports whether the lane of real engines runs; the everyday suite does not fetch a server of 180 MB.
-func Enabled() bool { return os.Getenv("SPANLOOM_ENGINES") == "1" }
-
 // Library fetches the server and answers its path, or skips the test outside of the lane.
 func Library(t testing.TB) string {
 	t.Helper()
-	if !Enabled() {
-		t.Skip("needs a ClickHouse server: make engines, or SPANLOOM_ENGINES=1")
-	}
-	var stderr bytes.Buffer
-	cmd := exec.Command(filepath.Join(root(), "tools", "get"), "clickhouse")
-	cmd.Stderr = &stderr
-	path, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("tools/get clickhouse: %v: %s", err, &stderr)
-	}
-	return strings.TrimSpace(string(path))
-}
-
-// root is the top of the checkout.
-func root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..")
+	realparts.Lane(t, "a ClickHouse server")
+	return realparts.Get(t, "clickhouse")
 }
 
 // Start runs a server until the test ends. config is the text of a configuration file, empty for none: a user `default` without
@@ -78,35 +59,20 @@ func Start(t testing.TB, config string) *Server {
 			t.Fatal(err)
 		}
 	}
-	s.Addr, s.HTTP = freeAddr(t), freeAddr(t)
+	s.Addr, s.HTTP = realparts.FreeAddr(t), realparts.FreeAddr(t)
 	s.Restart(t)
 	return s
-}
-
-// freeAddr is an address nobody listens on now. The launcher takes no port 0; a port that is taken meanwhile fails the start.
-func freeAddr(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-func portOf(addr string) string {
-	_, port, _ := net.SplitHostPort(addr)
-	return port
 }
 
 // Restart starts the process again on its folder and ports, and returns when it answers.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
-	args := []string{s.library, filepath.Join(s.folder, "data"), portOf(s.HTTP), portOf(s.Addr)}
+	args := []string{s.library, filepath.Join(s.folder, "data"), realparts.Port(s.HTTP), realparts.Port(s.Addr)}
 	if s.config != "" {
 		args = append(args, s.config)
 	}
 	s.output = new(output)
-	s.cmd = exec.Command(filepath.Join(root(), "tools", "clickhouse"), args...)
+	s.cmd = exec.Command(filepath.Join(realparts.Root(), "tools", "clickhouse"), args...)
 	s.cmd.Dir = s.folder
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	stdin, err := s.cmd.StdinPipe()

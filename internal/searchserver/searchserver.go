@@ -2,21 +2,19 @@
 package searchserver
 
 import (
-	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/spanloom/spanloom/internal/realparts"
 	"github.com/spanloom/spanloom/internal/wait"
 )
 
@@ -42,9 +40,6 @@ type Server struct {
 	output                      *os.File
 }
 
-// Enabled reports whether the lane of real engines runs; the everyday suite starts no server of 750 MB.
-func Enabled() bool { return os.Getenv("SPANLOOM_ENGINES") == "1" }
-
 // nobody is who runs the servers where the test is root: they refuse to.
 const nobody = 65534
 
@@ -52,17 +47,15 @@ const nobody = 65534
 // on: the user is elastic. Cost: 15 to 30 seconds of processor time, 750 MB.
 func Start(t testing.TB, kind Kind, password string) *Server {
 	t.Helper()
-	if !Enabled() {
-		t.Skip("needs a search server: make engines, or SPANLOOM_ENGINES=1")
-	}
+	realparts.Lane(t, "a search server")
 	name, _, _ := strings.Cut(string(kind), "@")
-	s := &Server{name: name, Password: password, Addr: freeAddr(t), transport: freeAddr(t)}
+	s := &Server{name: name, Password: password, Addr: realparts.FreeAddr(t), transport: realparts.FreeAddr(t)}
 	least := 17
 	if name == "opensearch" {
 		least = 21
 	}
 	s.java = javaHome(t, least)
-	program := fetch(t, kind)
+	program := realparts.Get(t, string(kind))
 	folder, err := os.MkdirTemp("", "spanloom-"+name+"-")
 	if err != nil {
 		t.Fatal(err)
@@ -84,19 +77,6 @@ func Start(t testing.TB, kind Kind, password string) *Server {
 	s.configure(t, from)
 	s.Restart(t)
 	return s
-}
-
-func fetch(t testing.TB, kind Kind) string {
-	t.Helper()
-	_, file, _, _ := runtime.Caller(0)
-	var stderr bytes.Buffer
-	cmd := exec.Command(filepath.Join(filepath.Dir(file), "..", "..", "tools", "get"), string(kind))
-	cmd.Stderr = &stderr
-	path, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("tools/get %s: %v: %s", kind, err, &stderr)
-	}
-	return strings.TrimSpace(string(path))
 }
 
 // javaHome finds a Java of at least a version: that of the path, else of where distributions put them.
@@ -134,7 +114,7 @@ func (s *Server) configure(t testing.TB, from string) {
 	}
 	text := fmt.Sprintf("network.host: 127.0.0.1\nhttp.port: %s\ntransport.port: %s\ndiscovery.type: single-node\n"+
 		"path.data: %s\npath.logs: %s\ncluster.routing.allocation.disk.threshold_enabled: false\ncluster.max_shards_per_node: 5000\naction.destructive_requires_name: false\n",
-		portOf(s.Addr), portOf(s.transport), filepath.Join(s.folder, "data"), filepath.Join(s.folder, "logs"))
+		realparts.Port(s.Addr), realparts.Port(s.transport), filepath.Join(s.folder, "data"), filepath.Join(s.folder, "logs"))
 	if s.name == "elasticsearch" {
 		text += fmt.Sprintf("xpack.security.enabled: %t\n", s.Password != "")
 	}
@@ -213,21 +193,6 @@ func (s *Server) command(program string, args ...string) *exec.Cmd {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
 	}
 	return cmd
-}
-
-// freeAddr is an address nobody listens on now; a port that is taken meanwhile fails the start.
-func freeAddr(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-func portOf(addr string) string {
-	_, port, _ := net.SplitHostPort(addr)
-	return port
 }
 
 // Restart starts the process again on its folder and ports, and returns when it answers.

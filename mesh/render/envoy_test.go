@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/spanloom/spanloom/internal/realparts"
 	"github.com/spanloom/spanloom/mesh/render"
 )
 
@@ -18,10 +19,7 @@ func TestEnvoyTakesTheFilter(t *testing.T) {
 	if os.Getenv("SPANLOOM_LONG") == "" {
 		t.Skip("starts a real Envoy: set SPANLOOM_LONG=1")
 	}
-	out, err := exec.CommandContext(t.Context(), "../../tools/get", "envoy").Output()
-	if err != nil {
-		t.Fatalf("tools/get envoy: %v", err)
-	}
+	envoy := realparts.Get(t, "envoy")
 	for _, protocol := range []string{"otlp", "zipkin"} {
 		text := rendered(t, render.Words{Protocol: protocol, Sampling: "0.1", Istio: "1.31", For: []string{"envoyfilter"},
 			Tags: []string{"a=literal", "b=header:x-b:none", "c=env:HOME:none", "d=format:%REQ(:PATH)%"}}, nil)
@@ -60,7 +58,7 @@ func TestEnvoyTakesTheFilter(t *testing.T) {
 				if err := os.WriteFile(file, data, 0o600); err != nil {
 					t.Fatal(err)
 				}
-				cmd := exec.CommandContext(t.Context(), strings.TrimSpace(string(out)), "--mode", "validate", "-c", file, "--service-cluster", "x", "--service-node", "x")
+				cmd := exec.CommandContext(t.Context(), envoy, "--mode", "validate", "-c", file, "--service-cluster", "x", "--service-node", "x")
 				if said, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(said), "OK") {
 					t.Errorf("%v\n%s", err, said)
 				}

@@ -8,13 +8,13 @@ import (
 	"math"
 	"net/http"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spanloom/spanloom/demo"
+	"github.com/spanloom/spanloom/internal/realparts"
 	"github.com/spanloom/spanloom/internal/wait"
 	"github.com/spanloom/spanloom/test/inprocess"
 )
@@ -34,15 +34,12 @@ func TestMapAgainstEnvoy(t *testing.T) {
 	if os.Getenv("SPANLOOM_LONG") != "1" {
 		t.Skip("SPANLOOM_LONG=1 sends 10,000 requests through eight Envoys, three times")
 	}
-	envoy, err := exec.Command("../../tools/get", "envoy").Output()
-	if err != nil {
-		t.Fatalf("tools/get envoy: %v", err)
-	}
+	envoy := realparts.Get(t, "envoy")
 	for _, percent := range []float64{100, 10, 1} {
 		t.Run(fmt.Sprint(percent, " percent"), func(t *testing.T) {
 			s := inprocess.Start(t, inprocess.Setup{Flags: map[string]string{"mesh-sampling-percent": fmt.Sprint(percent)}})
 			mesh, err := demo.StartMesh(t.Context(), demo.Options{
-				Envoy: strings.TrimSpace(string(envoy)), WorkDir: t.TempDir(), KeepRequestIDs: true, Percent: percent,
+				Envoy: envoy, WorkDir: t.TempDir(), KeepRequestIDs: true, Percent: percent,
 				Collector: demo.Collector{Zipkin: s.Zipkin, OTLPGRPC: s.OTLPGRPC, OTLPHTTP: s.OTLPHTTP}, Flush: demo.Flush{Interval: 200 * time.Millisecond},
 			})
 			if err != nil {

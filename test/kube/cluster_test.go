@@ -22,6 +22,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/spanloom/spanloom/internal/realparts"
 	"github.com/spanloom/spanloom/internal/wait"
 )
 
@@ -36,25 +37,14 @@ type cluster struct {
 // users of the cluster; each token is its name with "token" behind.
 var users = []string{"admin", "level1", "level2", "level3", "nobody", "shopper"}
 
-// program finds what tools/get brought. Without it the test is left out, but `make kube` (SPANLOOM_KUBE=1) insists.
-func program(t *testing.T, name string) string {
-	t.Helper()
-	out, err := exec.Command("../../tools/get", name).Output()
-	if path := strings.TrimSpace(string(out)); err == nil && path != "" {
-		return path
-	}
-	t.Fatalf("tools/get %s: %v", name, err)
-	return ""
-}
-
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
 	if os.Getenv("SPANLOOM_KUBE") == "" {
 		t.Skip("needs kube-apiserver, which is built from source for some minutes: `make kube` does it")
 	}
 	c := &cluster{t: t, dir: t.TempDir(), http: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}}
-	etcd, peer := c.freePort(), c.freePort()
-	c.start(program(t, "etcd"), "--data-dir", filepath.Join(c.dir, "etcd"), "--listen-client-urls", "http://"+etcd, "--advertise-client-urls", "http://"+etcd,
+	etcd, peer := realparts.FreeAddr(c.t), realparts.FreeAddr(c.t)
+	c.start(realparts.Get(t, "etcd"), "--data-dir", filepath.Join(c.dir, "etcd"), "--listen-client-urls", "http://"+etcd, "--advertise-client-urls", "http://"+etcd,
 		"--listen-peer-urls", "http://"+peer, "--initial-advertise-peer-urls", "http://"+peer, "--initial-cluster", "default=http://"+peer, "--unsafe-no-fsync")
 	c.keys()
 	var tokens strings.Builder
@@ -66,9 +56,9 @@ func startCluster(t *testing.T) *cluster {
 		fmt.Fprintf(&tokens, "%stoken,%s,uid%d,%q\n", u, u, i, group)
 	}
 	c.write("tokens.csv", tokens.String())
-	api := c.freePort()
+	api := realparts.FreeAddr(c.t)
 	_, port, _ := net.SplitHostPort(api)
-	c.start(program(t, "kube-apiserver"), "--etcd-servers=http://"+etcd, "--bind-address=127.0.0.1", "--secure-port="+port, "--cert-dir="+filepath.Join(c.dir, "certs"),
+	c.start(realparts.Get(t, "kube-apiserver"), "--etcd-servers=http://"+etcd, "--bind-address=127.0.0.1", "--secure-port="+port, "--cert-dir="+filepath.Join(c.dir, "certs"),
 		"--service-account-key-file="+filepath.Join(c.dir, "sa.pub"), "--service-account-signing-key-file="+filepath.Join(c.dir, "sa.key"), "--service-account-issuer=https://kubernetes.default.svc",
 		"--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=RBAC", "--token-auth-file="+filepath.Join(c.dir, "tokens.csv"), "--disable-admission-plugins=ServiceAccount")
 	c.url = "https://" + api
@@ -77,15 +67,6 @@ func startCluster(t *testing.T) *cluster {
 		return code == 200
 	})
 	return c
-}
-
-func (c *cluster) freePort() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func (c *cluster) start(path string, args ...string) {

@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spanloom/spanloom/internal/realparts"
 )
 
 // duckdb gives the path of a DuckDB, fetching it if need be. A test without it fails; SPANLOOM_NO_TOOLS says that this machine
@@ -23,14 +24,7 @@ func duckdb(t *testing.T) string {
 	if os.Getenv("SPANLOOM_NO_TOOLS") != "" {
 		t.Skip("SPANLOOM_NO_TOOLS is set and no duckdb is on PATH: no question was asked")
 	}
-	var stderr bytes.Buffer
-	get := exec.Command(filepath.Join("..", "..", "tools", "get"), "duckdb")
-	get.Stderr = &stderr
-	out, err := get.Output()
-	if err != nil {
-		t.Fatalf("tools/get duckdb: %v: %s", err, &stderr)
-	}
-	return strings.TrimSpace(string(out))
+	return realparts.Get(t, "duckdb")
 }
 
 // prelude loads the file. scalar finds an attribute of a list, elements gives an array's elements as text.

@@ -24,6 +24,7 @@ import (
 
 	"github.com/spanloom/spanloom/demo"
 	"github.com/spanloom/spanloom/deploy/observe"
+	"github.com/spanloom/spanloom/internal/realparts"
 	"github.com/spanloom/spanloom/internal/wait"
 	"github.com/spanloom/spanloom/load"
 	"github.com/spanloom/spanloom/test/inprocess"
@@ -35,14 +36,7 @@ func tool(t *testing.T, name string) string {
 	if os.Getenv("SPANLOOM_LONG") != "1" {
 		t.Skip("SPANLOOM_LONG=1 starts a real Prometheus")
 	}
-	var stderr bytes.Buffer
-	get := exec.Command("../../tools/get", name)
-	get.Stderr = &stderr
-	out, err := get.Output()
-	if err != nil {
-		t.Fatalf("tools/get %s: %v: %s", name, err, &stderr)
-	}
-	return strings.TrimSpace(string(out))
+	return realparts.Get(t, name)
 }
 
 // promtool comes with prometheus.

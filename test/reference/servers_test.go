@@ -3,7 +3,6 @@ package reference
 import (
 	"bytes"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -11,19 +10,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spanloom/spanloom/internal/realparts"
 	"github.com/spanloom/spanloom/internal/wait"
 )
 
 // startZipkin runs Zipkin's server with its memory store. completed are the tags it offers for completion.
 func startZipkin(t *testing.T, completed []string) (base string) {
 	t.Helper()
-	jar, err := exec.Command("../../tools/get", "zipkin").Output()
-	if err != nil {
-		t.Fatalf("tools/get zipkin: %v", err)
-	}
-	cmd := exec.Command("java", "-Xmx256m", "-jar", strings.TrimSpace(string(jar)))
+	jar := realparts.Get(t, "zipkin")
+	cmd := exec.Command("java", "-Xmx256m", "-jar", jar)
 	cmd.Dir = t.TempDir()
-	port := freePort(t)
+	port := realparts.Port(realparts.FreeAddr(t))
 	cmd.Env = append(os.Environ(), "QUERY_PORT="+port, "AUTOCOMPLETE_KEYS="+strings.Join(completed, ","), "MEM_MAX_SPANS=1000000")
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
@@ -48,23 +45,6 @@ func startZipkin(t *testing.T, completed []string) (base string) {
 		return res.StatusCode == http.StatusOK
 	})
 	return base
-}
-
-// freePort finds a port for a process that cannot choose one itself.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 // post sends spans and wants them taken.
