@@ -25,6 +25,7 @@ import (
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/clickhouse"
 	"github.com/spanloom/spanloom/store/storetest"
+	"github.com/spanloom/spanloom/test/engines"
 )
 
 // users is a server with passwords: owner may do everything, reader may only read, writer may not create. The user default is the
@@ -179,76 +180,9 @@ func TestKilled(t *testing.T) {
 	to := target(t, server.Addr)
 	e := open(t, clickhouse.Options{Target: to})
 	defer e.Close()
-	var acknowledged sync.Map
-	var stored, refused atomic.Int64
-	var senders sync.WaitGroup
-	stop := make(chan struct{})
-	for s := range 3 {
-		senders.Go(func() {
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				trace := fmt.Sprintf("%x", 1+s<<32+i)
-				b, err := storetest.Parse(fmt.Sprintf("%s 1 - front server get 0s 1ms\n%s 2 1 front client get 0s 1ms", trace, trace))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if err := e.Accept(t.Context(), b); err != nil {
-					var p *problem.Problem
-					if !errors.As(err, &p) || !p.Kind.Retryable() {
-						t.Errorf("a sender hears %v, which says not to try again", err)
-						return
-					}
-					refused.Add(1)
-					continue
-				}
-				acknowledged.Store(b.TraceID[0], true)
-				stored.Add(1)
-			}
-		})
-	}
-	for range 3 {
-		before := stored.Load()
-		wait.For(t, 60*time.Second, "batches to be stored", func() bool { return stored.Load() > before+20 })
-		server.Kill()
-		was := refused.Load()
-		wait.For(t, 60*time.Second, "a refusal", func() bool { return refused.Load() > was })
-		server.Restart(t)
-	}
-	before := stored.Load()
-	wait.For(t, 60*time.Second, "batches to be stored again", func() bool { return stored.Load() > before+20 })
-	close(stop)
-	senders.Wait()
-	missing := 0
-	found := make(map[any]int)
-	q := store.Search{Limit: 1000}
-	for {
-		page, err := e.Search(t.Context(), store.Scope{}, &q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range page.Traces {
-			found[s.TraceID] = s.Spans
-		}
-		if q.Page = page.Next; q.Page == "" {
-			break
-		}
-	}
-	acknowledged.Range(func(id, _ any) bool {
-		if found[id] != 2 {
-			missing++
-		}
-		return true
-	})
-	rows := server.Number(t, "SELECT count() FROM "+to.Database+".spans")
-	twice := server.Number(t, "SELECT count() - uniqExact(TraceLow, SpanNumber) FROM "+to.Database+".spans")
-	t.Logf("%d batches acknowledged, %d refused, %d rows", stored.Load(), refused.Load(), rows)
-	if missing > 0 || twice > 0 {
-		t.Errorf("%d acknowledged traces are missing or not whole, %d rows are there twice", missing, twice)
+	engines.Killed(t, e, server, 3, 60*time.Second)
+	if twice := server.Number(t, "SELECT count() - uniqExact(TraceLow, SpanNumber) FROM "+to.Database+".spans"); twice > 0 {
+		t.Errorf("%d rows are there twice", twice)
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/opensearch"
 	"github.com/spanloom/spanloom/store/storetest"
+	"github.com/spanloom/spanloom/test/engines"
 )
 
 // proxy stands between an engine and a server. Its faults are asked of every request, in order, until one handles it.
@@ -414,85 +415,12 @@ func TestFaults(t *testing.T) {
 					}
 				}
 			})
-			t.Run("killed under load", func(t *testing.T) { killed(t, server) })
+			t.Run("killed under load", func(t *testing.T) {
+				e := open(t, opensearch.Options{Target: target(t, server, server.Addr)})
+				defer e.Close()
+				engines.Killed(t, e, server, 1, 120*time.Second)
+			})
 		})
-	}
-}
-
-// killed kills the server under load and starts it again: what was acknowledged is there, once.
-func killed(t *testing.T, server *searchserver.Server) {
-	to := target(t, server, server.Addr)
-	e := open(t, opensearch.Options{Target: to})
-	defer e.Close()
-	var acknowledged sync.Map
-	var stored, refused atomic.Int64
-	var senders sync.WaitGroup
-	stop := make(chan struct{})
-	for s := range 3 {
-		senders.Go(func() {
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				trace := fmt.Sprintf("%x", 1+s<<32+i)
-				b, err := storetest.Parse(fmt.Sprintf("%s 1 - front server get 0s 1ms\n%s 2 1 front client get 0s 1ms", trace, trace))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if err := e.Accept(t.Context(), b); err != nil {
-					var p *problem.Problem
-					if !errors.As(err, &p) || !p.Kind.Retryable() {
-						t.Errorf("a sender hears %v, which says not to try again", err)
-						return
-					}
-					refused.Add(1)
-					continue
-				}
-				acknowledged.Store(b.TraceID[0], true)
-				stored.Add(1)
-			}
-		})
-	}
-	more := func() {
-		before := stored.Load()
-		wait.For(t, 120*time.Second, "batches to be stored", func() bool { return stored.Load() > before+20 })
-	}
-	more()
-	server.Kill()
-	was := refused.Load()
-	wait.For(t, 60*time.Second, "a refusal", func() bool { return refused.Load() > was })
-	server.Restart(t)
-	more()
-	close(stop)
-	senders.Wait()
-	found := make(map[any]int)
-	q := store.Search{Limit: 1000}
-	for {
-		page, err := e.Search(t.Context(), store.Scope{}, &q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range page.Traces {
-			found[s.TraceID] = s.Spans
-		}
-		if q.Page = page.Next; q.Page == "" {
-			break
-		}
-	}
-	missing, n := 0, 0
-	acknowledged.Range(func(id, _ any) bool {
-		n++
-		if found[id] != 2 {
-			missing++
-		}
-		return true
-	})
-	t.Logf("%d batches acknowledged, %d refused", stored.Load(), refused.Load())
-	if missing > 0 || n == 0 {
-		t.Errorf("%d of %d acknowledged traces are missing or not whole", missing, n)
 	}
 }
 
