@@ -23,21 +23,27 @@ const (
 type Encryption struct {
 	objects *istio.Objects
 	root    string
-	auto    bool // enableAutoMtls
+	auto    bool                        // enableAutoMtls
+	inside  map[string][]*istio.Service // that select pods, by namespace
 	parties map[party][]*istio.Workload
 }
 
 // party is a workload as spans name it.
 type party struct{ namespace, name string }
 
-// NewEncryption reads facts; nil facts, or nil, know nothing. Cost: a pass over the workloads.
+// NewEncryption reads facts; nil facts, or nil, know nothing. Cost: a pass over workloads and Services.
 func NewEncryption(f *Facts) *Encryption {
 	if f == nil {
 		return nil
 	}
 	x := &exam{f: f}
 	x.chooseMesh()
-	e := &Encryption{objects: &f.Objects, root: x.root(), auto: x.mesh == nil || x.mesh.AutoMTLS == nil || *x.mesh.AutoMTLS, parties: make(map[party][]*istio.Workload)}
+	e := &Encryption{objects: &f.Objects, root: x.root(), auto: x.mesh == nil || x.mesh.AutoMTLS == nil || *x.mesh.AutoMTLS, parties: make(map[party][]*istio.Workload), inside: make(map[string][]*istio.Service)}
+	for i := range f.Objects.Services {
+		if s := &f.Objects.Services[i]; !s.Entry && len(s.Selector) > 0 && len(s.Hosts) > 0 {
+			e.inside[s.Namespace] = append(e.inside[s.Namespace], s)
+		}
+	}
 	for i := range f.Objects.Workloads {
 		w := &f.Objects.Workloads[i]
 		names := []string{w.Labels["service.istio.io/canonical-name"], w.Labels["app.kubernetes.io/name"], w.Labels["app"], w.Of, w.Name}
@@ -53,7 +59,7 @@ func NewEncryption(f *Facts) *Encryption {
 
 // Between tells of calls from one workload to another, each by namespace and the name that its spans have, and names the object
 // or the fact that decides. Rules: https://istio.io/latest/docs/concepts/security/#mutual-tls-authentication. Cost: a look at
-// each DestinationRule and PeerAuthentication for every port of the callee.
+// the Services of the callee's namespace for each of its pods, and at each DestinationRule and PeerAuthentication for every port.
 func (e *Encryption) Between(fromNamespace, from, toNamespace, to string) (Secrecy, string) {
 	if e == nil {
 		return UnknownSecrecy, ""
@@ -111,9 +117,8 @@ type port struct {
 
 func (e *Encryption) ports(w *istio.Workload) []port {
 	var list []port
-	for i := range e.objects.Services {
-		s := &e.objects.Services[i]
-		if s.Namespace != w.Namespace || s.Entry || len(s.Selector) == 0 || !istio.Matches(s.Selector, w.Labels) || len(s.Hosts) == 0 {
+	for _, s := range e.inside[w.Namespace] {
+		if !istio.Matches(s.Selector, w.Labels) {
 			continue
 		}
 		for _, p := range s.Ports {

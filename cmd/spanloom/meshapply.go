@@ -256,12 +256,7 @@ func meshVerifyCommand() *cobra.Command {
 		},
 	}
 	from.add(cmd)
-	judge.options = doctor.Options{}
 	judge.server.add(cmd)
-	cmd.Flags().StringVarP(&p.method, "method", "X", "GET", "HTTP `method`")
-	cmd.Flags().StringArrayVarP(&p.headers, "header", "H", nil, "`Name: value` to send (can be repeated); Host too")
-	cmd.Flags().StringArrayVar(&p.expect, "expect", nil, "`workload` that must report (name or namespace/name, can be repeated)")
-	cmd.Flags().DurationVar(&p.within, "within", time.Minute, "give up after so long")
-	cmd.Flags().DurationVar(&p.settle, "settle", 12*time.Second, "how long nothing new must arrive: longer than proxies hold spans back (5 s)")
+	p.add(cmd)
 	return cmd
 }

@@ -78,13 +78,17 @@ func probeCommand() *cobra.Command {
 		},
 	}
 	flags.add(cmd)
+	p.add(cmd)
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	return cmd
+}
+
+func (p *probe) add(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&p.method, "method", "X", http.MethodGet, "HTTP `method`")
 	cmd.Flags().StringArrayVarP(&p.headers, "header", "H", nil, "`Name: value` to send (can be repeated); Host too")
 	cmd.Flags().StringArrayVar(&p.expect, "expect", nil, "`workload` that must report (name or namespace/name, can be repeated)")
 	cmd.Flags().DurationVar(&p.within, "within", time.Minute, "give up after so long")
 	cmd.Flags().DurationVar(&p.settle, "settle", 12*time.Second, "how long nothing new must arrive: longer than proxies hold spans back (5 s)")
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
-	return cmd
 }
 
 func (p *probe) run(ctx context.Context, s *server, progress io.Writer) (*Probed, error) {

@@ -157,7 +157,7 @@ func (r *reading) configMaps(ctx context.Context, id ID) error {
 	}
 	for _, o := range all {
 		name := str(o, "metadata", "name")
-		mesh := (name == "istio" || strings.HasPrefix(name, "istio-")) && str(o, "data", "mesh") != ""
+		mesh := istio.IsMeshName(name) && str(o, "data", "mesh") != ""
 		if mesh || strings.Contains(name, "kiali") && str(o, "data", "config.yaml") != "" || str(o, "data", "datasources.yaml") != "" {
 			r.take(o)
 		}
@@ -277,7 +277,7 @@ func targetOf(o Object) render.Target {
 	switch id.Kind {
 	case "ConfigMap":
 		switch {
-		case (id.Name == "istio" || strings.HasPrefix(id.Name, "istio-")) && str(o, "data", "mesh") != "":
+		case istio.IsMeshName(id.Name) && str(o, "data", "mesh") != "":
 			return render.ConfigMap
 		case strings.Contains(id.Name, "kiali") && str(o, "data", "config.yaml") != "":
 			return render.Kiali

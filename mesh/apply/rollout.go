@@ -3,10 +3,11 @@ package apply
 import (
 	"context"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/mesh/istio"
 )
 
 // RestartedAt is the annotation by which `kubectl rollout restart` restarts a workload, and Restart too.
@@ -75,12 +76,13 @@ func Ready(workload Object) (done bool, state string) {
 
 // LastMeshChange is when the newest apply that changed mesh configuration, and was not taken back, began.
 func LastMeshChange(records []*Record) (at time.Time, ok bool) {
-	for _, r := range records { // oldest first
-		for _, s := range r.Steps {
-			if r.State == Done && s.State == Done && s.ID.Kind == "ConfigMap" && (s.ID.Name == "istio" || strings.HasPrefix(s.ID.Name, "istio-")) {
-				at, ok = r.Started, true
-			}
+	changed := func(s *Step) bool {
+		return s.State == Done && s.ID.Kind == "ConfigMap" && istio.IsMeshName(s.ID.Name)
+	}
+	for _, r := range slices.Backward(records) { // oldest first
+		if r.State == Done && slices.ContainsFunc(r.Steps, changed) {
+			return r.Started, true
 		}
 	}
-	return at, ok
+	return time.Time{}, false
 }

@@ -7,11 +7,14 @@ import (
 	"github.com/spanloom/spanloom/mesh/yamldoc"
 )
 
+// IsMeshName tells whether the ConfigMap of a mesh configuration may have a name: istio, or istio-REVISION.
+func IsMeshName(name string) bool { return name == "istio" || strings.HasPrefix(name, "istio-") }
+
 // configMap reads the ConfigMaps that concern tracing: mesh configuration, a bootstrap override, Kiali, Grafana.
 func (r *Reader) configMap(v *yamldoc.Value, ref Ref) {
 	data := v.Get("data")
 	labels := v.Get("metadata", "labels").StringMap()
-	if mesh := data.Get("mesh"); mesh != nil && (ref.Name == "istio" || strings.HasPrefix(ref.Name, "istio-")) {
+	if mesh := data.Get("mesh"); mesh != nil && IsMeshName(ref.Name) {
 		ref.Path = "data.mesh"
 		before := len(r.Meshes)
 		if root := r.nested(mesh, ref); root != nil && root.Kind == yamldoc.Map {

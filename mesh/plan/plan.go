@@ -375,7 +375,7 @@ func without(n *yaml.Node, names ...string) *yaml.Node {
 func (m *maker) meshConfigMap(want *document) error {
 	add := text(want.root, "data", "mesh")
 	maps := m.find("ConfigMap", func(d *document) bool {
-		return (d.ref.Name == "istio" || strings.HasPrefix(d.ref.Name, "istio-")) && text(d.root, "data", "mesh") != ""
+		return istio.IsMeshName(d.ref.Name) && text(d.root, "data", "mesh") != ""
 	})
 	if len(maps) > 0 {
 		return m.payload(render.ConfigMap, want, maps, "mesh", add)

@@ -37,7 +37,7 @@ func (m managed) String() string {
 }
 
 // istiod generates the configuration of one proxy of a mesh.
-func istiod(t *testing.T, c meshCase) (client, server managed, ok bool) {
+func istiod(t *testing.T, c meshCase) (client, server managed) {
 	t.Helper()
 	m, err := mesh.ApplyMeshConfigDefaults(c.mesh)
 	if err != nil {
@@ -85,9 +85,9 @@ func istiod(t *testing.T, c meshCase) (client, server managed, ok bool) {
 	}
 	client = all(t, out)
 	if c.gateway {
-		return client, managed{}, true
+		return client, managed{}
 	}
-	return client, all(t, in), true
+	return client, all(t, in)
 }
 
 func chains(l *listener.Listener) []*listener.FilterChain {

@@ -212,7 +212,7 @@ func TestRandomMeshes(t *testing.T) {
 	for seed := first; seed < first+meshes; seed++ {
 		c := randomCase(rand.New(rand.NewPCG(uint64(seed), 0)))
 		t.Run(strconv.Itoa(seed), func(t *testing.T) {
-			client, server, _ := istiod(t, c)
+			client, server := istiod(t, c)
 			ourClient, ourServer := computed(t, c)
 			kinds[client.String()]++
 			if !c.gateway {
