@@ -77,7 +77,8 @@ type Moment struct {
 	Writer uint64
 	Last   uint64   // number of the newest own batch
 	Flying []uint64 // own batches below it that do not count, sorted
-	Wall   uint64   // bound of the others' numbers
+	Wall   uint64   // of this machine's clock: the others' numbers are times of theirs
+	Fresh  bool     // it is now, and not that of a page before
 }
 
 // skew is how far another machine's clock may be ahead without its rows staying unseen for so long.
@@ -85,7 +86,16 @@ const skew = uint64(10 * time.Second)
 
 // MomentOf makes the moment of now, of a process whose batches end at last.
 func MomentOf(writer, last uint64, flying []uint64) Moment {
-	return Moment{writer, last, flying, uint64(time.Now().UnixNano()) + skew}
+	return Moment{writer, last, flying, uint64(time.Now().UnixNano()), true}
+}
+
+// Bound is that of the others' numbers. What they store between two pages is on neither; a first page takes what another machine's clock
+// has in the future.
+func (m Moment) Bound() uint64 {
+	if m.Fresh {
+		return m.Wall + skew
+	}
+	return m.Wall
 }
 
 // SharedPage is what a page token says that any process on the same servers can answer.

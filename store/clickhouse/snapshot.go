@@ -38,7 +38,7 @@ func (e *Engine) pinned() string {
 
 // sql is the condition of a row of the snapshot.
 func (s snapshot) sql() string {
-	return fmt.Sprintf("if(Writer = %d, %s, Seq <= %d)", s.Writer, s.own(), s.Wall)
+	return fmt.Sprintf("if(Writer = %d, %s, Seq <= %d)", s.Writer, s.own(), s.Bound())
 }
 
 // own is the condition of a row that this process stored.

@@ -15,6 +15,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"hash/maphash"
+	"net/http"
 	"sync"
 	"time"
 
@@ -92,6 +93,8 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		e.client.close()
 		return nil, explain(ctx, "open "+o.Target.String(), err)
 	}
+	// What a process before this one stored is readable from the start. A user who may only read waits for the server's own refresh.
+	_, _ = e.client.json(ctx, http.MethodPost, e.everySpan()+"/_refresh", nil, nil)
 	running, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	if o.Retention > 0 {

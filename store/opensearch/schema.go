@@ -218,6 +218,10 @@ func (e *Engine) Expire(ctx context.Context) (dropped []string, err error) {
 			continue
 		}
 		_, err = e.client.json(ctx, http.MethodDelete, "/"+name+"?ignore_unavailable=true", nil, nil)
+		var said *refusal
+		if errors.As(err, &said) && said.status == http.StatusNotFound {
+			continue // another process dropped it meanwhile
+		}
 		if err != nil {
 			return dropped, explain(ctx, "drop index "+name, err)
 		}

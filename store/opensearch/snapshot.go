@@ -30,5 +30,5 @@ func (s snapshot) query() string {
 		}
 		mine = all(mine, not(terms("seq", list...)))
 	}
-	return anyOf(mine, all(not(own), bounds("seq", "lte", int64(s.Wall))))
+	return anyOf(mine, all(not(own), bounds("seq", "lte", int64(s.Bound()))))
 }
