@@ -87,10 +87,10 @@ func fsck(ctx context.Context, fsys faultfs.FS, dir string, o audit.Options) (r 
 		if errors.Is(err, fs.ErrNotExist) {
 			return r, &problem.Problem{Kind: problem.NotFound, Field: "--data-dir", Message: dir + " does not exist", Hint: "give the folder that serve was started with"}
 		}
-		return r, folderProblem(dir, err)
+		return r, wal.FolderProblem(dir, err)
 	}
 	if o.Repair {
-		lock, err := lockFolder(ctx, fsys, dir, -1, nil)
+		lock, err := wal.LockFolder(ctx, fsys, dir, -1, nil)
 		if err != nil {
 			return r, err
 		}
@@ -100,7 +100,7 @@ func fsck(ctx context.Context, fsys faultfs.FS, dir string, o audit.Options) (r 
 	segments := func(ctx context.Context, fsys faultfs.FS) error { return r.checkSegments(ctx, fsys, o) }
 	for _, step := range []func(context.Context, faultfs.FS) error{r.checkLog, segments, r.checkKept, r.checkDocuments} {
 		if err := step(ctx, fsys); err != nil && !errors.Is(err, fs.ErrNotExist) { // a folder that was never made
-			return r, folderProblem(dir, err)
+			return r, wal.FolderProblem(dir, err)
 		}
 	}
 	return r, nil

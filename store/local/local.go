@@ -51,11 +51,8 @@ type Options struct {
 }
 
 const (
-	defaultLockWait = 30 * time.Second
-	alwaysTick      = time.Second // repairs are looked after in this interval where Sync is 0
-	houseworkEvery  = time.Minute // retention, compaction and old page tokens are looked after
-	minReserve      = 16 << 20
-	maxReserve      = 512 << 20
+	alwaysTick     = time.Second // repairs are looked after in this interval where Sync is 0
+	houseworkEvery = time.Minute // retention, compaction and old page tokens are looked after
 
 	segmentRows   = 500_000
 	segmentAge    = 5 * time.Minute
@@ -167,10 +164,11 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		e.o.SegmentRows = segmentRows
 	}
 	e.maxMem = min(max(e.o.MaxMemory*3/8, minMemtable), maxMemtable) // two of them, and what the next one gets room for
-	if err := makeFolders(e.fs, o.Dir); err != nil {
-		return nil, folderProblem(o.Dir, err)
+	tenant := tenantDir(o.Dir)
+	if err := wal.MakeFolders(e.fs, o.Dir, filepath.Join(tenant, logDir), filepath.Join(tenant, keptDir), filepath.Join(tenant, metaDir), filepath.Join(tenant, segDir)); err != nil {
+		return nil, wal.FolderProblem(o.Dir, err)
 	}
-	lock, err := lockFolder(ctx, e.fs, o.Dir, o.LockWait, e.log)
+	lock, err := wal.LockFolder(ctx, e.fs, o.Dir, o.LockWait, e.log)
 	if err != nil {
 		return nil, err
 	}
@@ -196,15 +194,15 @@ func (e *Engine) recover(ctx context.Context) error {
 	inMemory := mem.NewDocuments(e.o.MaxMemory / documentShare)
 	var err error
 	if e.docs, err = openDocuments(e.fs, filepath.Join(dir, metaDir), inMemory); err != nil {
-		return folderProblem(e.o.Dir, err)
+		return wal.FolderProblem(e.o.Dir, err)
 	}
 	e.Meta = e.docs
 	e.damaged = append(e.damaged, e.docs.damaged...)
 	if err := e.openSegments(); err != nil {
-		return folderProblem(e.o.Dir, err)
+		return wal.FolderProblem(e.o.Dir, err)
 	}
 	if e.kept, err = openKept(e.fs, filepath.Join(dir, keptDir), e.now); err != nil {
-		return folderProblem(e.o.Dir, err)
+		return wal.FolderProblem(e.o.Dir, err)
 	}
 	e.damaged = append(e.damaged, e.kept.damaged...)
 	for _, d := range e.damaged {
@@ -212,13 +210,13 @@ func (e *Engine) recover(ctx context.Context) error {
 	}
 	o, err := e.logOptions()
 	if err != nil {
-		return folderProblem(e.o.Dir, err)
+		return wal.FolderProblem(e.o.Dir, err)
 	}
 	if e.wal, err = wal.Open(ctx, o, func(b *span.Batch, sequence uint64) error { return e.replay(ctx, b, sequence) }); err != nil {
-		return folderProblem(e.o.Dir, err)
+		return wal.FolderProblem(e.o.Dir, err)
 	}
 	if err := e.kept.settle(ctx, e); err != nil {
-		return folderProblem(e.o.Dir, err)
+		return wal.FolderProblem(e.o.Dir, err)
 	}
 	if through := e.man.Through(); through > 0 {
 		if _, err := e.wal.DropBefore(through+1, 0); err != nil {
@@ -291,7 +289,7 @@ func (e *Engine) logOptions() (wal.Options, error) {
 		o.FileSize = maxFileSize
 	}
 	if o.Reserve == 0 {
-		o.Reserve = min(max(total/100, minReserve), maxReserve)
+		o.Reserve = wal.Reserve(total)
 	}
 	e.o.Reserve = o.Reserve
 	o.FileAge = math.MaxInt64 // a memtable ends its file

@@ -33,6 +33,7 @@ type Options struct {
 	MaxMemory int64            // of unsent spans that can be read; 0: 64 MiB. Older ones wait on the disk
 	MaxDisk   int64            // of the queue's files; 0: no limit but the volume's reserve
 	Reserve   int64            // of the volume, that stays free; 0: a hundredth, at least 16 MiB
+	LockWait  time.Duration    // for another process to release the folder; 0: 30 s, negative: not at all
 	Sync      time.Duration    // how often the log is synced; 0: before every answer
 	Linger    time.Duration    // how long spans wait for a full batch; negative: until Flush
 	Now       func() time.Time // clock of page tokens and the log; nil: time.Now
@@ -54,8 +55,6 @@ const (
 	farewell      = 5 * time.Second // for what is left at Close
 	connectWithin = 10 * time.Second
 	alwaysTick    = time.Second
-	minReserve    = 16 << 20
-	maxReserve    = 512 << 20
 )
 
 // Queue implements store.Engine. Use Open.
@@ -171,16 +170,11 @@ func fill[T int | int64 | time.Duration](v *T, is T) {
 // recover reads the folder.
 func (q *Queue) recover(ctx context.Context) (err error) {
 	logDir, deadDir := filepath.Join(q.o.Dir, "log"), filepath.Join(q.o.Dir, deadName)
-	if err := makeFolders(q.fs, q.o.Dir, logDir, deadDir); err != nil {
-		return fmt.Errorf("queue folder %s: %w", q.o.Dir, err)
+	if err := wal.MakeFolders(q.fs, q.o.Dir, logDir, deadDir); err != nil {
+		return wal.FolderProblem(q.o.Dir, err)
 	}
-	if q.lock, err = q.fs.Lock(filepath.Join(q.o.Dir, "lock")); err != nil {
-		var held *faultfs.LockedError
-		if errors.As(err, &held) {
-			return &problem.Problem{Kind: problem.Unavailable, Field: "--data-dir", Message: fmt.Sprintf("%s is in use by process %s", q.o.Dir, held.Holder),
-				Hint: "stop that process, or give this one a folder of its own"}
-		}
-		return fmt.Errorf("queue folder %s: %w", q.o.Dir, err)
+	if q.lock, err = wal.LockFolder(ctx, q.fs, q.o.Dir, q.o.LockWait, q.slog); err != nil {
+		return err
 	}
 	if q.cursor, err = readCursor(q.fs, q.cursorFile()); err != nil {
 		q.damaged = append(q.damaged, fmt.Sprintf("%s: %v: everything in the log is sent again", q.cursorFile(), err))
@@ -194,7 +188,7 @@ func (q *Queue) recover(ctx context.Context) (err error) {
 		return fmt.Errorf("size of the volume: %w", err)
 	}
 	wo := wal.Options{FS: q.fs, Dir: logDir, Now: q.now, Log: q.slog, FileSize: math.MaxInt64, FileAge: math.MaxInt64, Reserve: q.o.Reserve, After: q.cursor.Through}
-	fill(&wo.Reserve, min(max(total/100, minReserve), maxReserve))
+	fill(&wo.Reserve, wal.Reserve(total))
 	if q.o.Sync <= 0 {
 		wo.Mode = wal.Always
 	}
@@ -226,30 +220,6 @@ func (q *Queue) recover(ctx context.Context) (err error) {
 		q.slog.Info("unsent spans were found in the queue", "spans", q.replayed, "bytes", q.log.Stats().Bytes)
 	}
 	return nil
-}
-
-// makeFolders makes folders below one and makes their entries durable: a log that is synced is worth nothing in a folder that isn't.
-func makeFolders(fsys faultfs.FS, dir string, below ...string) error {
-	there := filepath.Clean(dir) // the lowest folder that somebody else made
-	for there != filepath.Dir(there) {
-		if _, err := fsys.Stat(there); err == nil {
-			break
-		}
-		there = filepath.Dir(there)
-	}
-	for _, d := range below {
-		if err := fsys.MkdirAll(d); err != nil {
-			return err
-		}
-	}
-	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
-		if err := fsys.SyncDir(d); err != nil {
-			return err
-		}
-		if d == there || d == filepath.Dir(d) {
-			return nil
-		}
-	}
 }
 
 func (q *Queue) newGeneration(first uint64) *generation {

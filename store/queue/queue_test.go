@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -386,5 +389,25 @@ func TestHidden(t *testing.T) {
 	}
 	if err := q.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Another process has the folder, or it is no folder: the error says what to do.
+func TestFolder(t *testing.T) {
+	dir := t.TempDir()
+	o := options(newRemote(time.Now))
+	o.FS, o.Dir, o.LockWait = nil, filepath.Join(dir, "queue"), -1
+	first := open(t, o)
+	defer first.Close()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[string]string{filepath.Join(dir, "queue"): "is in use by process", filepath.Join(file, "queue"): "is not a folder"} {
+		o.Dir = at
+		_, err := queue.Open(t.Context(), o)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", at, err, want)
+		}
 	}
 }
