@@ -103,11 +103,6 @@ func (q *question) hash(text string) uint64 {
 	return h
 }
 
-// whole reports whether every row of a unit is an answer.
-func (q *question) whole(u *unit) bool {
-	return q.prog.Always() && q.window.Covers(u.minStart, u.maxStart)
-}
-
 // rows lists the rows of a unit that meet condition and window; valid until the next call.
 func (q *question) rows(o *opened) ([]uint32, error) {
 	n := o.unit.rows()

@@ -74,10 +74,6 @@ func without(rows, some []uint32) []uint32 {
 	return kept
 }
 
-// Conds is the number of conditions; Field says what condition i is about, and One makes a program of it alone, asked of another
-// owner where it has an attribute.
-func (p *Program) Conds() int { return len(p.conds) }
-
 // Field is the field of a condition.
 func (p *Program) Field(cond int) store.Field { return p.conds[cond].field }
 

@@ -107,9 +107,6 @@ func (b *Builder) Count(rows store.Rows) {
 	}
 }
 
-// Collected is the number of rows that wait for Flush.
-func (b *Builder) Collected() int { return len(b.facts) }
-
 // Flush counts what Collect took: rows that start in the window; the others are there to be the other side of a call. Of
 // equal spans (span.Identity) the latest-ending counts.
 func (b *Builder) Flush(window store.TimeRange) {

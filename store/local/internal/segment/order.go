@@ -44,9 +44,6 @@ func (p *Packer) Trace(rows []uint32, received int64) error {
 	return nil
 }
 
-// Len is the rows that wait for their block.
-func (p *Packer) Len() int { return len(p.rows) }
-
 // Flush writes the rows that wait. It must come before the writer's source changes.
 func (p *Packer) Flush() error {
 	err := p.w.Block(p.rows, p.parts)

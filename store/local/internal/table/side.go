@@ -26,9 +26,6 @@ func (c *Copier) Shape(i uint32) uint32 { return once(c.shapes, i, c.shape) }
 // Field translates a field.
 func (c *Copier) Field(i uint32) uint32 { return once(c.fields, i, c.field) }
 
-// ID translates a string.
-func (c *Copier) ID(id ID) ID { return c.id(id) }
-
 // InternText is the ID of a string, added if it is new. sync-ed by Done of a Copier or by Sync.
 func (t *Table) InternText(p []byte) ID { return t.strings.Intern(p) }
 
