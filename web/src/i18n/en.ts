@@ -89,6 +89,7 @@ export const en = {
     notFound: "The server has nothing under this name.",
     tooLarge: "The question or its answer is too large.",
     overloaded: "The server is busy. Trying again in a moment usually helps.",
+    unavailable: "The server cannot answer this now.",
     unsupported: "This storage engine cannot answer this question.",
     unauthenticated: "Sign-in is needed to see this.",
     forbidden: "You may not see this.",

@@ -88,6 +88,7 @@ export const ko: Dict = {
     notFound: "서버에 해당하는 데이터가 없습니다.",
     tooLarge: "질의 또는 응답이 너무 큽니다.",
     overloaded: "서버가 바쁩니다. 잠시 후 다시 시도해 주십시오.",
+    unavailable: "서버가 지금은 이 질의에 답할 수 없습니다.",
     unsupported: "이 저장 엔진은 이 질의에 답할 수 없습니다.",
     unauthenticated: "보려면 로그인이 필요합니다.",
     forbidden: "볼 수 있는 권한이 없습니다.",

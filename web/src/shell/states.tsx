@@ -1,7 +1,7 @@
 import { Component, type ReactNode, useEffect, useState } from "react";
 import { ApiError } from "../api/client";
 import type { Read } from "../api/types";
-import { type I18n, useI18n } from "../i18n";
+import { type Dict, type I18n, useI18n } from "../i18n";
 import { controls } from "./controls";
 import { Icon } from "./Icon";
 import { CodeError } from "./later";
@@ -45,11 +45,17 @@ export function Loading(p: { bytes?: number; onCancel?: () => void; rows?: numbe
   );
 }
 
+/** errorTitle says what an error is. A store that is away is no busy server: waiting need not help. */
+function errorTitle(e: ApiError, t: Dict): string {
+  if (e.kind === "overloaded" && e.status === 503) return t.error.unavailable;
+  return t.error[e.kind] ?? t.error.internal;
+}
+
 /** The report of an error as text, in the reader's language where it is ours and as sent where it is not. */
 export function errorReport(error: unknown, { t }: I18n, atMs: number): string {
   const lines = [`Spanloom ${new Date(atMs).toISOString()}`];
   if (error instanceof ApiError) {
-    lines.push(t.error[error.kind] ?? t.error.internal);
+    lines.push(errorTitle(error, t));
     lines.push(`${t.state.tried}: ${error.tried}`);
     if (error.status) lines.push(`${t.state.status}: ${error.status}`);
     if (error.requestId) lines.push(`${t.state.requestId}: ${error.requestId}`);
@@ -67,8 +73,7 @@ export function ErrorNotice(p: { error: unknown; onRetry?: () => void; title?: s
   const copy = useCopy();
   const e = p.error instanceof ApiError ? p.error : undefined;
   const code = p.error instanceof CodeError;
-  const title =
-    p.title ?? (e ? (t.error[e.kind] ?? t.error.internal) : code ? t.state.codeMissing : t.state.panelFailed);
+  const title = p.title ?? (e ? errorTitle(e, t) : code ? t.state.codeMissing : t.state.panelFailed);
   return (
     <div className={`${css["notice"]} ${css["bad"]}`} role="alert">
       <p className={css["title"]}>
