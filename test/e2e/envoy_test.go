@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +182,27 @@ func browse(t *testing.T, s *server) {
 	}
 	cmd := exec.CommandContext(t.Context(), "node", args...)
 	cmd.Dir = filepath.Dir(filepath.Dir(script))
+	text, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("the browser walk failed: %v\n%s", err, text)
+	}
+	t.Logf("%s", text)
+}
+
+// TestHostileData opens every screen on spans whose every string is hostile, then on a server that is slow, older, partial and gone;
+// see web/e2e/hostile-run.mjs. It takes minutes.
+func TestHostileData(t *testing.T) {
+	if os.Getenv("SPANLOOM_LONG") != "1" {
+		t.Skip("set SPANLOOM_LONG=1")
+	}
+	out := os.Getenv("SPANLOOM_SCREENSHOTS")
+	if out == "" {
+		out = t.TempDir()
+	}
+	s := start(t, t.TempDir())
+	cmd := exec.CommandContext(t.Context(), "node", "e2e/hostile-run.mjs", "--base", "http://"+s.HTTP+"/",
+		"--otlp", "http://"+s.OTLPHTTP+"/", "--pid", strconv.Itoa(s.PID), "--out", out)
+	cmd.Dir = "../../web"
 	text, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("the browser walk failed: %v\n%s", err, text)

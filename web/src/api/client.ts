@@ -183,7 +183,10 @@ async function readJSON<T>(answer: Answer, ask: Ask): Promise<T> {
   if (response.ok) return body as T;
   const e = (body as { error?: { kind?: ErrorKind; message?: string; hint?: string; field?: string } }).error;
   throw new ApiError({
-    kind: e?.kind ?? "internal",
+    kind:
+      response.status === 404 && e?.message?.startsWith("no such path")
+        ? "otherVersion"
+        : (e?.kind ?? "internal"),
     message: e?.message ?? response.statusText,
     hint: e?.hint,
     field: e?.field,

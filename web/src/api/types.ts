@@ -437,5 +437,7 @@ export type ErrorKind =
   | "forbidden"
   | "expired"
   | "internal"
+  /** Ours: the server has no such path, so it is of another version than this page. */
+  | "otherVersion"
   /** Ours: no answer at all, or one that is not the API's. */
   | "network";

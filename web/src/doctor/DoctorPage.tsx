@@ -2,12 +2,13 @@ import { useMutation } from "@tanstack/react-query";
 import { useId, useRef, useState } from "react";
 import { Link } from "wouter";
 import { useI18n } from "../i18n";
-import { visible } from "../map/names";
 import { type DoctorView, formatDoctor, parseDoctor } from "../model/doctorUrl";
 import { instantMs, type Range } from "../model/time";
+import { visible } from "../model/visible";
 import { controls } from "../shell/controls";
 import { ErrorMark, Icon } from "../shell/Icon";
 import { RangePicker } from "../shell/RangePicker";
+import { Scroll } from "../shell/Scroll";
 import { Empty, ErrorNotice, Loading, PanelBoundary, WarnLine } from "../shell/states";
 import { useTitle } from "../shell/title";
 import { useCopy } from "../shell/toast";
@@ -528,7 +529,7 @@ function Workloads(p: {
         <p className={controls["muted"]}>{t.doctor.noWorkloadFits(p.view.find)}</p>
       ) : null}
       {shown.length > 0 ? (
-        <div className={css["scroll"]}>
+        <Scroll className={css["scroll"]} label={t.doctor.workload}>
           <table className={`${controls["table"]} ${css["matrix"]}`}>
             <thead>
               <tr>
@@ -567,7 +568,7 @@ function Workloads(p: {
               ))}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       ) : null}
       {fitting.length > shown.length ? (
         <button type="button" className={controls["button"]} onClick={() => setAll(true)}>

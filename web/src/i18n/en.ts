@@ -77,6 +77,7 @@ export const en = {
     requestId: "Request id",
     server: "Answer",
     panelFailed: "This part of the page failed.",
+    pageFailed: "This page failed",
     codeMissing: "The code of this page did not come.",
     codeHint:
       "The server is away, or it was updated since this page was opened. Reloading loses nothing: all that you see is in the address.",
@@ -95,6 +96,8 @@ export const en = {
     forbidden: "You may not see this.",
     expired: "This list is older than five minutes. Search again for a fresh one.",
     internal: "The server made a mistake.",
+    otherVersion:
+      "The server does not know this question: it is of another version than this page. Reload the page; if that does not help, the server is older.",
     network: "The server did not answer as expected. It may be stopped, or a proxy is in between.",
   },
 

@@ -5,6 +5,7 @@ import { formatMap, type MapColumn, type MapView, type Selection } from "../mode
 import { controls } from "../shell/controls";
 import { ErrorMark, Icon } from "../shell/Icon";
 import { useListKeys } from "../shell/listKeys";
+import { Scroll } from "../shell/Scroll";
 import { useCopy } from "../shell/toast";
 import type { MapAnswer } from "./api";
 import { type Graph, isBad } from "./graph";
@@ -126,7 +127,7 @@ function Table(p: {
           {t.map.copyTable}
         </button>
       </div>
-      <div className={css["scroll"]}>
+      <Scroll className={css["scroll"]} label={p.title}>
         <table className={controls["table"]}>
           <thead>
             <tr>
@@ -175,7 +176,7 @@ function Table(p: {
                     </Link>
                   </td>
                   <td className={css["name"]}>{c[1]}</td>
-                  <td className={controls["muted"]}>{c[2]}</td>
+                  <td className={`${css["name"]} ${controls["muted"]}`}>{c[2]}</td>
                   <td className={controls["number"]}>{c[3]}</td>
                   <td className={`${controls["number"]} ${bad ? controls["error"] : ""}`}>
                     {bad ? <ErrorMark /> : null} {c[4]}
@@ -194,7 +195,7 @@ function Table(p: {
             })}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </section>
   );
 }

@@ -1,17 +1,9 @@
 import type { I18n } from "../i18n";
 import type { Condition } from "../model/conditions";
 import { amountText } from "../model/conditions";
+import { visible } from "../model/visible";
 import type { Figures, MapNode, NodeKind } from "./api";
 import type { Group, VNode } from "./graph";
-
-/** Characters that are not seen and turn or break a line: names come from whoever sends spans. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: those are meant
-const unseen = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
-
-/** visible shows what a name hides: a right-to-left override must not make "live" of "evil". */
-export function visible(text: string): string {
-  return text.replace(unseen, "\ufffd");
-}
 
 /** What a node is called: clients and unknown ones have no name of their own. */
 export function nodeName(n: Pick<MapNode, "kind" | "service">, { t }: I18n): string {

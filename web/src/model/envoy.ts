@@ -1,4 +1,5 @@
 import type { Attribute } from "../api/types";
+import { visible } from "./visible";
 
 /**
  * Response flags of Envoy's access log that stand in span attributes. The texts for people are in
@@ -49,10 +50,10 @@ export function shortHost(host: string): string {
 
 /**
  * shortOperation makes room in narrow rows: Envoy names its spans after the host, so the domain of the
- * cluster stands in almost every name and tells nothing.
+ * cluster stands in almost every name and tells nothing. What a name hides is shown.
  */
 export function shortOperation(name: string): string {
-  return name.replace(".svc.cluster.local", "");
+  return visible(name.replace(".svc.cluster.local", ""));
 }
 
 /** What a proxy's span says about the mesh, in the order it is worth reading. */

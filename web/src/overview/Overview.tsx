@@ -13,6 +13,7 @@ import {
 } from "../model/overviewUrl";
 import { searchFor } from "../model/searchUrl";
 import { instantMs, type Range, wider } from "../model/time";
+import { visible } from "../model/visible";
 import { controls, ServiceTag } from "../shell/controls";
 import { Icon } from "../shell/Icon";
 import { later } from "../shell/later";
@@ -20,6 +21,7 @@ import { useListKeys } from "../shell/listKeys";
 import { useNow } from "../shell/now";
 import { useServices, useStatus } from "../shell/queries";
 import { RangePicker, rangeText } from "../shell/RangePicker";
+import { Scroll } from "../shell/Scroll";
 import { Empty, ErrorNotice, Loading, PanelBoundary, PartialNotice } from "../shell/states";
 import { useTitle } from "../shell/title";
 import { useUrlState } from "../shell/url";
@@ -210,38 +212,40 @@ function Table(p: { services: Service[]; view: OverviewView; setView: SetView; b
       descending: v.sort === column ? !v.descending : naturalDescending(column),
     }));
   return (
-    <div className={css["scroll"]} ref={list.ref} data-keys="lists" aria-busy={p.busy}>
-      <table className={`${controls["table"]} ${css["table"]}`}>
-        <thead>
-          <tr>
-            {heads.map(({ column, text }) => {
-              const here = p.view.sort === column;
-              return (
-                <th
-                  key={column}
-                  aria-sort={here ? (p.view.descending ? "descending" : "ascending") : "none"}
-                  className={headClass(column)}
-                >
-                  <button type="button" className={css["sort"]} onClick={() => sort(column)}>
-                    {text}
-                    <span className={css["arrow"]} data-on={here}>
-                      <Icon name={here && !p.view.descending ? "chevronUp" : "chevronDown"} size={12} />
-                    </span>
-                  </button>
-                </th>
-              );
-            })}
-            <th>{t.overview.colTrend}</th>
-            <th className={controls["number"]}>{t.overview.colSpans}</th>
-            <th className={controls["number"]}>{t.overview.colLast}</th>
-          </tr>
-        </thead>
-        <tbody>
-          {p.services.map((s) => (
-            <Row key={s.name} service={s} range={p.view.range} />
-          ))}
-        </tbody>
-      </table>
+    <div className={css["busy"]} ref={list.ref} data-keys="lists" aria-busy={p.busy}>
+      <Scroll className={css["scroll"]} label={t.overview.services}>
+        <table className={`${controls["table"]} ${css["table"]}`}>
+          <thead>
+            <tr>
+              {heads.map(({ column, text }) => {
+                const here = p.view.sort === column;
+                return (
+                  <th
+                    key={column}
+                    aria-sort={here ? (p.view.descending ? "descending" : "ascending") : "none"}
+                    className={headClass(column)}
+                  >
+                    <button type="button" className={css["sort"]} onClick={() => sort(column)}>
+                      {text}
+                      <span className={css["arrow"]} data-on={here}>
+                        <Icon name={here && !p.view.descending ? "chevronUp" : "chevronDown"} size={12} />
+                      </span>
+                    </button>
+                  </th>
+                );
+              })}
+              <th>{t.overview.colTrend}</th>
+              <th className={controls["number"]}>{t.overview.colSpans}</th>
+              <th className={controls["number"]}>{t.overview.colLast}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {p.services.map((s) => (
+              <Row key={s.name} service={s} range={p.view.range} />
+            ))}
+          </tbody>
+        </table>
+      </Scroll>
     </div>
   );
 }
@@ -267,7 +271,7 @@ function Row({ service: s, range }: { service: Service; range: Range }) {
             <ServiceTag name={s.name} slot={s.slot} />
           </Link>
           {s.name.endsWith(`.${s.namespace}`) ? null : (
-            <span className={css["namespace"]}>{s.namespace}</span>
+            <span className={css["namespace"]}>{visible(s.namespace)}</span>
           )}
         </div>
       </td>

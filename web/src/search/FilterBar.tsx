@@ -331,7 +331,7 @@ function Line({ suggestion: s }: { suggestion: Suggestion }) {
   return (
     <span className={css["label"]}>
       {s.kind === "filter" && s.slot !== undefined ? (
-        <span className={controls["tick"]} style={{ background: slotVar(s.slot) }} />
+        <i className={controls["tick"]} style={{ background: slotVar(s.slot) }} />
       ) : null}
       <span>{s.label}</span>
       {s.kind === "complete" && s.hint === "field" && t.code !== "en" ? (

@@ -6,6 +6,7 @@ import { useI18n } from "../i18n";
 import { slotVar } from "../model/colour";
 import { shortOperation } from "../model/envoy";
 import { instantMs } from "../model/time";
+import { visible } from "../model/visible";
 import { controls } from "../shell/controls";
 import { ErrorMark, Icon } from "../shell/Icon";
 import { useListKeys } from "../shell/listKeys";
@@ -98,7 +99,7 @@ const Row = memo(function Row(p: { trace: TraceSummary; index: number; top: numb
           )}
         >
           <span className={controls["tick"]} style={{ background: slotVar(rootSlot) }} />
-          <span className={css["service"]}>{trace.rootService}</span>{" "}
+          <span className={css["service"]}>{visible(trace.rootService)}</span>{" "}
           <span className={css["operation"]}>{shortOperation(trace.rootOperation)}</span>
         </Link>
         {trace.rootMissing ? <span className={css["tag"]}>{t.search.rootMissing}</span> : null}

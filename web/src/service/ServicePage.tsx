@@ -7,17 +7,19 @@ import { type Finding, findingsByWorkload, useDoctor, workloadName } from "../do
 import { type I18n, useI18n } from "../i18n";
 import { type MapEdge, type MapNode, mapApi, type NodeKind, type ServiceDetail } from "../map/api";
 import { isBad, redFigures } from "../map/graph";
-import { nameInId, nodeName, rateText, visible } from "../map/names";
+import { nameInId, nodeName, rateText } from "../map/names";
 import { FiguresTable, Notes } from "../map/Panel";
 import { nodeSearch } from "../map/search";
 import { formatMap, mapFocus, parseMap } from "../model/mapUrl";
 import { formatService, parseService, serviceOfPath, servicePath } from "../model/serviceUrl";
 import { type Range, rangeWindow, wider } from "../model/time";
+import { visible } from "../model/visible";
 import { controls, ServiceTag } from "../shell/controls";
 import { ErrorMark, Icon } from "../shell/Icon";
 import { useListKeys } from "../shell/listKeys";
 import { useNow } from "../shell/now";
 import { RangePicker, rangeText } from "../shell/RangePicker";
+import { Scroll } from "../shell/Scroll";
 import { Empty, ErrorNotice, Loading, PanelBoundary, PartialNotice } from "../shell/states";
 import { useTitle } from "../shell/title";
 import { useUrlState } from "../shell/url";
@@ -211,7 +213,7 @@ function Operations({ detail }: { detail: ServiceDetail }) {
       {operations.length === 0 ? (
         <p className={controls["muted"]}>{t.service.noOperations}</p>
       ) : (
-        <div className={css["scroll"]}>
+        <Scroll className={css["scroll"]} label={t.service.operations}>
           <table className={controls["table"]}>
             <thead>
               <tr>
@@ -267,7 +269,7 @@ function Operations({ detail }: { detail: ServiceDetail }) {
               })}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       )}
       {operations.length > shown.length ? (
         <p className={css["fine"]}>
@@ -295,7 +297,7 @@ function Versions({ node }: { node: MapNode }) {
         <p className={controls["muted"]}>{t.service.oneVersion(versions[0]!.version || t.map.versionNone)}</p>
       ) : null}
       {versions.length > 1 ? (
-        <div className={css["scroll"]}>
+        <Scroll className={css["scroll"]} label={t.service.versions}>
           <table className={controls["table"]}>
             <thead>
               <tr>
@@ -334,7 +336,7 @@ function Versions({ node }: { node: MapNode }) {
               ))}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       ) : null}
     </section>
   );
@@ -419,7 +421,7 @@ function Neighbours(p: {
       </h2>
       {edges.length === 0 ? <p className={controls["muted"]}>{t.service.nobody}</p> : null}
       {edges.length > 0 ? (
-        <div className={css["scroll"]}>
+        <Scroll className={css["scroll"]} label={p.title}>
           <table className={controls["table"]}>
             <thead>
               <tr>
@@ -471,7 +473,7 @@ function Neighbours(p: {
               })}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       ) : null}
     </section>
   );

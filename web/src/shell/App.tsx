@@ -69,7 +69,7 @@ function Frame() {
       {embedded.current ? null : (
         <Header onHelp={() => setOpen("help")} onPalette={() => setOpen("palette")} />
       )}
-      <PanelBoundary key={path}>
+      <PanelBoundary key={path} page={t.state.pageFailed}>
         <Switch>
           <Route path="/" component={Overview} />
           <Route path="/search" component={Search} />

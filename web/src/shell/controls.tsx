@@ -1,5 +1,6 @@
 import type { ReactNode } from "react";
 import { slotVar } from "../model/colour";
+import { visible } from "../model/visible";
 import css from "./controls.module.css";
 
 export { css as controls };
@@ -7,9 +8,9 @@ export { css as controls };
 /** A service's colour as a tick beside its name. */
 export function ServiceTag({ name, slot, children }: { name: string; slot: number; children?: ReactNode }) {
   return (
-    <span className={css["service"]} title={name}>
+    <span className={css["service"]} title={visible(name)}>
       <span className={css["tick"]} style={{ background: slotVar(slot) }} aria-hidden="true" />
-      <span>{children ?? name}</span>
+      <span>{children ?? visible(name)}</span>
     </span>
   );
 }

@@ -155,8 +155,8 @@ export function Empty(p: { title: string; children?: ReactNode }) {
   );
 }
 
-/** A failing panel does not take the page down. */
-export class PanelBoundary extends Component<{ children: ReactNode }, { error: unknown }> {
+/** A failing panel does not take the page down; where all of a page failed, `page` is its heading. */
+export class PanelBoundary extends Component<{ children: ReactNode; page?: string }, { error: unknown }> {
   override state: { error: unknown } = { error: undefined };
 
   static getDerivedStateFromError(error: unknown) {
@@ -165,6 +165,15 @@ export class PanelBoundary extends Component<{ children: ReactNode }, { error: u
 
   override render() {
     if (this.state.error === undefined) return this.props.children;
-    return <ErrorNotice error={this.state.error} onRetry={() => this.setState({ error: undefined })} />;
+    const notice = (
+      <ErrorNotice error={this.state.error} onRetry={() => this.setState({ error: undefined })} />
+    );
+    if (this.props.page === undefined) return notice;
+    return (
+      <main id="main" tabIndex={-1}>
+        <h1 className="sr-only">{this.props.page}</h1>
+        {notice}
+      </main>
+    );
   }
 }

@@ -6,6 +6,7 @@ import { reasons } from "../overview/Receiving";
 import { controls } from "../shell/controls";
 import { Icon } from "../shell/Icon";
 import { useReceipts, useStatus } from "../shell/queries";
+import { Scroll } from "../shell/Scroll";
 import { ErrorNotice, Loading, PanelBoundary } from "../shell/states";
 import { useTitle } from "../shell/title";
 import { Licences } from "./Licences";
@@ -159,7 +160,7 @@ function ReceiverTable({ status }: { status: Status }) {
   return (
     <section aria-labelledby="receivers" className={css["section"]}>
       <h2 id="receivers">{t.status.receivers}</h2>
-      <div className={css["scroll"]}>
+      <Scroll className={css["scroll"]} label={t.status.receivers}>
         <table className={controls["table"]}>
           <thead>
             <tr>
@@ -191,7 +192,7 @@ function ReceiverTable({ status }: { status: Status }) {
             })}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </section>
   );
 }
@@ -207,7 +208,7 @@ function ListenerTable({ status }: { status: Status }) {
   return (
     <section aria-labelledby="listeners" className={css["section"]}>
       <h2 id="listeners">{t.status.listeners}</h2>
-      <div className={css["scroll"]}>
+      <Scroll className={css["scroll"]} label={t.status.listeners}>
         <table className={controls["table"]}>
           <thead>
             <tr>
@@ -240,7 +241,7 @@ function ListenerTable({ status }: { status: Status }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </section>
   );
 }
@@ -254,7 +255,7 @@ function Senders({ receipts }: { receipts: Receipts }) {
       <h2 id="senders">{t.status.senders}</h2>
       <p className={controls["muted"]}>{items.length > 0 ? t.status.sendersHelp : t.status.noSenders}</p>
       {items.length > 0 ? (
-        <div className={css["scroll"]}>
+        <Scroll className={css["scroll"]} label={t.status.senders}>
           <table className={controls["table"]}>
             <thead>
               <tr>
@@ -298,7 +299,7 @@ function Senders({ receipts }: { receipts: Receipts }) {
               })}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       ) : null}
     </section>
   );
@@ -312,7 +313,7 @@ function Rejects({ receipts }: { receipts: Receipts }) {
       <h2 id="rejects">{t.status.rejects}</h2>
       <p className={controls["muted"]}>{rejects.length > 0 ? t.status.rejectsHelp : t.status.noRejects}</p>
       {rejects.length > 0 ? (
-        <div className={css["scroll"]}>
+        <Scroll className={css["scroll"]} label={t.status.rejects}>
           <table className={controls["table"]}>
             <thead>
               <tr>
@@ -348,7 +349,7 @@ function Rejects({ receipts }: { receipts: Receipts }) {
               })}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       ) : null}
     </section>
   );

@@ -10,6 +10,7 @@ import { membersOf, type Rows } from "../model/rows";
 import { searchFor } from "../model/searchUrl";
 import { instantMs, type Range } from "../model/time";
 import { flag, kindNames, spanId, type Trace } from "../model/trace";
+import { visible } from "../model/visible";
 import { controls, ServiceTag } from "../shell/controls";
 import { ErrorMark, Icon } from "../shell/Icon";
 import { prefs, usePrefs } from "../shell/prefs";
@@ -92,7 +93,7 @@ export function Details(p: {
             <Icon name="close" />
           </button>
         </div>
-        {missing ? null : <p className={css["name"]}>{trace.names[trace.name[row]!]}</p>}
+        {missing ? null : <p className={css["name"]}>{visible(trace.names[trace.name[row]!] ?? "")}</p>}
         {members.length > 1 ? <Members {...p} members={members} /> : null}
         {missing ? (
           <>

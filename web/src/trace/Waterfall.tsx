@@ -10,6 +10,7 @@ import { niceStep } from "../model/duration";
 import { shortOperation } from "../model/envoy";
 import { hopIsFolded, type Rows, rowHasError } from "../model/rows";
 import { flag, subtreeErrors, type Trace } from "../model/trace";
+import { visible } from "../model/visible";
 import { zoom } from "../model/window";
 import { controls } from "../shell/controls";
 import { ErrorMark, Icon } from "../shell/Icon";
@@ -254,7 +255,7 @@ const Row = memo(function Row(p: RowProps) {
           <>
             <span className={controls["tick"]} style={{ background: slotVar(service?.slot ?? 0) }} />
             {failed ? <ErrorMark /> : null}
-            <span className={css["service"]}>{service?.name}</span>
+            <span className={css["service"]}>{visible(service?.name ?? "")}</span>
             <span className={css["operation"]}>{shortOperation(name)}</span>
           </>
         )}
