@@ -66,3 +66,26 @@ func BenchmarkServicesFromRollups(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkFind looks for an attribute that one span of 50,000 has.
+func BenchmarkFind(b *testing.B) {
+	d := load.New(3, time.Unix(0, epoch), 21, load.FormOTLP)
+	batch := &span.Batch{Tenant: store.DefaultTenant}
+	rows := d.Rows(batch)
+	var tr load.Trace
+	for no := uint64(0); batch.Len() < 50_000; no++ {
+		d.Trace(no, &tr)
+		rows.All(&tr)
+	}
+	t := &Trace{Batch: batch}
+	for row := range batch.Len() {
+		t.Rows = append(t.Rows, Row{Span: int32(row)})
+	}
+	b.ResetTimer()
+	for range b.N {
+		if n := len(t.Find("nobody-has-this")); n != 0 {
+			b.Fatal(n)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(batch.Attrs)), "ns/attribute")
+}

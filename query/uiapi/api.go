@@ -99,6 +99,7 @@ func endpoints() []endpoint {
 		{"/searches", "POST", nil, (*api).saveSearches},
 		{"/traces/{traceId}", "GET", nil, (*api).skeleton},
 		{"/traces/{traceId}/spans", "GET", []string{"ids"}, (*api).spans},
+		{"/traces/{traceId}/find", "GET", []string{"q"}, (*api).find},
 		{"/traces/{traceId}/otlp", "GET", nil, (*api).otlp},
 		{"/traces/{traceId}/keep", "POST", nil, (*api).keep},
 		{"/receipts", "GET", []string{"start", "end"}, (*api).receipts},

@@ -55,6 +55,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{"/traces/{traceId}", "/traces/1"},
 		{"/traces/{traceId}/spans", "/traces/1/spans"},
 		{"/traces/{traceId}/spans", "/traces/1/spans?ids=a,b"},
+		{"/traces/{traceId}/find", "/traces/1/find?q=n=200"},
 		{"/map", "/map?start=30s&compare=true"},
 		{"/map", "/map?start=2h&end=90m"},
 		{"/service", "/service?node=service/shop/web&buckets=3"},
@@ -143,6 +144,42 @@ func TestSpan(t *testing.T) {
 		`"droppedAttributes":1,"droppedEvents":2,"droppedLinks":3}]}`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestFind(t *testing.T) {
+	s := serve(t, nil)
+	const a, b, c, none = `"000000000000000a"`, `"000000000000000b"`, `"000000000000000c"`, ""
+	for text, want := range map[string]string{
+		"n=200":                  a,
+		"N=20":                   a,
+		"72.5":                   a, // a double
+		"yes=true":               a,
+		"words=b":                a, // an element of an array
+		"BIGS=9007199254740993":  a,
+		"exception.type=timeout": a, // of an event
+		"Exception":              a,
+		"it failed":              a, // the status
+		"kind=retry":             a, // of a link
+		"k=v":                    a, // of the scope
+		"pod=front-1":            a, // of the resource
+		"service.name=":          a + "," + b + "," + c,
+		" =back ":                b + "," + c, // blanks around it are not meant
+		"late":                   none,        // a name, which the skeleton has
+		"raw=//4=":               none,
+		"=É":                     none,
+		"  ":                     none,
+	} {
+		want = `{"count":` + strconv.Itoa(strings.Count(want, "00000000")) + `,"spanIds":[` + want + `]}`
+		if got := s.get("/traces/1/find?q=" + url.QueryEscape(text)).Body.String(); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+	if err := s.engine.Accept(t.Context(), storetest.Batch(t, `31 a - front server "x" 3580s 1ms city=ÉLANCOURT`)); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.get("/traces/31/find?q=" + url.QueryEscape("élan")).Body.String(); !strings.Contains(got, a) {
+		t.Errorf("letters of other scripts have cases too: %s", got)
 	}
 }
 
@@ -247,6 +284,8 @@ func TestErrors(t *testing.T) {
 		{s, "/traces/77", 404, `trace 00000000000000000000000000000077 not found`},
 		{s, "/traces/77/spans", 404, `"kind":"notFound"`},
 		{s, "/traces/77/otlp", 404, `"kind":"notFound"`},
+		{s, "/traces/77/find?q=a", 404, `"kind":"notFound"`},
+		{s, "/traces/1/find", 400, `"field":"q"`},
 		{s, "/traces/1/spans?ids=zz", 400, `"field":"ids"`},
 		{s, "/traces/1/spans?ids=" + strings.Repeat("a,", 500) + "a", 400, `ask for at most 500`},
 		{s, "/traces/1?raw=true", 400, `this path takes no parameters`},

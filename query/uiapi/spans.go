@@ -1,6 +1,7 @@
 package uiapi
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -40,6 +41,39 @@ func (a *api) spans(c *call) error {
 	}
 	o := open(nil)
 	o.list("items", len(rows), func(dst []byte, i int) []byte { return appendSpan(dst, t, rows[i]) })
+	t.Release()
+	send(c.w, c.r, http.StatusOK, o.close())
+	return nil
+}
+
+// maxFound is how many span ids an answer of find has at most.
+const maxFound = 100_000
+
+// find lists the spans that carry a text: see query.Trace.Find.
+func (a *api) find(c *call) error {
+	text, err := c.required("q")
+	if err != nil {
+		return err
+	}
+	t := a.traces.find(c)
+	if t == nil {
+		if t, err = a.Query.Trace(c.ctx, c.scope, c.traceID, store.TimeRange{}); err != nil {
+			return err
+		}
+		a.traces.keep(c, t)
+	}
+	rows := t.Find(text)
+	o := open(nil)
+	o.int("count", int64(len(rows)))
+	o.key("spanIds")
+	o.out = append(o.out, '[')
+	for i, r := range rows[:min(len(rows), maxFound)] {
+		if i > 0 {
+			o.out = append(o.out, ',')
+		}
+		o.out = append(hex.AppendEncode(append(o.out, '"'), t.Rows[r].ID[:]), '"')
+	}
+	o.out = append(o.out, ']')
 	t.Release()
 	send(c.w, c.r, http.StatusOK, o.close())
 	return nil

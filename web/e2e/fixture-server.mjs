@@ -154,7 +154,7 @@ export async function startFixture({ port = 0, base = "/", empty = false, mapNod
       const trace = find((q.get("traceId") ?? "").toLowerCase());
       return trace ? json(res, hopsOf(trace)) : fail(res, 404, "notFound", "no such trace");
     }
-    const m = /^traces\/([^/]+)(?:\/(spans|otlp|keep))?$/.exec(path);
+    const m = /^traces\/([^/]+)(?:\/(spans|otlp|keep|find))?$/.exec(path);
     if (!m) return fail(res, 404, "notFound", `no path ${path}`);
     const trace = find(decodeURIComponent(m[1]).toLowerCase());
     if (!trace) return fail(res, 404, "notFound", `trace ${m[1]} was not found`);
@@ -164,6 +164,15 @@ export async function startFixture({ port = 0, base = "/", empty = false, mapNod
         .flatMap((id, r) => (!ids || ids.includes(id) ? [r] : []))
         .slice(0, 500);
       return json(res, { items: rows.map((r) => trace.details(r)) });
+    }
+    if (m[2] === "find") {
+      const wanted = (q.get("q") ?? "").trim().toLowerCase();
+      const carries = (a) => `${a.key}=${a.value}`.toLowerCase().includes(wanted);
+      const spanIds = trace.skeleton.spans.id.filter((_, r) => {
+        const s = trace.details(r);
+        return s.attributes.some(carries) || s.resource.some(carries);
+      });
+      return json(res, { count: spanIds.length, spanIds: spanIds.slice(0, 100_000) });
     }
     if (m[2] === "otlp") return json(res, otlpOf(trace));
     if (m[2] === "keep") {

@@ -98,6 +98,24 @@ export async function walk(kit) {
     await close();
   });
 
+  await step("find by an attribute that no name has", async () => {
+    const where = "find";
+    const { page, close } = await open(where);
+    await page.goto(`${base}trace/${traceId}?hops=all`);
+    await page.locator("[role=treegrid] [data-row]").first().waitFor();
+    await page.keyboard.press("f");
+    await page.keyboard.type("upstream_cluster");
+    const hits = page.locator("[role=search] span").first();
+    await page.waitForFunction((el) => /^\d/.test(el.textContent), await hits.elementHandle());
+    await page.keyboard.press("Enter");
+    await page.waitForFunction((el) => /^1 of \d+$/.test(el.textContent), await hits.elementHandle());
+    if (!(await page.locator("[data-row] mark, [data-row] [data-hit=true]").count()))
+      note(where, "no row is marked as a hit");
+    await screenshot(page, "trace-find");
+    await axe(page, where);
+    await close();
+  });
+
   await step("a link opened in a fresh browser shows the same", async () => {
     const where = "shared link";
     const first = await open(where);

@@ -4,6 +4,7 @@ import type {
   AttributeValue,
   Differences,
   ErrorKind,
+  Found,
   Heatmap,
   Hops,
   Instant,
@@ -294,6 +295,8 @@ export const api = {
   skeleton: (traceId: string, ask?: Ask) => getBytes(`traces/${encodeURIComponent(traceId)}`, undefined, ask),
   spans: (traceId: string, ids: string[], ask?: Ask) =>
     getJSON<List<Span>>(`traces/${encodeURIComponent(traceId)}/spans`, { ids: ids.join(",") }, ask),
+  find: (traceId: string, q: string, ask?: Ask) =>
+    getJSON<Found>(`traces/${encodeURIComponent(traceId)}/find`, { q }, ask),
   hops: (traceId: string, ask?: Ask) => getJSON<Hops>("hops", { traceId }, ask),
   otlp: (traceId: string, ask?: Ask) =>
     getBytes(`traces/${encodeURIComponent(traceId)}/otlp`, undefined, ask),

@@ -340,6 +340,12 @@ export interface Span {
   droppedLinks?: number;
 }
 
+/** The spans of a trace that carry a text; spanIds are the first of count. */
+export interface Found {
+  count: number;
+  spanIds: string[];
+}
+
 export interface Receiver {
   protocol: "zipkin" | "otlp_grpc" | "otlp_http";
   address: string;

@@ -1,7 +1,7 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useMemo, useRef, useState } from "react";
 import { Link } from "wouter";
-import { useI18n } from "../i18n";
+import { type I18n, useI18n } from "../i18n";
 import { type Comparison, compareTraces, type Kind, operationOf, type Pair } from "../model/compare";
 import { type CompareView, formatCompare, parseCompare } from "../model/compareUrl";
 import { shortOperation } from "../model/envoy";
@@ -237,7 +237,7 @@ function weigh(p: Pair): number {
   return p.kind === "added" || p.kind === "gone" ? p.timeB - p.timeA : p.selfB - p.selfA;
 }
 
-function signed(f: ReturnType<typeof useI18n>["f"], ns: number): string {
+function signed(f: I18n["f"], ns: number): string {
   return `${ns > 0 ? "+" : ns < 0 ? "−" : "±"}${f.duration(Math.abs(ns))}`;
 }
 

@@ -1,6 +1,7 @@
 import { useMemo, useState } from "react";
 import { joinText } from "../api/client";
 import { useI18n } from "../i18n";
+import { carries } from "../model/find";
 import { FileError, maxFileBytes, type Opened, readTraceFile } from "../model/portable";
 import { traceOf } from "../model/trace";
 import { controls } from "../shell/controls";
@@ -34,6 +35,10 @@ function sourceOf(opened: Opened): TraceSource {
   return {
     key: `file ${count}`,
     spans: async (_, ids) => ({ items: opened.spans(ids) }),
+    find: async (_, text) => {
+      const found = opened.spans(opened.skeleton.spans.id).filter((s) => carries(s, text));
+      return { count: found.length, spanIds: found.map((s) => s.spanId) };
+    },
     hops: async () => opened.hops,
     otlp: async () => [new TextEncoder().encode(JSON.stringify(opened.otlp))],
   };

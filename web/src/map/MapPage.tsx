@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { type Finding, findingsByWorkload, useDoctor, workloadName } from "../doctor/api";
-import { useI18n } from "../i18n";
+import { type I18n, useI18n } from "../i18n";
 import { formatMap, type MapView, parseMap, type Selection } from "../model/mapUrl";
 import { wider } from "../model/time";
 import { controls } from "../shell/controls";
@@ -229,7 +229,7 @@ export default function MapPage() {
 function marksOf(
   graph: Graph | undefined,
   findings: ReadonlyMap<string, Finding[]>,
-  t: ReturnType<typeof useI18n>["t"],
+  t: I18n["t"],
 ): Map<string, Mark[]> {
   const out = new Map<string, Mark[]>();
   for (const n of graph?.nodes ?? []) {

@@ -1,6 +1,6 @@
 import { useId, useRef, useState } from "react";
 import { useLocation } from "wouter";
-import { useI18n } from "../i18n";
+import { type I18n, useI18n } from "../i18n";
 import { slotVar } from "../model/colour";
 import {
   type Filter,
@@ -341,7 +341,7 @@ function Line({ suggestion: s }: { suggestion: Suggestion }) {
   );
 }
 
-function hint(s: Suggestion, t: ReturnType<typeof useI18n>["t"], integer: (n: number) => string): string {
+function hint(s: Suggestion, t: I18n["t"], integer: (n: number) => string): string {
   if (s.kind === "open") return s.pasted.kind === "trace" ? t.search.suggestOpen : t.search.suggestRequest;
   if (s.kind === "filter" && s.hint)
     return s.hint === "exists" ? t.search.suggestExists : t.search.suggestName;

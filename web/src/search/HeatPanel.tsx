@@ -5,7 +5,7 @@ import type { Heatmap } from "../api/types";
 import { onceAFrame, sizeCanvas } from "../draw/canvas";
 import { drawHeat } from "../draw/heat";
 import { readTokens } from "../draw/tokens";
-import { useI18n } from "../i18n";
+import { type I18n, useI18n } from "../i18n";
 import type { Apart } from "../model/apart";
 import type { Filter } from "../model/filters";
 import {
@@ -128,7 +128,9 @@ export function HeatPanel(p: Props) {
       {unsupported ? (
         <p className={css["note"]}>{t.heatmap.unsupported}</p>
       ) : p.error ? (
-        <ErrorNotice error={p.error} onRetry={p.onRetry} />
+        <div className={css["notices"]}>
+          <ErrorNotice error={p.error} onRetry={p.onRetry} />
+        </div>
       ) : !heat ? (
         <div className={css["waiting"]}>{p.busy ? <Loading rows={4} /> : null}</div>
       ) : heat.cells.length === 0 ? (
@@ -138,7 +140,9 @@ export function HeatPanel(p: Props) {
       ) : (
         <Chart heat={heat} busy={p.busy} onChoose={choose} onApart={apart} />
       )}
-      <PartialNotice complete={heat?.complete} reason={heat?.reason} read={heat?.read} />
+      <div className={css["notices"]}>
+        <PartialNotice complete={heat?.complete} reason={heat?.reason} read={heat?.read} />
+      </div>
       {heat?.ignored?.length ? <p className={css["note"]}>{t.heatmap.ignored}</p> : null}
       {refused ? (
         <p className={css["note"]} role="alert">
@@ -329,12 +333,7 @@ function Chart(p: { heat: Heatmap; busy: boolean; onChoose: (a: Area) => void; o
   );
 }
 
-function areaWords(
-  heat: Heatmap,
-  area: Area,
-  t: ReturnType<typeof useI18n>["t"],
-  f: ReturnType<typeof useI18n>["f"],
-): string {
+function areaWords(heat: Heatmap, area: Area, t: I18n["t"], f: I18n["f"]): string {
   const { from, to } = timesOf(heat, area);
   const { n, errors } = sumOf(heat, area);
   return t.heatmap.cell(
@@ -345,12 +344,7 @@ function areaWords(
   );
 }
 
-export function durationWords(
-  heat: Heatmap,
-  area: Area,
-  t: ReturnType<typeof useI18n>["t"],
-  f: ReturnType<typeof useI18n>["f"],
-): string {
+export function durationWords(heat: Heatmap, area: Area, t: I18n["t"], f: I18n["f"]): string {
   const { least, most } = durationsOf(heat, area);
   return t.heatmap.between(f.duration(least), f.duration(most));
 }

@@ -1,19 +1,9 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
-import { useEffect, useState } from "react";
 import { api } from "../api/client";
 import type { Filter } from "../model/filters";
 import { type Range, rangeWindow } from "../model/time";
+import { useRested } from "../shell/rested";
 import { type Answers, type Source, sourceOf, stageOf } from "./suggest";
-
-/** useLater is the value as it was when it last rested for a moment. */
-function useLater<T>(value: T, ms: number): T {
-  const [later, setLater] = useState(value);
-  useEffect(() => {
-    const timer = setTimeout(() => setLater(value), ms);
-    return () => clearTimeout(timer);
-  }, [value, ms]);
-  return later;
-}
 
 /**
  * useAnswers asks the server for suggestions to what stands in the input; undefined asks nothing.
@@ -24,7 +14,7 @@ export function useAnswers(
   filters: readonly Filter[],
   range: Range,
 ): { answers: Answers; loading: boolean; failed: boolean } {
-  const rested = useLater(text, 120);
+  const rested = useRested(text, 120);
   const stage = rested === undefined ? undefined : stageOf(rested);
   const source = stage ? sourceOf(stage, filters) : undefined;
   const service = filters.find((f) => f.field === "service" && f.op === "=")?.value;

@@ -1,5 +1,7 @@
+import type { UseQueryResult } from "@tanstack/react-query";
 import { useEffect, useMemo, useState } from "react";
 import { Link } from "wouter";
+import type { Found } from "../api/types";
 import { useI18n } from "../i18n";
 import { shiftedClocks } from "../model/clocks";
 import { type Path, shares } from "../model/criticalPath";
@@ -21,6 +23,8 @@ interface Props {
   view: TraceView;
   setView: (change: (view: TraceView) => TraceView) => void;
   hits: Int32Array;
+  /** Spans that carry the text in their attributes. */
+  found: Pick<UseQueryResult<Found>, "data" | "isFetching" | "isError">;
   focused: number;
   path: Path | undefined;
   finder: React.RefObject<HTMLInputElement | null>;
@@ -51,7 +55,11 @@ export function Toolbar(p: Props) {
       <Finder {...p} />
       {p.shown === "waterfall" ? <WaterfallTools {...p} /> : null}
       <span className="sr-only" role="status">
-        {view.find ? (p.hits.length ? f.integer(p.hits.length) : t.trace.findNone) : ""}
+        {view.find && !p.found.isFetching
+          ? p.hits.length
+            ? f.integer(p.hits.length)
+            : t.trace.findNone
+          : ""}
       </span>
     </section>
   );
@@ -226,13 +234,18 @@ function ZoomAll({ window }: { window: WindowStore }) {
   );
 }
 
-/** Find by names and ids, as it is typed; Enter goes to the next hit. */
+/** Find by names and ids as it is typed, and by attributes when the server answered; Enter goes to the next hit. */
 function Finder(p: Props) {
   const { t, f } = useI18n();
   const { view, setView, hits } = p;
   const [text, setText] = useState(view.find);
   useEffect(() => setText(view.find), [view.find]);
   const at = hits.indexOf(p.focused);
+  const { data } = p.found;
+  const cut =
+    data && data.spanIds.length < data.count
+      ? t.trace.findFirst(f.integer(data.spanIds.length), f.integer(data.count))
+      : undefined;
   return (
     <div className={css["find"]} role="search">
       <input
@@ -261,14 +274,23 @@ function Finder(p: Props) {
           }
         }}
       />
-      <span className={css["hits"]}>
+      <span className={css["hits"]} title={cut}>
         {view.find === ""
           ? ""
           : hits.length === 0
-            ? t.trace.findNone
+            ? p.found.isFetching
+              ? t.trace.findBusy
+              : t.trace.findNone
             : at >= 0
               ? t.trace.findHits(f.integer(at + 1), f.integer(hits.length))
               : f.integer(hits.length)}
+        {cut ? "+" : null}
+        {view.find !== "" && p.found.isError ? (
+          <span className={controls["muted"]} title={t.trace.findNamesHelp}>
+            {" "}
+            {t.trace.findNames}
+          </span>
+        ) : null}
       </span>
       <button
         type="button"

@@ -21,6 +21,16 @@ function open(query = "", traces = made) {
       const rows = traces.skeleton.spans.id.flatMap((x: string, r: number) => (ids.includes(x) ? [r] : []));
       return { items: rows.map((r: number) => traces.details(r)) };
     },
+    [`traces/${traces.skeleton.traceId}/find`]: () => {
+      const text = new URLSearchParams(asked.at(-1)!.split("?")[1]).get("q")!;
+      if (text === "broken") throw new Error("away");
+      const spanIds = traces.skeleton.spans.id.filter((_: string, r: number) =>
+        traces
+          .details(r)
+          .attributes.some((a: { key: string; value: unknown }) => `${a.key}=${a.value}`.includes(text)),
+      );
+      return { count: spanIds.length, spanIds };
+    },
     [`traces/${traces.skeleton.traceId}`]: traces.skeleton,
     status: status(undefined),
   });
@@ -71,6 +81,25 @@ describe("the waterfall", () => {
     expect(Number(screen.getByRole("treegrid").getAttribute("aria-rowcount"))).toBeGreaterThan(15_000);
     expect(rows().length).toBeLessThan(60);
     expect(asked).toHaveLength(1);
+  });
+  test("find asks names here and attributes of the server, once the typing rests", async () => {
+    const { asked } = open("?hops=all");
+    await screen.findByRole("treegrid");
+    const carrying = skeleton.spans.id.filter((_: string, r: number) =>
+      made
+        .details(r)
+        .attributes.some((a: { key: string; value: unknown }) =>
+          `${a.key}=${a.value}`.includes("status_code=5"),
+        ),
+    ).length;
+    expect(carrying).toBeGreaterThan(0);
+    const field = screen.getByRole("searchbox", { name: "Find in trace" });
+    for (const text of ["s", "status", "status_code=5"]) fireEvent.change(field, { target: { value: text } });
+    expect(screen.getByText("no hit", { selector: "[class*=hits]" })).toBeTruthy();
+    await screen.findByText(String(carrying), { selector: "[class*=hits]" });
+    expect(asked.filter((a) => a.includes("/find"))).toEqual([`traces/${id}/find?q=status_code%3D5`]);
+    fireEvent.change(field, { target: { value: "broken" } });
+    await screen.findByText("names only");
   });
   test("keys move, fold, unfold and open; Escape leads back to the row", async () => {
     open();

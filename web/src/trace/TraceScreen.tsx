@@ -2,7 +2,7 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useI18n } from "../i18n";
 import { correctClocks, shiftedClocks } from "../model/clocks";
 import type { Path, Piece } from "../model/criticalPath";
-import { errorRows, findRows, step } from "../model/find";
+import { errorRows, findRows, step, withSpans } from "../model/find";
 import { computeRows, foldHops, openTo, type RowRules } from "../model/rows";
 import { rowOfRef, rowsOfRefs, spanRef, type Trace } from "../model/trace";
 import {
@@ -21,7 +21,7 @@ import { Empty, ErrorNotice, Loading, PanelBoundary, PartialNotice, WarnLine } f
 import { useUrlState } from "../shell/url";
 import { Details } from "./Details";
 import { Minimap } from "./Minimap";
-import { useHops } from "./source";
+import { useFound, useHops } from "./source";
 import { Toolbar } from "./Toolbar";
 import { TraceHeader } from "./TraceHeader";
 import css from "./TracePage.module.css";
@@ -116,7 +116,10 @@ function Screen(
   const rows = useMemo(() => computeRows(trace, rules, hops), [trace, rules, hops]);
   const window = useWindowInUrl(trace, view, setView);
   const selected = useMemo(() => rowOfRef(trace, view.span), [trace, view.span]);
-  const hits = useMemo(() => findRows(trace, view.find), [trace, view.find]);
+  const named = useMemo(() => findRows(trace, view.find), [trace, view.find]);
+  const found = useFound(trace.traceId, view.find);
+  const carrying = view.find.trim() === "" ? undefined : found.data?.spanIds;
+  const hits = useMemo(() => withSpans(trace, named, carrying ?? []), [trace, named, carrying]);
   const hitSet = useMemo(() => new Set(hits), [hits]);
   const path = useComputed(trace, "path", view.critical);
   const critical = useMemo(() => path && piecesByShownRow(path, rows.hops.shownAs), [path, rows]);
@@ -287,6 +290,7 @@ function Screen(
         view={view}
         setView={setView}
         hits={hits}
+        found={found}
         focused={focusRow}
         path={path}
         finder={finder}

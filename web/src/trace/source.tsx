@@ -1,13 +1,16 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { createContext, useContext, useState } from "react";
 import { type Ask, api } from "../api/client";
-import type { Hops, List, Span } from "../api/types";
+import type { Found, Hops, List, Span } from "../api/types";
+import { useRested } from "../shell/rested";
 
 /** Where the parts of a trace come from that are asked for one by one: the server, or a file that was opened. */
 export interface TraceSource {
   /** Tells sources apart in the cache. */
   key: string;
   spans(traceId: string, ids: string[], ask: Ask): Promise<List<Span>>;
+  /** Spans that carry a text, as the server's find does it. */
+  find(traceId: string, text: string, ask: Ask): Promise<Found>;
   /** Undefined where the file has none. */
   hops(traceId: string, ask: Ask): Promise<Hops | undefined>;
   /** The trace as OTLP JSON, in pieces of bytes. */
@@ -17,6 +20,7 @@ export interface TraceSource {
 export const server: TraceSource = {
   key: "server",
   spans: api.spans,
+  find: api.find,
   hops: api.hops,
   otlp: api.otlp,
 };
@@ -33,6 +37,19 @@ export function useSpans(traceId: string, ids: string[]) {
     queryFn: ({ signal }) => source.spans(traceId, ids, { signal }),
     staleTime: Number.POSITIVE_INFINITY,
     placeholderData: keepPreviousData,
+  });
+}
+
+/** The spans that carry what stands in the find field; asked when the typing rests, and not for a single letter. */
+export function useFound(traceId: string, text: string) {
+  const source = useSource();
+  const rested = useRested(text.trim(), 150);
+  return useQuery({
+    queryKey: ["find", source.key, traceId, rested],
+    enabled: rested.length > 1 && text !== "",
+    queryFn: ({ signal }) => source.find(traceId, rested, { signal }),
+    staleTime: 60_000,
+    retry: false,
   });
 }
 
