@@ -126,6 +126,14 @@ func TestHelmRefusals(t *testing.T) {
 		{"persistance: {size: 1Gi}", "additional properties 'persistance' not allowed"},
 		{"persistence: {sise: 1Gi}", "additional properties 'sise' not allowed"},
 		{"store: clickhaus", "at '/store': value must be one of 'local', 'memory'"},
+		{"store: clickhouse", "engine.url is empty with store: clickhouse"},
+		{"{store: clickhouse, engine: {url: 'https://me@search:9200'}}", "engine.url: https://search:9200 with store: clickhouse"},
+		{"{store: opensearch, engine: {url: 'clickhouse://me@search:9000/db'}}", "clickhouse:// is for store: clickhouse"},
+		{"{engine: {url: 'https://search:9200'}}", "engine.url is set with store: local"},
+		{"{store: opensearch, engine: {url: 'https://me:secret@search:9200'}}", "engine.url holds a password"},
+		{"{store: opensearch, engine: {url: 'search:9200'}}", "at '/engine/url'"},
+		{"{replicas: 2, store: opensearch, engine: {url: 'http://search:9200'}, persistence: {existingClaim: mine}}", "each replica needs a volume of its own"},
+		{"config: {clickhouse-dsn: x}", "config.clickhouse-dsn: the chart sets this itself"},
 		{"retention: forever", "at '/retention': 'forever' does not match pattern"},
 		{"maxDisk: 120%", "at '/maxDisk'"},
 		{"maxMemory: lots", "at '/maxMemory'"},
@@ -370,8 +378,8 @@ func checkObjects(t *testing.T, text string) {
 		workloads++
 		pod := o.Spec.Template.Spec
 		labels = o.Spec.Template.Metadata.Labels
-		if o.Spec.Replicas == nil || *o.Spec.Replicas > 1 {
-			t.Error("replicas: one at most")
+		if o.Spec.Replicas == nil || *o.Spec.Replicas > 1 && (o.Kind != "StatefulSet" || strings.Contains(text, "store: local")) {
+			t.Error("replicas: one at most where the engine is the process")
 		}
 		s := pod.SecurityContext
 		if pod.HostNetwork || pod.HostPID || pod.HostIPC || !s.RunAsNonRoot || s.RunAsUser == 0 || s.SeccompProfile.Type != "RuntimeDefault" {

@@ -108,7 +108,7 @@ export async function walk(kit) {
     const hits = page.locator("[role=search] span").first();
     await page.waitForFunction((el) => /^\d/.test(el.textContent), await hits.elementHandle());
     await page.keyboard.press("Enter");
-    await page.waitForFunction((el) => /^1 of \d+$/.test(el.textContent), await hits.elementHandle());
+    await page.waitForFunction((el) => /^\d+ of \d+$/.test(el.textContent), await hits.elementHandle());
     if (!(await page.locator("[data-row] mark, [data-row] [data-hit=true]").count()))
       note(where, "no row is marked as a hit");
     await screenshot(page, "trace-find");

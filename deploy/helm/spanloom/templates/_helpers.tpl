@@ -65,12 +65,28 @@ tlsConfig:
 {{- /* Values that contradict each other end the rendering, with what to change. */}}
 {{- define "spanloom.check" -}}
 {{- $v := .Values }}
-{{- if gt (int $v.replicas) 1 }}
-{{- fail (printf "replicas: %d with store: %s: this engine keeps spans in or beside one process, and two would each have a part of every trace. Set replicas: 1." (int $v.replicas) $v.store) }}
+{{- $remote := has $v.store (list "clickhouse" "opensearch" "elasticsearch") }}
+{{- if and $remote (not $v.engine.url) }}
+{{- fail (printf "engine.url is empty with store: %s: name the servers, clickhouse://spanloom@clickhouse.data:9000/spanloom or https://spanloom@opensearch.data:9200." $v.store) }}
+{{- end }}
+{{- if and $v.engine.url (ne (hasPrefix "clickhouse:" $v.engine.url) (eq $v.store "clickhouse")) }}
+{{- fail (printf "engine.url: %s with store: %s: clickhouse:// is for store: clickhouse, https:// for opensearch and elasticsearch; local and memory have none." (regexReplaceAll "//[^@/]*@" $v.engine.url "//") $v.store) }}
+{{- end }}
+{{- if and $v.engine.url (not $remote) }}
+{{- fail (printf "engine.url is set with store: %s, which runs no server elsewhere. Set store: opensearch, or remove it." $v.store) }}
+{{- end }}
+{{- if regexMatch "//[^@/]*:[^@/]*@" $v.engine.url }}
+{{- fail "engine.url holds a password, and settings are no secret. Put it into a Secret and name that in engine.existingSecret." }}
+{{- end }}
+{{- if and (gt (int $v.replicas) 1) $remote $v.persistence.enabled $v.persistence.existingClaim }}
+{{- fail (printf "persistence.existingClaim with replicas: %d: each replica needs a volume of its own. Remove existingClaim." (int $v.replicas)) }}
+{{- end }}
+{{- if and (gt (int $v.replicas) 1) (not $remote) }}
+{{- fail (printf "replicas: %d with store: %s: this engine keeps spans in or beside one process, and two would each have a part of every trace. Set replicas: 1, or store: clickhouse or opensearch." (int $v.replicas) $v.store) }}
 {{- end }}
 {{- range $k, $_ := $v.config }}
-{{- if has $k (list "store" "data-dir" "listen-host" "retention" "max-disk" "max-memory" "base-path" "external-url" "auth-token-file" "auth-exempt" "http-addr" "jaeger-grpc-addr" "tempo-addr" "tempo-grpc-addr" "zipkin-addr" "otlp-grpc-addr" "otlp-http-addr" "admin-addr") }}
-{{- fail (printf "config.%s: the chart sets this itself. Use the value of the chart instead (store, retention, maxDisk, maxMemory, basePath, externalUrl, auth); ports and folders are fixed." $k) }}
+{{- if has $k (list "store" "clickhouse-dsn" "opensearch-url" "data-dir" "listen-host" "retention" "max-disk" "max-memory" "base-path" "external-url" "auth-token-file" "auth-exempt" "http-addr" "jaeger-grpc-addr" "tempo-addr" "tempo-grpc-addr" "zipkin-addr" "otlp-grpc-addr" "otlp-http-addr" "admin-addr") }}
+{{- fail (printf "config.%s: the chart sets this itself. Use the value of the chart instead (store, engine, retention, maxDisk, maxMemory, basePath, externalUrl, auth); ports and folders are fixed." $k) }}
 {{- end }}
 {{- if hasPrefix "tls-" $k }}
 {{- fail (printf "config.%s: the chart sets this itself. Use tls.existingSecret and tls.listeners." $k) }}
