@@ -30,7 +30,7 @@ func (x *exam) bareCause(s *subject) *draft {
 	if d := x.outOfScope(s); d != nil {
 		return d
 	}
-	if len(x.mesh.TracingProviders()) > 0 {
+	if len(x.mesh.TracingProviders(x.f.Istio)) > 0 {
 		if d := x.ignoredValues(); d != nil && x.f.Effective == nil {
 			return d
 		}
@@ -149,7 +149,7 @@ func labelText(l map[string]string) string {
 
 // notSelected: there is a provider, and nothing selects it for this workload.
 func (x *exam) notSelected(s *subject) *draft {
-	providers := x.mesh.TracingProviders()
+	providers := x.mesh.TracingProviders(x.f.Istio)
 	if d := x.switchedOff(s); len(providers) == 0 && d != nil {
 		return d
 	}
@@ -193,7 +193,7 @@ func (x *exam) switchedOff(s *subject) *draft {
 
 func (x *exam) undefined(s *subject, d istio.Direction) *draft {
 	var names []string
-	for _, p := range x.mesh.TracingProviders() {
+	for _, p := range x.mesh.TracingProviders(x.f.Istio) {
 		names = append(names, p.Name)
 	}
 	if w := x.writtenNotInForce(s); w != nil {
@@ -339,7 +339,7 @@ func (x *exam) writtenNotInForce(s *subject) *draft {
 	if x.f.Effective == nil || x.raw == nil || x.raw.Invalid {
 		return nil
 	}
-	for _, p := range x.raw.TracingProviders() {
+	for _, p := range x.raw.TracingProviders(x.f.Istio) {
 		if x.mesh.Provider(p.Name) == nil {
 			at := x.raw.Ref.At(prefixed(x.raw.Path, fmt.Sprintf("extensionProviders[%d]", p.Index)), p.Line)
 			return &draft{code: "T0120", object: at, detail: fmt.Sprintf("provider %s is written in %s, and istiod does not have it", p.Name, x.raw.Ref), evidence: x.hcmEvidence(s, place(at)+" defines "+p.Name+"; istiod's mesh configuration in force does not"),

@@ -89,6 +89,7 @@ func newExam(facts *Facts) *exam {
 		f.Received = f.Book.received()
 	}
 	f.Objects.Index()
+	f.Objects.Istio = f.Istio
 	x.chooseMesh()
 	for _, h := range x.collectors() {
 		x.hosts[h] = true

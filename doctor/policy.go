@@ -92,7 +92,7 @@ func (x *exam) nameSource(s *subject) {
 		}
 	}
 	// The Telemetry was not read; a provider with that cluster tells as much.
-	for _, p := range x.mesh.TracingProviders() {
+	for _, p := range x.mesh.TracingProviders(x.f.Istio) {
 		if envoy.ClusterName(istio.HostOf(p.Service), number(float64(p.Port))) == s.tracer.Cluster {
 			s.provider = &p
 		}

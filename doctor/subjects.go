@@ -167,7 +167,7 @@ func (x *exam) proxied(w *istio.Workload) bool {
 func (x *exam) collectors() []string {
 	var out []string
 	for _, m := range []*istio.MeshConfig{x.mesh, x.raw} {
-		for _, p := range m.TracingProviders() {
+		for _, p := range m.TracingProviders(x.f.Istio) {
 			if p.Service != "" {
 				out = append(out, istio.HostOf(p.Service))
 			}

@@ -10,7 +10,7 @@ func (r *Reader) telemetry(v *yamldoc.Value, ref Ref) {
 	spec := v.Exact("spec")
 	r.check(ref, "telemetry.Telemetry", spec, "spec", false)
 	t := Telemetry{Ref: ref, Owner: owner(v), Created: v.Exact("metadata", "creationTimestamp").Str(), Order: len(r.Telemetries),
-		Selector: spec.Exact("selector", "matchLabels").StringMap(), Targets: targets(spec),
+		Selector: spec.Exact("selector", "matchLabels").StringMap(), Targets: targets(spec), TargetList: len(spec.Exact("targetRefs").List()) > 0,
 		OtherUses: spec.Exact("metrics") != nil || spec.Exact("accessLogging") != nil,
 		Expires:   v.Exact("metadata", "annotations").StringMap()[ExpiresAnnotation]}
 	for _, rule := range spec.Exact("tracing").List() {
@@ -52,17 +52,25 @@ func tracingRule(v *yamldoc.Value) TracingRule {
 	if on, ok := v.Exact("useRequestIdForTraceSampling").Bool(); ok {
 		t.RequestID = &on
 	}
+	if on, ok := v.Exact("enableIstioTags").Bool(); ok {
+		t.IstioTags = &on
+	}
 	if c := v.Exact("customTags"); c != nil {
 		t.TagsSet, t.Tags = true, tags(c)
 	}
 	return t
 }
 
+// targets are those of targetRefs; the older targetRef counts where that list is empty.
 func targets(spec *yamldoc.Value) []Target {
+	list := spec.Exact("targetRefs").List()
+	if len(list) == 0 {
+		list = []*yamldoc.Value{spec.Exact("targetRef")}
+	}
 	var out []Target
-	for _, t := range append(spec.Exact("targetRefs").List(), spec.Exact("targetRef")) {
+	for _, t := range list {
 		if t != nil {
-			out = append(out, Target{Kind: t.Exact("kind").Str(), Name: t.Exact("name").Str()})
+			out = append(out, Target{Group: t.Exact("group").Str(), Kind: t.Exact("kind").Str(), Name: t.Exact("name").Str(), Namespace: t.Exact("namespace").Str()})
 		}
 	}
 	return out
