@@ -218,7 +218,14 @@ func (x *exam) undefined(s *subject, d istio.Direction) *draft {
 	}
 	what := fmt.Sprintf("no provider %s is defined", d.Named)
 	if p := x.mesh.Provider(d.Named); p != nil {
-		what = fmt.Sprintf("provider %s is a %s and cannot trace", d.Named, firstOf(p.Type, "provider without a type"))
+		switch what = fmt.Sprintf("provider %s is a %s and cannot trace", d.Named, firstOf(p.Type, "provider without a type")); {
+		case p.Type == "lightstep":
+			what = fmt.Sprintf("provider %s is a lightstep, which istiod has had no tracer for since 1.27: that of 1.31 stops with a panic when a proxy needs one", d.Named)
+		case p.Traces() && p.SamplerIncomplete():
+			what = fmt.Sprintf("provider %s has a sampler that asks over HTTP, and neither the sampler nor the provider has an http part", d.Named)
+		case p.Traces():
+			what = fmt.Sprintf("provider %s is a %s, which istiod has had no tracer for since 1.23", d.Named, p.Type)
+		}
 	}
 	return &draft{code: "T0103", object: d.ProviderRef, detail: what, evidence: x.hcmEvidence(s, place(d.ProviderRef)+" names "+d.Named+"; providers that trace: "+have), fix: fix}
 }

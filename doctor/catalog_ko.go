@@ -10,7 +10,7 @@ func InKorean(code string) Korean { return koreanTexts[code] }
 var koreanTexts = map[string]Korean{
 	"T0101": {"트레이싱이 설정되지 않음", "Istio 1.22부터 기본 설치는 아무것도 추적하지 않습니다. 연결 관리자에 provider 없는 tracing 블록만 있고 프록시에는 tracer가 없어 span이 만들어지지 않습니다.", "extension provider를 정의하고 루트 네임스페이스의 Telemetry로 선택하세요."},
 	"T0102": {"provider가 정의되었지만 아무도 선택하지 않음", "extensionProviders만으로는 아무것도 켜지지 않습니다. 연결 관리자에 provider 없는 tracing 블록만 남습니다.", "루트 네임스페이스에 그 provider를 지정한 Telemetry를 추가하거나 defaultProviders.tracing을 설정하세요."},
-	"T0103": {"선택한 provider가 정의되어 있지 않음", "istiod는 그 이름의 provider를 찾지 못하고, 관련된 모든 연결 관리자에서 tracing을 뺍니다. 동작하던 기존 tracer도 함께 꺼지며 로그에는 남지 않습니다.", "이름을 고치거나 메시 설정에 provider를 정의하세요."},
+	"T0103": {"선택한 provider가 정의되어 있지 않음", "istiod는 그 이름의 provider를 찾지 못하고, 관련된 모든 연결 관리자에서 tracing을 뺍니다. 동작하던 기존 tracer도 함께 꺼지며 로그에는 남지 않습니다. 없어진 종류의 provider도 없는 것과 같습니다: opencensus와 stackdriver는 1.23부터, lightstep은 1.27부터이며, istiod 1.31은 프록시에 lightstep을 내려야 하면 panic으로 멈춥니다.", "이름을 고치거나 메시 설정에 provider를 정의하세요."},
 	"T0104": {"provider의 호스트가 Istio 레지스트리에 없음", "istiod가 호스트를 클러스터로 바꾸지 못해 tracing을 뺍니다. Service나 ServiceEntry의 전체 이름만 인정됩니다: name.namespace.svc.cluster.local.", "컬렉터 Service의 전체 호스트를 쓰거나 ServiceEntry를 만드세요."},
 	"T0105": {"provider의 호스트가 여러 네임스페이스에 있음", "istiod는 같은 호스트의 항목이 둘이면 고르지 않고 tracing을 뺍니다.", "service: NAMESPACE/HOST 로 쓰거나 남는 항목을 지우세요."},
 	"T0106": {"Telemetry가 이 워크로드에 적용되지 않음", "selector가 있는 Telemetry는 일치하는 워크로드에만, 루트가 아닌 네임스페이스의 Telemetry는 그 네임스페이스에만 적용됩니다. 나머지는 span을 만들지 않습니다.", "selector를 고치거나, selector 없이 루트 네임스페이스로 옮기세요."},
@@ -19,7 +19,7 @@ var koreanTexts = map[string]Korean{
 	"T0109": {"enableTracing이 false", "enableTracing: false 이고 Telemetry가 없으면 연결 관리자에 tracing 블록이 없고, 부트스트랩의 tracer는 쓰이지 않습니다.", "enableTracing: true 로 하거나 Telemetry로 provider를 선택하세요."},
 	"T0110": {"샘플링이 0 %", "모든 요청이 추적하지 않기로 결정됩니다.", "randomSamplingPercentage를 올리세요. 시험 중에는 100, 부하가 있으면 1에서 10."},
 	"T0111": {"샘플링 비율이 없어 1 %가 적용됨", "요청 백 개 중 하나만 추적됩니다. 시험 요청 열 개로는 대개 아무것도 보이지 않습니다. defaultConfig의 sampling: 0 도 설정하지 않은 것과 같습니다.", "Telemetry에 randomSamplingPercentage를 설정하세요."},
-	"T0112": {"샘플링 비율이 백분율이 아님", "비율은 0에서 100까지의 백분율입니다. defaultConfig에서 100을 넘으면 1 %가 되고, Telemetry에서 넘으면 Envoy가 리스너를 거부합니다.", "0에서 100 사이의 수를 쓰세요."},
+	"T0112": {"샘플링 비율이 백분율이 아님", "비율은 0에서 100까지의 백분율입니다. defaultConfig에서 100을 넘으면 1 %가 되고, Telemetry에서 넘거나 어느 쪽에서든 0보다 작으면 Envoy가 리스너를 거부합니다.", "0에서 100 사이의 수를 쓰세요."},
 	"T0113": {"match.mode가 한 방향을 뺌", "SERVER는 들어오는 요청만, CLIENT는 나가는 요청만 추적합니다. 게이트웨이는 클라이언트입니다. trace에 빈 곳이 생깁니다.", "match.mode를 지우거나 CLIENT_AND_SERVER로 하세요."},
 	"T0114": {"이 EnvoyFilter로는 tracing을 설정할 수 없음", "tracing은 네트워크 필터인 HTTP 연결 관리자에 속합니다. 다른 것을 고치거나 typed_config가 없는 패치는 받아들여지지만 아무 일도 하지 않습니다.", "extension provider와 Telemetry를 쓰세요. 꼭 EnvoyFilter라면 applyTo NETWORK_FILTER, operation MERGE."},
 	"T0115": {"EnvoyFilter가 이 워크로드에 적용되지 않음", "루트가 아닌 네임스페이스의 EnvoyFilter는 그 네임스페이스에만, workloadSelector가 있으면 일치하는 것에만, 패치는 자기 context에만 적용됩니다. GATEWAY는 따로입니다.", "루트 네임스페이스로 옮기고, selector를 빼고, 빠진 context를 더하세요."},

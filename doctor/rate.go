@@ -20,14 +20,14 @@ func (x *exam) rate(s *subject) *draft {
 		evidence[0] += " (PILOT_TRACE_SAMPLING of istiod was not read)"
 	}
 	switch {
-	case s.sampling == 0:
+	case s.sampling == 0 && d.Sampling >= 0:
 		if c := x.conflict(s); c != nil && written {
 			return c
 		}
 		return &draft{code: "T0110", object: d.SamplingRef, detail: "every request is decided not to be traced", evidence: evidence,
 			fix: Fix{Text: "Set randomSamplingPercentage to 100 while testing, 1 to 10 under load.", Command: patchSampling(d.SamplingRef), Diff: diff(d.SamplingRef, "randomSamplingPercentage: 0", "randomSamplingPercentage: 100")}}
 	case d.Invalid && written && (!seen || s.sampling <= 1 || s.sampling > 100):
-		return &draft{code: "T0112", object: d.SamplingRef, soft: d.SampledBy != "telemetry", detail: "the rate in " + place(d.SamplingRef) + " is no percentage", evidence: evidence,
+		return &draft{code: "T0112", object: d.SamplingRef, soft: d.SampledBy != "telemetry" && d.Sampling > 0, detail: "the rate in " + place(d.SamplingRef) + " is no percentage", evidence: evidence,
 			fix: Fix{Text: "Write a percentage from 0 to 100; 100 traces everything.", Command: editCommand(d.SamplingRef), Diff: diff(d.SamplingRef, "", rateField(d)+": 100")}}
 	case x.annotationRate(s):
 		return nil

@@ -236,6 +236,17 @@ func TestVariants(t *testing.T) {
 		{"a Telemetry of a namespace sets 0 %", "h01-otel-grpc", all(yaml(t, "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: quiet, namespace: shop}\nspec: {tracing: [{randomSamplingPercentage: 0}]}"), proxies(traced(otel, 0), "web", "api"), onlyGateway), doctor.Partial, []string{"sampling-zero"}},
 		{"a Telemetry of a workload switches it off", "h01-otel-grpc", all(yaml(t, "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: quiet, namespace: shop}\nspec: {selector: {matchLabels: {app: api}}, tracing: [{disableSpanReporting: true}]}"), proxies(off, "api"),
 			got(map[string]int{"istio-ingressgateway.istio-system": 20, "web.shop": 20}, 10, 10)), doctor.Partial, []string{"reporting-disabled"}},
+		{"two Telemetries select the workloads, and the newer sets 0 %", "h01-otel-grpc", all(yaml(t, "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: a-newer, namespace: shop, creationTimestamp: '2026-02-01T00:00:00Z'}\nspec: {selector: {matchLabels: {app: web}}, tracing: [{randomSamplingPercentage: 0}]}\n---\n"+
+			"apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: b-older, namespace: shop, creationTimestamp: '2026-01-01T00:00:00Z'}\nspec: {selector: {matchLabels: {app: web}}, tracing: [{providers: [{name: tempo}], randomSamplingPercentage: 100}]}"),
+			proxies(traced(otel, 0), "web"), got(map[string]int{"istio-ingressgateway.istio-system": 20, "api.shop": 10}, 10, 10)), doctor.Partial, []string{"sampling-zero"}},
+		{"two Telemetries select the workloads and agree", "h01-otel-grpc", all(yaml(t, "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: a, namespace: shop}\nspec: {selector: {matchLabels: {app: web}}, tracing: [{customTags: {team: {literal: {value: a}}}}]}\n---\n"+
+			"apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: b, namespace: shop}\nspec: {selector: {matchLabels: {app: web}}, tracing: [{randomSamplingPercentage: 100}]}"), everything), doctor.Healthy, nil},
+		{"a provider of a kind that no longer traces", "h01-otel-grpc", all(provider(func(p *istio.Provider) { p.Type = "opencensus" }), proxies(off), nothing), doctor.Broken, []string{"provider-undefined"}},
+		{"a provider whose sampler knows nobody to ask", "h01-otel-grpc", all(provider(func(p *istio.Provider) { p.Sampler = "dynatrace" }), proxies(off), nothing), doctor.Broken, []string{"provider-undefined"}},
+		{"a rate below zero in defaultConfig", "h01-otel-grpc", all(func(f *doctor.Facts) {
+			f.Objects.Telemetries[0].Tracing[0].Sampling = nil
+			f.Effective.Config = &istio.ProxyConfig{Tracing: &istio.Tracing{Sampling: rate(-5)}}
+		}, proxies(func(p *envoy.Proxy) { p.Config = &istio.ProxyConfig{Tracing: &istio.Tracing{Sampling: rate(-5)}} }), proxies(traced(otel, -5)), proxies(refused), nothing), doctor.Broken, []string{"sampling-invalid"}},
 		{"a rate above 100 in a Telemetry", "h01-otel-grpc", all(func(f *doctor.Facts) { f.Objects.Telemetries[0].Tracing[0].Sampling = rate(1000) }, proxies(traced(otel, 1000)), proxies(refused), nothing), doctor.Broken, []string{"sampling-invalid"}},
 		{"an EnvoyFilter that works", "f17-envoyfilter-unknown-cluster", all(func(f *doctor.Facts) {
 			for i := range f.Objects.EnvoyFilters[0].Patches {
