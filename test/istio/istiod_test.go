@@ -45,6 +45,13 @@ func (m managed) String() string {
 // as server.
 func istiod(t *testing.T, c meshCase) (client, server managed) {
 	t.Helper()
+	s, m := serve(t, c)
+	return managers(t, s, proxyOf(t, s, m, c), c)
+}
+
+// serve starts istiod for a mesh.
+func serve(t *testing.T, c meshCase) (*xds.FakeDiscoveryServer, *meshconfig.MeshConfig) {
+	t.Helper()
 	m, err := mesh.ApplyMeshConfigDefaults(c.mesh)
 	if err != nil {
 		t.Fatalf("istiod refuses the mesh configuration: %v\n%s", err, c.mesh)
@@ -53,12 +60,17 @@ func istiod(t *testing.T, c meshCase) (client, server managed) {
 		test.SetForTest(t, &features.TraceSampling, *c.env)
 	}
 	options := xds.FakeOptions{MeshConfig: m, ConfigString: c.configs, KubernetesObjectString: c.services}
-	if c.waypoint {
+	if strings.Contains(c.configs, ambient) {
 		// The index of ambient workloads reads the API server, the rest of istiod this test's store: both get everything.
 		options.ConfigString = c.configs + "---\n" + c.services
 		options.KubernetesObjectString = options.ConfigString
 	}
-	s := xds.NewFakeDiscoveryServer(t, options)
+	return xds.NewFakeDiscoveryServer(t, options), m
+}
+
+// proxyOf is the case's proxy as istiod knows it once it is connected.
+func proxyOf(t *testing.T, s *xds.FakeDiscoveryServer, m *meshconfig.MeshConfig, c meshCase) *model.Proxy {
+	t.Helper()
 	config := m.DefaultConfig
 	if c.annotation != "" {
 		with, err := mesh.ApplyProxyConfig(c.annotation, proto.Clone(m).(*meshconfig.MeshConfig))
@@ -78,7 +90,12 @@ func istiod(t *testing.T, c meshCase) (client, server managed) {
 	if c.waypoint {
 		p.Type, p.ID, p.IPAddresses = model.Waypoint, "waypoint-1."+c.namespace, []string{waypointAddress}
 	}
-	p = s.SetupProxy(p)
+	return s.SetupProxy(p)
+}
+
+// managers are what the connection managers of a proxy do, by direction.
+func managers(t *testing.T, s *xds.FakeDiscoveryServer, p *model.Proxy, c meshCase) (client, server managed) {
+	t.Helper()
 	var out, in []*hcm.HttpConnectionManager
 	var names []string
 	for _, l := range s.Listeners(p) {
@@ -107,7 +124,7 @@ func istiod(t *testing.T, c meshCase) (client, server managed) {
 	}
 	if c.waypoint {
 		if len(in) == 0 {
-			t.Fatalf("istiod made no connection manager of the waypoint for %s %v\n%s", c.host, names, c.yaml())
+			t.Fatalf("istiod made no connection manager of the waypoint for %s, only %v\n%s", c.host, names, c.yaml())
 		}
 		return managed{}, all(t, in)
 	}
