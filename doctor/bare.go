@@ -409,7 +409,7 @@ func noEffect(p *istio.Patch) string {
 }
 
 func (x *exam) reaches(e *istio.EnvoyFilter, s *subject) bool {
-	return (e.Namespace == x.root() || e.Namespace == s.namespace) && istio.Matches(e.Selector, s.labels) && len(e.Targets) == 0
+	return (e.Namespace == x.root() || e.Namespace == s.namespace) && istio.Matches(e.Selector, s.labels) && len(e.Targets) == 0 && !s.waypoint && s.via == nil
 }
 
 // versioned: the patch's proxyVersion matches the proxy's Istio version.

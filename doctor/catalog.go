@@ -173,6 +173,10 @@ var catalog = []Entry{
 		"Requests to an excluded port pass the proxy by: no server spans, no mutual TLS, no policy.",
 		"traffic.sidecar.istio.io/excludeInboundPorts names a port that carries HTTP.",
 		"Take the port out of the annotation.", nil},
+	{"T0205", "ambient-without-waypoint", Warning, "injected", "An ambient workload has no waypoint, so nothing makes its spans",
+		"In ambient mode a node's ztunnel carries connections and knows nothing of HTTP: it makes no spans. A waypoint in front of the Service does.",
+		"The namespace or the pod has istio.io/dataplane-mode: ambient, no sidecar is there, and no istio.io/use-waypoint leads to a Gateway of class istio-waypoint that takes the requests.",
+		"Add a waypoint to the namespace if its HTTP requests are to be traced; if connections are all you want to see, leave it.", nil},
 
 	{"T0301", "provider-port-missing", Error, "cluster", "The collector's Service lacks the provider's port",
 		"istiod does not check the port. With OpenTelemetry spans vanish without any error; with Zipkin Envoy refuses its listeners.",

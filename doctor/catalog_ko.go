@@ -41,6 +41,7 @@ var koreanTexts = map[string]Korean{
 	"T0202": {"애플리케이션 포트가 Istio에는 TCP라 span이 없음", "HTTP가 아니면 그 포트에 연결 관리자가 없어 서버 span이 빠집니다.", "포트 이름을 http-… 나 grpc-… 로 하거나 appProtocol을 설정하세요."},
 	"T0203": {"워크로드에 사이드카가 없음", "그 워크로드의 span이 빠지고, 헤더를 넘기지 않으면 trace가 둘로 끊깁니다.", "네임스페이스에 istio-injection=enabled(또는 istio.io/rev)를 붙이고 재시작하세요."},
 	"T0204": {"애플리케이션 포트가 프록시에서 제외됨", "제외된 포트로 가는 요청은 프록시를 거치지 않습니다. 서버 span도, mTLS도, 정책도 없습니다.", "애노테이션에서 그 포트를 빼세요."},
+	"T0205": {"앰비언트 워크로드에 waypoint가 없어 span을 만드는 것이 없음", "앰비언트 모드에서 노드의 ztunnel은 연결만 나르고 HTTP를 모르므로 span을 만들지 않습니다. span은 Service 앞의 waypoint가 만듭니다.", "HTTP 요청을 추적하려면 네임스페이스에 waypoint를 더하세요. 연결만 보려는 것이면 그대로 두세요."},
 	"T0301": {"컬렉터 Service에 provider의 포트가 없음", "istiod는 포트를 확인하지 않습니다. OpenTelemetry는 오류 없이 span이 사라지고, Zipkin은 Envoy가 리스너를 거부합니다.", "Service에 포트를 더하거나(grpc-otlp, http-otlp, http-zipkin) 있는 포트를 쓰세요."},
 	"T0302": {"이 프록시에서 컬렉터가 보이지 않음", "Sidecar의 egress나 Service의 exportTo가 클러스터를 가립니다. OpenTelemetry는 말없이 span을 잃고, Zipkin은 Envoy가 리스너를 거부합니다.", "Sidecar egress에 컬렉터 네임스페이스를 더하거나 exportTo를 넓히세요."},
 	"T0303": {"tracer가 없는 클러스터를 가리킴", "span은 갈 곳이 없고 tracer는 보냈다고 셉니다.", "전체 이름을 쓰세요: outbound|PORT||NAME.NAMESPACE.svc.cluster.local."},

@@ -16,6 +16,8 @@ type subject struct {
 	workload  string
 	labels    map[string]string
 	gateway   bool
+	waypoint  bool
+	via       *istio.Proxy // of an ambient workload: the waypoint that makes its spans
 	proxy     *envoy.Proxy
 	written   *istio.Workload
 	pods      []*istio.Workload // that run of it, where it is known by what makes them
@@ -34,7 +36,13 @@ type subject struct {
 }
 
 func (s *subject) target() istio.Proxy {
-	p := istio.Proxy{Namespace: s.namespace, Labels: s.labels, Gateway: s.gateway}
+	if s.via != nil {
+		return *s.via
+	}
+	p := istio.Proxy{Namespace: s.namespace, Labels: s.labels, Gateway: s.gateway && !s.waypoint, Waypoint: s.waypoint}
+	if s.proxy != nil {
+		p.Version = s.proxy.Istio
+	}
 	if s.proxy != nil && s.proxy.Node != "" {
 		p.Injected = s.proxy.Config
 		if p.Injected == nil {
@@ -55,6 +63,7 @@ func (x *exam) findSubjects() {
 	for i := range x.f.Proxies {
 		p := &x.f.Proxies[i]
 		s := &subject{namespace: p.Namespace, workload: p.Workload, labels: p.Labels, gateway: p.Type == "router", proxy: p}
+		s.waypoint = p.Type == "waypoint" || x.f.Objects.IsWaypoint(p.Namespace, p.Labels)
 		if s.workload == "" {
 			s.workload = firstOf(p.Labels["service.istio.io/canonical-name"], p.Labels["app"], p.Pod, p.Name)
 		}
@@ -69,6 +78,7 @@ func (x *exam) findSubjects() {
 		w := &x.f.Objects.Workloads[i]
 		s := &subject{namespace: w.Namespace, workload: w.Name, labels: w.Labels, gateway: isGateway(w), written: w, pods: x.podsOf(w)}
 		s.gateway = s.gateway || slices.ContainsFunc(s.pods, isGateway)
+		s.waypoint = s.gateway && x.f.Objects.IsWaypoint(w.Namespace, w.Labels)
 		if w.Pod && w.Of != "" {
 			s.workload = w.Of // what made it was not read
 		}

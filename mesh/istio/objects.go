@@ -57,6 +57,7 @@ type Objects struct {
 	Workloads           []Workload           `json:"workloads,omitempty"`
 	Bootstraps          []Bootstrap          `json:"bootstraps,omitempty"`
 	Routes              []Route              `json:"routes,omitempty"`
+	Gateways            []Gateway            `json:"gateways,omitempty"`
 	Kialis              []Kiali              `json:"kialis,omitempty"`
 	DataSources         []DataSource         `json:"dataSources,omitempty"`
 	Notes               []Note               `json:"notes,omitempty"`
@@ -301,6 +302,7 @@ type Service struct {
 	Location  string            `json:"location,omitempty"`
 	Resolves  string            `json:"resolution,omitempty"`
 	Addresses []Endpoint        `json:"endpoints,omitempty"` // of a ServiceEntry
+	Uses      map[string]string `json:"waypoint,omitempty"`  // the labels that name its waypoint
 }
 
 // Endpoint is one address behind a service.

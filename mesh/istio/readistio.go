@@ -143,7 +143,7 @@ func (r *Reader) serviceEntry(v *yamldoc.Value, ref Ref) {
 	spec := v.Get("spec")
 	r.check(ref, "networking.ServiceEntry", spec, "spec", false)
 	s := Service{Ref: ref, Owner: owner(v), Entry: true, Hosts: spec.Get("hosts").Strings(), ExportTo: exportTo(v, spec),
-		Location: spec.Get("location").Str(), Resolves: spec.Get("resolution").Str(), Selector: spec.Get("workloadSelector", "labels").StringMap()}
+		Location: spec.Get("location").Str(), Resolves: spec.Get("resolution").Str(), Selector: spec.Get("workloadSelector", "labels").StringMap(), Uses: uses(v.Get("metadata", "labels").StringMap())}
 	for _, p := range spec.Get("ports").List() {
 		port := Port{Name: p.Get("name").Str(), Declared: strings.ToUpper(p.Get("protocol").Str()), Line: p.At(), Target: p.Get("targetPort").Str()}
 		port.Number, _ = p.Get("number").Int()
@@ -256,6 +256,15 @@ func (r *Reader) httpRoute(v *yamldoc.Value, ref Ref) {
 			r.Routes = append(r.Routes, Route{Ref: ref.At("spec.rules", b.At()), Host: FullHost(b.Get("name").Str(), ns), Port: port})
 		}
 	}
+}
+
+func (r *Reader) gatewayObject(v *yamldoc.Value, ref Ref) {
+	g := Gateway{Ref: ref, Class: v.Get("spec", "gatewayClassName").Str(), For: v.Get("metadata", "labels").StringMap()[forLabel]}
+	for _, l := range v.Get("spec", "listeners").List() {
+		from := l.Get("allowedRoutes", "namespaces", "from").Str()
+		g.Shared = g.Shared || from == "All" || from == "Selector" // which namespaces a selector takes is not looked at
+	}
+	r.Gateways = append(r.Gateways, g)
 }
 
 // FullHost completes a host as Istio does: a name without dots is a service of the object's namespace.
