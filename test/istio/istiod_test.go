@@ -3,6 +3,7 @@
 package istio_test
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,7 +61,7 @@ func serve(t *testing.T, c meshCase) (*xds.FakeDiscoveryServer, *meshconfig.Mesh
 		test.SetForTest(t, &features.TraceSampling, *c.env)
 	}
 	options := xds.FakeOptions{MeshConfig: m, ConfigString: c.configs, KubernetesObjectString: c.services}
-	if strings.Contains(c.configs, ambient) {
+	if strings.Contains(c.configs, "kind: Gateway\nmetadata: {name: waypoint,") {
 		// The index of ambient workloads reads the API server, the rest of istiod this test's store: both get everything.
 		options.ConfigString = c.configs + "---\n" + c.services
 		options.KubernetesObjectString = options.ConfigString
@@ -88,7 +89,7 @@ func proxyOf(t *testing.T, s *xds.FakeDiscoveryServer, m *meshconfig.MeshConfig,
 		p.Type, p.ID, p.IPAddresses = model.Router, "gateway-1."+c.namespace, []string{gatewayAddress}
 	}
 	if c.waypoint {
-		p.Type, p.ID, p.IPAddresses = model.Waypoint, "waypoint-1."+c.namespace, []string{waypointAddress}
+		p.Type, p.ID, p.IPAddresses = model.Waypoint, "waypoint-1."+c.namespace, []string{cmp.Or(c.address, waypointAddress)}
 	}
 	return s.SetupProxy(p)
 }

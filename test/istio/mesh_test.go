@@ -32,6 +32,7 @@ type meshCase struct {
 	service    *ours.ServiceName // of a waypoint's case
 	host       string            // the service's
 	version    string            // of the proxy
+	address    string            // of a waypoint, where it is not waypointAddress
 	env        *float64          // PILOT_TRACE_SAMPLING
 }
 

@@ -334,14 +334,15 @@ func randomCase(r *rand.Rand) meshCase {
 	return c
 }
 
+func number(name string, usual int) int {
+	if v, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		return v
+	}
+	return usual
+}
+
 // TestRandomMeshes holds the two against each other. SPANLOOM_MESHES is how many meshes (200), SPANLOOM_SEED where they begin.
 func TestRandomMeshes(t *testing.T) {
-	number := func(name string, usual int) int {
-		if v, err := strconv.Atoi(os.Getenv(name)); err == nil {
-			return v
-		}
-		return usual
-	}
 	meshes, first := number("SPANLOOM_MESHES", 200), number("SPANLOOM_SEED", 1)
 	kinds := make(map[string]int)
 	different := 0
