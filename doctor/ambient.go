@@ -19,12 +19,27 @@ func (s *subject) directions() []istio.Direction {
 	return []istio.Direction{s.policy.Client, s.policy.Server}
 }
 
-// ambient: the workload has no sidecar and is to have none. It owes no spans; a waypoint makes those of its requests, and
+// findWaypoint tells of a workload whether it is in ambient mode, and which waypoint its requests pass.
+func (x *exam) findWaypoint(s *subject) {
+	if s.ambient = x.f.Objects.Ambient(s.written); !s.ambient {
+		return
+	}
+	for _, u := range x.f.Objects.Waypoints(s.written) {
+		if s.use == nil || s.use.Gateway == nil {
+			s.use = &u
+		}
+	}
+	if s.use != nil && s.use.Gateway != nil {
+		p := s.use.Proxy()
+		s.via = &p
+	}
+}
+
+// ambientStations: the workload has no sidecar and is to have none. It owes no spans; a waypoint makes those of its requests, and
 // the policy that counts is the waypoint's. What lies behind that is the waypoint's own chain.
-func (x *exam) ambient(s *subject) bool {
+func (x *exam) ambientStations(s *subject) bool {
 	s.outside = true
-	uses := x.f.Objects.Waypoints(s.written)
-	if len(uses) == 0 {
+	if s.use == nil {
 		s.unknown("injected", "in ambient mode without a waypoint: ztunnel carries its connections and makes no spans")
 		s.rest("nothing makes spans here")
 		if s.policy.Telemetry && s.policy.Server.Decision == istio.Provided {
@@ -32,17 +47,13 @@ func (x *exam) ambient(s *subject) bool {
 		}
 		return false
 	}
-	u := uses[0]
-	name := u.Namespace + "/" + u.Name
-	if u.Gateway == nil {
-		s.unknown("injected", "in ambient mode: ztunnel makes no spans, waypoint %s would (%s names it), and no such Gateway is among what was read", name, u.By)
+	name := s.use.Namespace + "/" + s.use.Name
+	if s.via == nil {
+		s.unknown("injected", "in ambient mode: ztunnel makes no spans, waypoint %s would (%s names it), and no such Gateway is among what was read", name, s.use.By)
 		s.rest("waypoint " + name + " was not read")
 		return false
 	}
-	s.green("injected", "in ambient mode: ztunnel makes no spans, waypoint %s makes them (%s names it)", name, u.By)
-	via := u.Proxy()
-	s.via = &via
-	s.policy = x.f.Objects.PolicyOf(x.mesh, x.env, via)
+	s.green("injected", "in ambient mode: ztunnel makes no spans, waypoint %s makes them (%s names it)", name, s.use.By)
 	if x.policyWritten(s) {
 		s.rest("waypoint " + name + " sends the spans, not this workload")
 	}

@@ -14,7 +14,7 @@ var koreanTexts = map[string]Korean{
 	"T0104": {"provider의 호스트가 Istio 레지스트리에 없음", "istiod가 호스트를 클러스터로 바꾸지 못해 tracing을 뺍니다. Service나 ServiceEntry의 전체 이름만 인정됩니다: name.namespace.svc.cluster.local.", "컬렉터 Service의 전체 호스트를 쓰거나 ServiceEntry를 만드세요."},
 	"T0105": {"provider의 호스트가 여러 네임스페이스에 있음", "istiod는 같은 호스트의 항목이 둘이면 고르지 않고 tracing을 뺍니다.", "service: NAMESPACE/HOST 로 쓰거나 남는 항목을 지우세요."},
 	"T0106": {"Telemetry가 이 워크로드에 적용되지 않음", "selector가 있는 Telemetry는 일치하는 워크로드에만, 루트가 아닌 네임스페이스의 Telemetry는 그 네임스페이스에만 적용됩니다. 나머지는 span을 만들지 않습니다.", "selector를 고치거나, selector 없이 루트 네임스페이스로 옮기세요."},
-	"T0107": {"같은 자리에 Telemetry가 둘이고 오래된 것이 이김", "한 네임스페이스에 selector 없는 Telemetry가 여럿이면 istiod는 가장 오래된 것만 쓰고 나머지는 말없이 무시합니다.", "하나로 합치고 나머지를 지우세요."},
+	"T0107": {"같은 자리에 Telemetry가 둘이고 오래된 것이 이김", "한 네임스페이스에 selector 없는 Telemetry가 여럿이면 istiod는 가장 오래된 것만 쓰고 나머지는 말없이 무시합니다. selector가 한 워크로드에 함께 맞는 것들은 1.20부터 모두 합쳐지고 필드마다 새것이 이깁니다. 그 전에는 가장 오래된 것만 쓰였습니다.", "하나로 합치고 나머지를 지우세요."},
 	"T0108": {"Telemetry가 span 보고를 끔", "disableSpanReporting: true 는 연결 관리자에서 tracing을 뺍니다.", "disableSpanReporting을 지우세요."},
 	"T0109": {"enableTracing이 false", "enableTracing: false 이고 Telemetry가 없으면 연결 관리자에 tracing 블록이 없고, 부트스트랩의 tracer는 쓰이지 않습니다.", "enableTracing: true 로 하거나 Telemetry로 provider를 선택하세요."},
 	"T0110": {"샘플링이 0 %", "모든 요청이 추적하지 않기로 결정됩니다.", "randomSamplingPercentage를 올리세요. 시험 중에는 100, 부하가 있으면 1에서 10."},

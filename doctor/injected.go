@@ -20,8 +20,8 @@ func (x *exam) injected(s *subject) bool {
 		return true
 	}
 	w := s.written
-	if w != nil && x.f.Objects.Ambient(w) {
-		return x.ambient(s)
+	if s.ambient {
+		return x.ambientStations(s)
 	}
 	if len(s.pods) > 1 || len(s.pods) == 1 && !w.Pod {
 		if done, goOn := x.injectedPods(s); done {

@@ -17,7 +17,9 @@ type subject struct {
 	labels    map[string]string
 	gateway   bool
 	waypoint  bool
-	via       *istio.Proxy // of an ambient workload: the waypoint that makes its spans
+	ambient   bool
+	use       *istio.Use   // of an ambient workload: the waypoint that its requests pass; nil if there is none
+	via       *istio.Proxy // the waypoint's proxy, where the waypoint was read
 	proxy     *envoy.Proxy
 	written   *istio.Workload
 	pods      []*istio.Workload // that run of it, where it is known by what makes them
@@ -90,6 +92,7 @@ func (x *exam) findSubjects() {
 			continue
 		}
 		byName[s.name] = true
+		x.findWaypoint(s)
 		x.subjects = append(x.subjects, s)
 	}
 	if len(x.subjects) == 0 {
