@@ -64,7 +64,7 @@ var catalog = []Entry{
 		"A Telemetry with a tracing part exists, and none applies to these workloads.",
 		"Correct the selector, or move the Telemetry to the root namespace and drop the selector.", nil},
 	{"T0107", "telemetry-conflict", Error, "policy", "Two Telemetries claim the same place, and the older one wins",
-		"Of several Telemetries without a selector in one namespace istiod uses the oldest and says nothing about the others. Of several whose selectors match one workload all count since 1.20, the newest first, field by field; before, the oldest alone.",
+		"Of several Telemetries without a selector in one namespace istiod uses the oldest and says nothing about the others. Of several whose selectors match one workload all count since 1.20, and the newest wins field by field; before, the oldest counted alone.",
 		"More than one Telemetry of the same namespace and scope; the connection managers follow the oldest.",
 		"Put both into one Telemetry and delete the other.", nil},
 	{"T0108", "reporting-disabled", Error, "policy", "A Telemetry switches span reporting off",

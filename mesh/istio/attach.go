@@ -7,8 +7,9 @@ import (
 	"github.com/spanloom/spanloom/mesh/schema"
 )
 
-// The minor of Istio since which a rule holds. Those of 1.31 were run (test/istio); the others are as that version's
-// source, release notes and published fields have them.
+// The minor of Istio since which a rule holds. How 1.31 has them was run (test/istio). When they came is read: from
+// Istio's release notes, from the fields each minor published (mesh/schema), and for the first from the source, in which
+// 1.17 stops at the first Telemetry that selects a proxy and the loop that came with targetRef does not.
 const (
 	sinceMerge      = "1.20" // all Telemetries that select a proxy count, and targetRef can name a Gateway
 	sinceTargetRefs = "1.22" // several targets, as a list
