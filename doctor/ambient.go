@@ -21,7 +21,8 @@ func (s *subject) directions() []istio.Direction {
 
 // findWaypoint tells of a workload whether it is in ambient mode, and which waypoint its requests pass.
 func (x *exam) findWaypoint(s *subject) {
-	if s.ambient = x.f.Objects.Ambient(s.written); !s.ambient {
+	s.ambient = x.f.Objects.Ambient(s.written) && !slices.ContainsFunc(s.pods, func(p *istio.Workload) bool { return p.HasProxy })
+	if !s.ambient {
 		return
 	}
 	for _, u := range x.f.Objects.Waypoints(s.written) {
@@ -35,8 +36,8 @@ func (x *exam) findWaypoint(s *subject) {
 	}
 }
 
-// ambientStations: the workload has no sidecar and is to have none. It owes no spans; a waypoint makes those of its requests, and
-// the policy that counts is the waypoint's. What lies behind that is the waypoint's own chain.
+// ambientStations: the workload has no sidecar and is to have none. It owes no spans; a waypoint makes those of its
+// requests, and the policy that counts is the waypoint's. What lies behind that is the waypoint's own chain.
 func (x *exam) ambientStations(s *subject) bool {
 	s.outside = true
 	if s.use == nil {

@@ -61,15 +61,20 @@ func (o *Objects) namespaceLabels(name string) map[string]string {
 }
 
 // Ambient tells whether the connections of a workload without a sidecar go through a ztunnel: its pods say so, or its
-// namespace does and they do not object. A sidecar, a waypoint and the host's network keep it out.
+// namespace does and they do not object. A sidecar keeps it out, one that is still to be injected too; so do a gateway or
+// waypoint and the host's network.
 func (o *Objects) Ambient(w *Workload) bool {
 	if w.HasProxy || w.HostNetwork || w.Gateway || w.Labels[gatewayNameLabel] != "" {
 		return false
 	}
-	if w.Annotations[redirectedNote] == "enabled" {
+	place, inject := o.namespaceLabels(w.Namespace), w.Labels["sidecar.istio.io/inject"]
+	switch {
+	case w.Annotations[redirectedNote] == "enabled":
 		return true
+	case inject == "true", inject != "false" && (place["istio-injection"] == "enabled" || place["istio.io/rev"] != ""):
+		return false
 	}
-	return cmp.Or(w.Labels[modeLabel], o.namespaceLabels(w.Namespace)[modeLabel]) == "ambient" && w.Labels["sidecar.istio.io/inject"] != "true"
+	return cmp.Or(w.Labels[modeLabel], place[modeLabel]) == "ambient"
 }
 
 // Use is a waypoint that a workload's requests pass.
