@@ -24,6 +24,11 @@ func (x *exam) rate(s *subject) *draft {
 		if c := x.conflict(s); c != nil && written {
 			return c
 		}
+		if d.SampledBy == "omitted" {
+			at := x.ruleRef(s)
+			return &draft{code: "T0110", object: at, detail: "no rate is set, which Istio " + x.f.Istio + " takes for 0 %", evidence: evidence,
+				fix: Fix{Text: "Set randomSamplingPercentage to 100 while testing, 1 to 10 under load; or update Istio, where the rate of defaultConfig counts again since 1.17.6, 1.18.3 and 1.19.1.", Command: patchSampling(at)}}
+		}
 		return &draft{code: "T0110", object: d.SamplingRef, detail: "every request is decided not to be traced", evidence: evidence,
 			fix: Fix{Text: "Set randomSamplingPercentage to 100 while testing, 1 to 10 under load.", Command: patchSampling(d.SamplingRef), Diff: diff(d.SamplingRef, "randomSamplingPercentage: 0", "randomSamplingPercentage: 100")}}
 	case d.Invalid && written && (!seen || s.sampling <= 1 || s.sampling > 100):
@@ -84,6 +89,10 @@ func samplerText(d istio.Direction) string {
 		return "the pod's own configuration"
 	case "istiod":
 		return "PILOT_TRACE_SAMPLING"
+	case "provider":
+		return "the provider's sampler"
+	case "omitted":
+		return "nobody, which this version of Istio takes for 0 %"
 	}
 	return "nobody: istiod's default"
 }

@@ -3,6 +3,8 @@ package istio
 import (
 	"slices"
 	"sort"
+	"strconv"
+	"strings"
 
 	"github.com/spanloom/spanloom/mesh/schema"
 )
@@ -29,6 +31,17 @@ var lastTraced = map[string]string{"opencensus": "1.22", "stackdriver": "1.22", 
 func (p *Provider) TracesIn(version string) bool {
 	last := lastTraced[p.Type]
 	return p.Traces() && (last == "" || version != "" && !schema.Less(last, version))
+}
+
+// ratelessIsNothing tells of versions in which a Telemetry or default provider without a rate of its own meant 0 %,
+// whatever defaultConfig said: those before 1.19.1 (its release notes), and before the next patches of 1.17 and 1.18 that
+// followed the repair of August 2023 (istio/istio#46711, #46736, #46737). Without a patch number a version counts as repaired.
+func ratelessIsNothing(version string) bool {
+	fixed, ok := map[string]int{"1.17": 6, "1.18": 3, "1.19": 1}[schema.Minor(version)]
+	rest, has := strings.CutPrefix(version, schema.Minor(version)+".")
+	digits := strings.IndexFunc(rest+"-", func(r rune) bool { return r < '0' || r > '9' })
+	patch, err := strconv.Atoi(rest[:digits])
+	return ok && has && err == nil && patch < fixed
 }
 
 // from tells whether a version is that minor or a later one. An empty or unreadable one is the newest known.

@@ -46,7 +46,7 @@ type Direction struct {
 	ProviderRef Ref       `json:"providerRef,omitzero"`
 	Sampling    float64   `json:"sampling"`
 	SamplingRef Ref       `json:"samplingRef,omitzero"`
-	SampledBy   string    `json:"sampledBy"` // telemetry, proxy, mesh, istiod, default; provider: its sampler decides
+	SampledBy   string    `json:"sampledBy"` // telemetry, proxy, mesh, istiod, default; provider: its sampler decides; omitted: ratelessIsNothing
 	Invalid     bool      `json:"invalidSampling,omitempty"`
 	Tags        []Tag     `json:"tags,omitempty"`
 	TagsRef     Ref       `json:"tagsRef,omitzero"`
@@ -265,6 +265,9 @@ func (d *Direction) details(o *Objects, p Proxy, t *Tracing) {
 	d.MaxTag = d.Provider.MaxTag
 	if d.MaxTag == 0 && t != nil {
 		d.MaxTag = t.MaxPath
+	}
+	if d.SampledBy != "telemetry" && ratelessIsNothing(o.Istio) {
+		d.Sampling, d.SampledBy, d.SamplingRef, d.Invalid = 0, "omitted", d.ProviderRef, false
 	}
 	if d.Provider.Sampler != "" {
 		d.Sampling, d.SampledBy, d.SamplingRef, d.Invalid = 100, "provider", Ref{}, false
