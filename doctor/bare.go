@@ -30,7 +30,7 @@ func (x *exam) bareCause(s *subject) *draft {
 	if d := x.outOfScope(s); d != nil {
 		return d
 	}
-	if len(x.mesh.TracingProviders()) > 0 {
+	if len(x.mesh.TracingProviders(x.f.Istio)) > 0 {
 		if d := x.ignoredValues(); d != nil && x.f.Effective == nil {
 			return d
 		}
@@ -149,7 +149,7 @@ func labelText(l map[string]string) string {
 
 // notSelected: there is a provider, and nothing selects it for this workload.
 func (x *exam) notSelected(s *subject) *draft {
-	providers := x.mesh.TracingProviders()
+	providers := x.mesh.TracingProviders(x.f.Istio)
 	if d := x.switchedOff(s); len(providers) == 0 && d != nil {
 		return d
 	}
@@ -193,7 +193,7 @@ func (x *exam) switchedOff(s *subject) *draft {
 
 func (x *exam) undefined(s *subject, d istio.Direction) *draft {
 	var names []string
-	for _, p := range x.mesh.TracingProviders() {
+	for _, p := range x.mesh.TracingProviders(x.f.Istio) {
 		names = append(names, p.Name)
 	}
 	if w := x.writtenNotInForce(s); w != nil {
@@ -218,7 +218,14 @@ func (x *exam) undefined(s *subject, d istio.Direction) *draft {
 	}
 	what := fmt.Sprintf("no provider %s is defined", d.Named)
 	if p := x.mesh.Provider(d.Named); p != nil {
-		what = fmt.Sprintf("provider %s is a %s and cannot trace", d.Named, firstOf(p.Type, "provider without a type"))
+		switch what = fmt.Sprintf("provider %s is a %s and cannot trace", d.Named, firstOf(p.Type, "provider without a type")); {
+		case p.Type == "lightstep":
+			what = fmt.Sprintf("provider %s is a lightstep, which istiod has had no tracer for since 1.27: that of 1.31 stops with a panic when a proxy needs one", d.Named)
+		case p.Traces() && p.SamplerIncomplete():
+			what = fmt.Sprintf("provider %s has a sampler that asks over HTTP, and neither the sampler nor the provider has an http part", d.Named)
+		case p.Traces():
+			what = fmt.Sprintf("provider %s is a %s, which istiod has had no tracer for since 1.23", d.Named, p.Type)
+		}
 	}
 	return &draft{code: "T0103", object: d.ProviderRef, detail: what, evidence: x.hcmEvidence(s, place(d.ProviderRef)+" names "+d.Named+"; providers that trace: "+have), fix: fix}
 }
@@ -339,7 +346,7 @@ func (x *exam) writtenNotInForce(s *subject) *draft {
 	if x.f.Effective == nil || x.raw == nil || x.raw.Invalid {
 		return nil
 	}
-	for _, p := range x.raw.TracingProviders() {
+	for _, p := range x.raw.TracingProviders(x.f.Istio) {
 		if x.mesh.Provider(p.Name) == nil {
 			at := x.raw.Ref.At(prefixed(x.raw.Path, fmt.Sprintf("extensionProviders[%d]", p.Index)), p.Line)
 			return &draft{code: "T0120", object: at, detail: fmt.Sprintf("provider %s is written in %s, and istiod does not have it", p.Name, x.raw.Ref), evidence: x.hcmEvidence(s, place(at)+" defines "+p.Name+"; istiod's mesh configuration in force does not"),
@@ -402,7 +409,7 @@ func noEffect(p *istio.Patch) string {
 }
 
 func (x *exam) reaches(e *istio.EnvoyFilter, s *subject) bool {
-	return (e.Namespace == x.root() || e.Namespace == s.namespace) && istio.Matches(e.Selector, s.labels) && len(e.Targets) == 0
+	return (e.Namespace == x.root() || e.Namespace == s.namespace) && istio.Matches(e.Selector, s.labels) && len(e.Targets) == 0 && !s.waypoint && s.via == nil
 }
 
 // versioned: the patch's proxyVersion matches the proxy's Istio version.

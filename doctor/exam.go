@@ -67,7 +67,7 @@ func (d *draft) entry() Entry { return Lookup(d.code) }
 func Diagnose(f *Facts, o Options) *Report {
 	x := newExam(f)
 	for _, s := range x.subjects {
-		s.policy = f.Objects.PolicyOf(x.mesh, x.env, s.target())
+		s.policy = x.f.Objects.PolicyOf(x.mesh, x.env, s.target())
 		s.seen = look(s.proxy, s.gateway)
 	}
 	for _, s := range x.subjects {
@@ -89,6 +89,7 @@ func newExam(facts *Facts) *exam {
 		f.Received = f.Book.received()
 	}
 	f.Objects.Index()
+	f.Objects.Istio = f.Istio
 	x.chooseMesh()
 	for _, h := range x.collectors() {
 		x.hosts[h] = true

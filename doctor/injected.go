@@ -20,6 +20,9 @@ func (x *exam) injected(s *subject) bool {
 		return true
 	}
 	w := s.written
+	if s.ambient {
+		return x.ambientStations(s)
+	}
 	if len(s.pods) > 1 || len(s.pods) == 1 && !w.Pod {
 		if done, goOn := x.injectedPods(s); done {
 			return goOn
@@ -141,8 +144,6 @@ func (x *exam) injection(w *istio.Workload) (string, answer) {
 		return "the namespace has istio-injection=enabled", yes
 	case l["istio.io/rev"] != "":
 		return "the namespace has istio.io/rev=" + l["istio.io/rev"], yes
-	case l["istio.io/dataplane-mode"] == "ambient":
-		return "the namespace is in ambient mode: HTTP spans need a waypoint", maybe
 	}
 	return "the namespace has neither istio-injection=enabled nor istio.io/rev", no
 }

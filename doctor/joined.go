@@ -225,7 +225,7 @@ func (x *exam) familyDiff(protocol string) string {
 	if protocol != "zipkin" || x.mesh == nil {
 		return ""
 	}
-	for _, p := range x.mesh.TracingProviders() {
+	for _, p := range x.mesh.TracingProviders(x.f.Istio) {
 		if p.Type == "zipkin" {
 			return diff(x.providerRef(&p, "traceContextOption"), "", "traceContextOption: USE_B3_WITH_W3C_PROPAGATION")
 		}

@@ -92,7 +92,7 @@ func (x *exam) nameSource(s *subject) {
 		}
 	}
 	// The Telemetry was not read; a provider with that cluster tells as much.
-	for _, p := range x.mesh.TracingProviders() {
+	for _, p := range x.mesh.TracingProviders(x.f.Istio) {
 		if envoy.ClusterName(istio.HostOf(p.Service), number(float64(p.Port))) == s.tracer.Cluster {
 			s.provider = &p
 		}
@@ -106,10 +106,7 @@ func (x *exam) policyWritten(s *subject) bool {
 		return false
 	}
 	p := s.policy
-	directions := []istio.Direction{p.Client, p.Server}
-	if s.gateway {
-		directions = directions[:1]
-	}
+	directions := s.directions()
 	best := directions[0]
 	for _, d := range directions {
 		if d.Decision == istio.Provided || d.Decision == istio.Legacy && best.Decision == istio.Off {
@@ -197,7 +194,7 @@ func writtenTracer(p *istio.Provider) *envoy.Tracer {
 
 // offCause explains why a proxy's connection managers have no tracing block.
 func (x *exam) offCause(s *subject) *draft {
-	d := s.policy.Client
+	d := s.directions()[0]
 	if !s.gateway && d.Decision != istio.Off && s.policy.Server.Decision == istio.Off {
 		d = s.policy.Server
 	}

@@ -20,14 +20,19 @@ func (x *exam) rate(s *subject) *draft {
 		evidence[0] += " (PILOT_TRACE_SAMPLING of istiod was not read)"
 	}
 	switch {
-	case s.sampling == 0:
+	case s.sampling == 0 && d.Sampling >= 0:
 		if c := x.conflict(s); c != nil && written {
 			return c
+		}
+		if d.SampledBy == "omitted" {
+			at := x.ruleRef(s)
+			return &draft{code: "T0110", object: at, detail: "no rate is set, which Istio " + x.f.Istio + " takes for 0 %", evidence: evidence,
+				fix: Fix{Text: "Set randomSamplingPercentage to 100 while testing, 1 to 10 under load; or update Istio, where the rate of defaultConfig counts again since 1.17.6, 1.18.3 and 1.19.1.", Command: patchSampling(at)}}
 		}
 		return &draft{code: "T0110", object: d.SamplingRef, detail: "every request is decided not to be traced", evidence: evidence,
 			fix: Fix{Text: "Set randomSamplingPercentage to 100 while testing, 1 to 10 under load.", Command: patchSampling(d.SamplingRef), Diff: diff(d.SamplingRef, "randomSamplingPercentage: 0", "randomSamplingPercentage: 100")}}
 	case d.Invalid && written && (!seen || s.sampling <= 1 || s.sampling > 100):
-		return &draft{code: "T0112", object: d.SamplingRef, soft: d.SampledBy != "telemetry", detail: "the rate in " + place(d.SamplingRef) + " is no percentage", evidence: evidence,
+		return &draft{code: "T0112", object: d.SamplingRef, soft: d.SampledBy != "telemetry" && d.Sampling > 0, detail: "the rate in " + place(d.SamplingRef) + " is no percentage", evidence: evidence,
 			fix: Fix{Text: "Write a percentage from 0 to 100; 100 traces everything.", Command: editCommand(d.SamplingRef), Diff: diff(d.SamplingRef, "", rateField(d)+": 100")}}
 	case x.annotationRate(s):
 		return nil
@@ -84,6 +89,10 @@ func samplerText(d istio.Direction) string {
 		return "the pod's own configuration"
 	case "istiod":
 		return "PILOT_TRACE_SAMPLING"
+	case "provider":
+		return "the provider's sampler"
+	case "omitted":
+		return "nobody, which this version of Istio takes for 0 %"
 	}
 	return "nobody: istiod's default"
 }

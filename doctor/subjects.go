@@ -16,6 +16,10 @@ type subject struct {
 	workload  string
 	labels    map[string]string
 	gateway   bool
+	waypoint  bool
+	ambient   bool
+	use       *istio.Use   // of an ambient workload: the waypoint that its requests pass; nil if there is none
+	via       *istio.Proxy // the waypoint's proxy, where the waypoint was read
 	proxy     *envoy.Proxy
 	written   *istio.Workload
 	pods      []*istio.Workload // that run of it, where it is known by what makes them
@@ -34,7 +38,13 @@ type subject struct {
 }
 
 func (s *subject) target() istio.Proxy {
-	p := istio.Proxy{Namespace: s.namespace, Labels: s.labels, Gateway: s.gateway}
+	if s.via != nil {
+		return *s.via
+	}
+	p := istio.Proxy{Namespace: s.namespace, Labels: s.labels, Gateway: s.gateway && !s.waypoint, Waypoint: s.waypoint}
+	if s.proxy != nil {
+		p.Version = s.proxy.Istio
+	}
 	if s.proxy != nil && s.proxy.Node != "" {
 		p.Injected = s.proxy.Config
 		if p.Injected == nil {
@@ -55,6 +65,7 @@ func (x *exam) findSubjects() {
 	for i := range x.f.Proxies {
 		p := &x.f.Proxies[i]
 		s := &subject{namespace: p.Namespace, workload: p.Workload, labels: p.Labels, gateway: p.Type == "router", proxy: p}
+		s.waypoint = p.Type == "waypoint" || x.f.Objects.IsWaypoint(p.Namespace, p.Labels)
 		if s.workload == "" {
 			s.workload = firstOf(p.Labels["service.istio.io/canonical-name"], p.Labels["app"], p.Pod, p.Name)
 		}
@@ -69,6 +80,7 @@ func (x *exam) findSubjects() {
 		w := &x.f.Objects.Workloads[i]
 		s := &subject{namespace: w.Namespace, workload: w.Name, labels: w.Labels, gateway: isGateway(w), written: w, pods: x.podsOf(w)}
 		s.gateway = s.gateway || slices.ContainsFunc(s.pods, isGateway)
+		s.waypoint = s.gateway && x.f.Objects.IsWaypoint(w.Namespace, w.Labels)
 		if w.Pod && w.Of != "" {
 			s.workload = w.Of // what made it was not read
 		}
@@ -80,6 +92,7 @@ func (x *exam) findSubjects() {
 			continue
 		}
 		byName[s.name] = true
+		x.findWaypoint(s)
 		x.subjects = append(x.subjects, s)
 	}
 	if len(x.subjects) == 0 {
@@ -167,7 +180,7 @@ func (x *exam) proxied(w *istio.Workload) bool {
 func (x *exam) collectors() []string {
 	var out []string
 	for _, m := range []*istio.MeshConfig{x.mesh, x.raw} {
-		for _, p := range m.TracingProviders() {
+		for _, p := range m.TracingProviders(x.f.Istio) {
 			if p.Service != "" {
 				out = append(out, istio.HostOf(p.Service))
 			}

@@ -12,7 +12,8 @@ import (
 type Explanation struct {
 	Workload string       `json:"workload"`
 	Policy   istio.Policy `json:"policy"`
-	Restart  istio.Policy `json:"afterRestart"` // what a new pod would get
+	Restart  istio.Policy `json:"afterRestart"`       // what a new pod would get
+	Waypoint bool         `json:"waypoint,omitempty"` // of a waypoint: requests only come in
 }
 
 // Explain computes the policies of the workloads that a name means.
@@ -24,13 +25,16 @@ func Explain(f *Facts, workload string) []Explanation {
 		if !o.names(s.name) || len(out) > 0 && out[len(out)-1].Workload == s.name {
 			continue
 		}
+		if s.ambient && s.via == nil {
+			continue // nothing has a policy there
+		}
 		t := s.target()
-		e := Explanation{Workload: s.name, Policy: f.Objects.PolicyOf(x.mesh, x.env, t)}
+		e := Explanation{Workload: s.name, Policy: x.f.Objects.PolicyOf(x.mesh, x.env, t), Waypoint: t.Waypoint}
 		t.Injected = nil
 		if a := annotated(s); a != nil && a.Tracing != nil {
 			t.Injected = a
 		}
-		e.Restart = f.Objects.PolicyOf(x.mesh, x.env, t)
+		e.Restart = x.f.Objects.PolicyOf(x.mesh, x.env, t)
 		out = append(out, e)
 	}
 	return out
@@ -48,8 +52,11 @@ func PrintWhy(w io.Writer, r *Report, why []Explanation) {
 	for _, e := range why {
 		fmt.Fprintf(w, "\npolicy of %s, as istiod computes it from what was read\n", e.Workload)
 		now, then := directionText(e.Policy.Client), directionText(e.Policy.Server)
-		fmt.Fprintf(w, "  outbound  %s\n  inbound   %s\n", now, then)
-		if a, b := directionText(e.Restart.Client), directionText(e.Restart.Server); a != now || b != then {
+		if !e.Waypoint {
+			fmt.Fprintf(w, "  outbound  %s\n", now)
+		}
+		fmt.Fprintf(w, "  inbound   %s\n", then)
+		if a, b := directionText(e.Restart.Client), directionText(e.Restart.Server); !e.Waypoint && (a != now || b != then) {
 			fmt.Fprintf(w, "  after a restart\n  outbound  %s\n  inbound   %s\n", a, b)
 		}
 		for _, u := range e.Policy.Used {

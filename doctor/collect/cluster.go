@@ -386,6 +386,7 @@ func merge(to, from *istio.Objects) {
 	to.Workloads = append(to.Workloads, from.Workloads...)
 	to.Bootstraps = append(to.Bootstraps, from.Bootstraps...)
 	to.Routes = append(to.Routes, from.Routes...)
+	to.Gateways = append(to.Gateways, from.Gateways...)
 	to.Kialis = append(to.Kialis, from.Kialis...)
 	to.DataSources = append(to.DataSources, from.DataSources...)
 	to.Notes = append(to.Notes, from.Notes...)

@@ -81,7 +81,7 @@ func (a *apiServer) client() *Client {
 }
 
 // groups and the version each is served in; networking.istio.io has two, of which only the older one has EnvoyFilters.
-var groups = map[string][]string{"networking.istio.io": {"v1", "v1alpha3"}, "telemetry.istio.io": {"v1"}, "security.istio.io": {"v1"}, "networking.k8s.io": {"v1"}, "apps": {"v1"}, "discovery.k8s.io": {"v1"}, "other.example": {"v1"}}
+var groups = map[string][]string{"networking.istio.io": {"v1", "v1alpha3"}, "telemetry.istio.io": {"v1"}, "gateway.networking.k8s.io": {"v1"}, "security.istio.io": {"v1"}, "networking.k8s.io": {"v1"}, "apps": {"v1"}, "discovery.k8s.io": {"v1"}, "other.example": {"v1"}}
 
 func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
@@ -453,6 +453,24 @@ func TestPages(t *testing.T) {
 	}
 	r := doctor.Diagnose(f, doctor.Options{})
 	if len(r.Stations) != 1 || r.Stations[0].Workload != "shop/web" || r.Stations[0].Stations[0].Reason != "757 pods have a container istio-proxy" {
+		t.Errorf("%+v", r.Stations)
+	}
+}
+
+// A waypoint is a Gateway of the Gateway API; with it an ambient workload's chain tells who makes its spans.
+func TestGateways(t *testing.T) {
+	a := newAPIServer(t, `{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient, istio.io/use-waypoint: waypoint}}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: waypoint, namespace: shop}, spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: shop}, spec: {template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web}]}}}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {selector: {app: web}, ports: [{name: http, port: 80}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: web-1, namespace: shop, labels: {app: web, pod-template-hash: abc}, annotations: {ambient.istio.io/redirection: enabled}, ownerReferences: [{kind: ReplicaSet, name: web-abc, controller: true}]}, spec: {containers: [{name: web}]}, status: {phase: Running, podIP: 10.0.0.9}}`)
+	r := doctor.Diagnose(facts(t, a, ClusterOptions{Level: LevelObjects}), doctor.Options{Workload: "web"})
+	want := "in ambient mode: ztunnel makes no spans, waypoint shop/waypoint makes them (Namespace shop names it)"
+	if len(r.Stations) != 1 || r.Stations[0].Stations[0].Reason != want {
 		t.Errorf("%+v", r.Stations)
 	}
 }

@@ -47,6 +47,7 @@ var kinds = []kind{
 	{"networking.istio.io", "sidecars", "Sidecar", watched},
 	{"networking.istio.io", "virtualservices", "VirtualService", 0},
 	{"gateway.networking.k8s.io", "httproutes", "HTTPRoute", optional},
+	{"gateway.networking.k8s.io", "gateways", "Gateway", watched | optional},
 	{"install.istio.io", "istiooperators", "IstioOperator", optional},
 	{"kiali.io", "kialis", "Kiali", optional},
 	{"", "services", "Service", watched},

@@ -57,10 +57,14 @@ type Objects struct {
 	Workloads           []Workload           `json:"workloads,omitempty"`
 	Bootstraps          []Bootstrap          `json:"bootstraps,omitempty"`
 	Routes              []Route              `json:"routes,omitempty"`
+	Gateways            []Gateway            `json:"gateways,omitempty"`
 	Kialis              []Kiali              `json:"kialis,omitempty"`
 	DataSources         []DataSource         `json:"dataSources,omitempty"`
 	Notes               []Note               `json:"notes,omitempty"`
 	Counts              map[string]int       `json:"counts,omitempty"` // objects read, by kind, those of no interest too
+	// Istio is the version of the istiod that reads them, "1.28" or longer: what a policy is depends on it. Empty is the
+	// newest known. It is no object; who knows it sets it.
+	Istio string `json:"-"`
 
 	byHost map[string][]int // places in Services, after Index
 }
@@ -134,12 +138,13 @@ func (m *MeshConfig) Provider(name string) *Provider {
 	return nil
 }
 
-// TracingProviders are the extension providers that can trace. The one called stackdriver is in every mesh by default.
-func (m *MeshConfig) TracingProviders() []Provider {
+// TracingProviders are the extension providers that can trace in that version of Istio (empty: the newest known). The one
+// called stackdriver is in every mesh by default.
+func (m *MeshConfig) TracingProviders(version string) []Provider {
 	var out []Provider
 	if m != nil {
 		for _, p := range m.Providers {
-			if p.Traces() && (p.Type != "stackdriver" || p.Name != "stackdriver") {
+			if p.TracesIn(version) && (p.Type != "stackdriver" || p.Name != "stackdriver") {
 				out = append(out, p)
 			}
 		}
@@ -156,12 +161,20 @@ type Provider struct {
 	HTTP         bool   `json:"http,omitempty"` // OTLP over HTTP
 	Path         string `json:"path,omitempty"`
 	TraceContext string `json:"traceContextOption,omitempty"`
-	Sampler      string `json:"sampler,omitempty"`
+	Sampler      string `json:"sampler,omitempty"`      // of OpenTelemetry: dynatrace. Proxies give it every trace to decide on
+	SamplerHost  string `json:"samplerHost,omitempty"`  // the service that the sampler asks; empty: that of the provider
+	MaxTag       int    `json:"maxTagLength,omitempty"` // of the path, in bytes; 0: the proxy's own configuration decides
 	Line         int    `json:"line,omitempty"`
 	Index        int    `json:"index"`
 }
 
-// Traces tells whether the provider can take spans.
+// SamplerIncomplete tells whether the provider has a sampler that knows nobody to ask: it takes over the provider's HTTP
+// settings, and there are none.
+func (p *Provider) SamplerIncomplete() bool {
+	return p.Sampler != "" && p.SamplerHost == "" && !p.HTTP
+}
+
+// Traces tells whether the provider can take spans, in some version of Istio.
 func (p *Provider) Traces() bool {
 	switch p.Type {
 	case "zipkin", "opentelemetry", "datadog", "lightstep", "opencensus", "skywalking", "stackdriver":
@@ -184,6 +197,7 @@ type Tracing struct {
 	Sampling     *float64 `json:"sampling,omitempty"`
 	SamplingLine int      `json:"samplingLine,omitempty"`
 	Tags         []Tag    `json:"customTags,omitempty"`
+	IstioTags    *bool    `json:"enableIstioTags,omitempty"`
 	MaxPath      int      `json:"maxPathTagLength,omitempty"`
 	TLS          string   `json:"tlsMode,omitempty"`
 	Line         int      `json:"line,omitempty"`
@@ -200,14 +214,16 @@ type Tag struct {
 // Telemetry is one Telemetry object; only its tracing part.
 type Telemetry struct {
 	Ref
-	Owner     Owner             `json:"owner,omitzero"`
-	Created   string            `json:"created,omitempty"` // as written, RFC 3339
-	Order     int               `json:"order"`             // the place among what was read
-	Selector  map[string]string `json:"selector,omitempty"`
-	Targets   []Target          `json:"targets,omitempty"`
-	Tracing   []TracingRule     `json:"tracing,omitempty"`
-	OtherUses bool              `json:"otherUses,omitempty"` // metrics or access logs too
-	Expires   string            `json:"expires,omitempty"`   // of ExpiresAnnotation, RFC 3339
+	Owner    Owner             `json:"owner,omitzero"`
+	Created  string            `json:"created,omitempty"` // as written, RFC 3339
+	Order    int               `json:"order"`             // the place among what was read
+	Selector map[string]string `json:"selector,omitempty"`
+	Targets  []Target          `json:"targets,omitempty"`
+	// TargetList: they stand under targetRefs, which is newer than targetRef.
+	TargetList bool          `json:"targetRefs,omitempty"`
+	Tracing    []TracingRule `json:"tracing,omitempty"`
+	OtherUses  bool          `json:"otherUses,omitempty"` // metrics or access logs too
+	Expires    string        `json:"expires,omitempty"`   // of ExpiresAnnotation, RFC 3339
 }
 
 // ExpiresAnnotation says until when a raised sampling rate is meant to stand (`spanloom mesh sampling raise`).
@@ -215,8 +231,10 @@ const ExpiresAnnotation = "spanloom.io/sampling-expires"
 
 // Target is what a policy attaches to by name.
 type Target struct {
-	Kind string `json:"kind"`
-	Name string `json:"name"`
+	Group     string `json:"group,omitempty"`
+	Kind      string `json:"kind"`
+	Name      string `json:"name"`
+	Namespace string `json:"namespace,omitempty"`
 }
 
 // TracingRule is one entry of a Telemetry's tracing list.
@@ -231,6 +249,7 @@ type TracingRule struct {
 	DisableLine   int      `json:"disableLine,omitempty"`
 	NoPropagation *bool    `json:"disableContextPropagation,omitempty"`
 	RequestID     *bool    `json:"useRequestIdForTraceSampling,omitempty"`
+	IstioTags     *bool    `json:"enableIstioTags,omitempty"`
 	Tags          []Tag    `json:"customTags,omitempty"`
 	TagsSet       bool     `json:"customTagsSet,omitempty"`
 	Line          int      `json:"line,omitempty"`
@@ -283,6 +302,7 @@ type Service struct {
 	Location  string            `json:"location,omitempty"`
 	Resolves  string            `json:"resolution,omitempty"`
 	Addresses []Endpoint        `json:"endpoints,omitempty"` // of a ServiceEntry
+	Uses      map[string]string `json:"waypoint,omitempty"`  // the labels that name its waypoint
 }
 
 // Endpoint is one address behind a service.

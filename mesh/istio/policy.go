@@ -3,19 +3,28 @@ package istio
 import (
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 )
 
-// Target of a policy: a proxy.
+// Proxy is what a policy is asked for.
 type Proxy struct {
 	Namespace string
 	Labels    map[string]string
 	Gateway   bool
+	Waypoint  bool
+	// Service is the one whose requests are asked about, of a waypoint: its policy differs by service. nil asks about none
+	// in particular.
+	Service *ServiceName
 	// Injected is the proxy's own configuration as it runs; nil takes the mesh's, as a new pod would get it.
 	Injected *ProxyConfig
-	Services []string // names of services in front of it, for targetRefs
-	Gateways []string // names of Gateway API gateways it serves
+	Version  string // of the proxy, "1.28" or longer; empty: that of istiod
+}
+
+// ServiceName names a Service or a ServiceEntry.
+type ServiceName struct {
+	Namespace string
+	Name      string
+	Entry     bool // a ServiceEntry
 }
 
 // Decision is what becomes of tracing in one direction.
@@ -37,19 +46,22 @@ type Direction struct {
 	ProviderRef Ref       `json:"providerRef,omitzero"`
 	Sampling    float64   `json:"sampling"`
 	SamplingRef Ref       `json:"samplingRef,omitzero"`
-	SampledBy   string    `json:"sampledBy"` // telemetry, proxy, mesh, istiod, default
+	SampledBy   string    `json:"sampledBy"` // telemetry, proxy, mesh, istiod, default; provider: its sampler decides; omitted: ratelessIsNothing
 	Invalid     bool      `json:"invalidSampling,omitempty"`
 	Tags        []Tag     `json:"tags,omitempty"`
 	TagsRef     Ref       `json:"tagsRef,omitzero"`
 	DisabledRef Ref       `json:"disabledRef,omitzero"`
 	ModeRef     Ref       `json:"modeRef,omitzero"` // of a rule that leaves this direction out
 	RequestID   bool      `json:"useRequestId"`
+	IstioTags   bool      `json:"istioTags"`                           // istio.mesh_id, istio.namespace and their like
+	MaxTag      int       `json:"maxPathTagLength,omitempty"`          // in bytes; 0 leaves it to Envoy, which takes 256
+	Silent      bool      `json:"disableContextPropagation,omitempty"` // trace headers are not sent on
 }
 
 // Policy is the effective tracing policy of one proxy.
 type Policy struct {
 	Client    Direction `json:"client"` // outbound, and everything of a gateway
-	Server    Direction `json:"server"` // inbound
+	Server    Direction `json:"server"` // inbound, and everything of a waypoint
 	Used      []Ref     `json:"used,omitempty"`
 	Legacy    *Tracing  `json:"legacy,omitempty"` // of the proxy: what its bootstrap can have
 	Restart   bool      `json:"restart,omitempty"`
@@ -71,81 +83,9 @@ const (
 // DefaultSampling is PILOT_TRACE_SAMPLING where nobody set it, in percent.
 const DefaultSampling = 1.0
 
-// Applicable are the Telemetries that apply to a proxy, in the order in which they are merged, and those which istiod
-// passes over because another one of the same place is older.
-func (o *Objects) Applicable(root string, p Proxy) (used, ignored []*Telemetry) {
-	sorted := make([]*Telemetry, 0, len(o.Telemetries))
-	for i := range o.Telemetries {
-		sorted = append(sorted, &o.Telemetries[i])
-	}
-	sort.SliceStable(sorted, func(i, j int) bool { return older(sorted[i], sorted[j]) })
-	wide := func(namespace string) {
-		taken := false
-		for _, t := range sorted {
-			if t.Namespace != namespace || len(t.Selector) > 0 || len(t.Targets) > 0 {
-				continue
-			}
-			switch {
-			case !taken:
-				used, taken = append(used, t), true
-			case used[len(used)-1].Name != t.Name: // one name in two files is one object in two environments
-				ignored = append(ignored, t)
-			}
-		}
-	}
-	wide(root)
-	if p.Namespace != root {
-		wide(p.Namespace)
-	}
-	taken := false
-	for _, t := range sorted {
-		if t.Namespace != p.Namespace || len(t.Selector) == 0 && len(t.Targets) == 0 || !t.selects(p) {
-			continue
-		}
-		switch {
-		case !taken:
-			used, taken = append(used, t), true
-		case used[len(used)-1].Name != t.Name:
-			ignored = append(ignored, t)
-		}
-	}
-	return used, ignored
-}
-
-// older orders as istiod does: by creation, then by name and namespace. An object from a file has no time; the order of
-// such objects is a guess, and Guessed tells so.
-func older(a, b *Telemetry) bool {
-	if a.Created != b.Created && a.Created != "" && b.Created != "" {
-		return a.Created < b.Created
-	}
-	if a.Name != b.Name {
-		return a.Name < b.Name
-	}
-	return a.Namespace < b.Namespace
-}
-
-func (t *Telemetry) selects(p Proxy) bool {
-	if len(t.Targets) > 0 {
-		return slices.ContainsFunc(t.Targets, func(x Target) bool {
-			return x.Kind == "Service" && slices.Contains(p.Services, x.Name) || x.Kind == "Gateway" && slices.Contains(p.Gateways, x.Name)
-		})
-	}
-	return Matches(t.Selector, p.Labels)
-}
-
-// Matches tells whether labels have all of a selector's; the empty selector matches.
-func Matches(selector, labels map[string]string) bool {
-	for k, v := range selector {
-		if labels[k] != v {
-			return false
-		}
-	}
-	return true
-}
-
 // PolicyOf computes the tracing policy of a proxy as istiod does (Telemetries merged from root to namespace to
 // workload, first provider only, a provider that cannot be found switches tracing off). mesh may be nil. env is istiod's
-// PILOT_TRACE_SAMPLING, or nil.
+// PILOT_TRACE_SAMPLING, or nil. What changed between minors of Istio is as Objects.Istio has it.
 func (o *Objects) PolicyOf(mesh *MeshConfig, env *float64, p Proxy) Policy {
 	root := mesh.RootNamespace()
 	used, _ := o.Applicable(root, p)
@@ -159,12 +99,14 @@ func (o *Objects) PolicyOf(mesh *MeshConfig, env *float64, p Proxy) Policy {
 	}
 	var rules []usedRule
 	for _, t := range used {
-		pol.Used = append(pol.Used, t.Ref)
+		if !slices.Contains(pol.Used, t.Ref) {
+			pol.Used = append(pol.Used, t.Ref)
+		}
 		for i := range t.Tracing {
 			rules = append(rules, usedRule{t, &t.Tracing[i], i})
 		}
 	}
-	base := Direction{SamplingRef: Ref{}, RequestID: true}
+	base := Direction{RequestID: true, IstioTags: true}
 	base.samplingOf(mesh, env, config)
 	pol.Client, pol.Server = base, base
 	var defaults []string
@@ -173,7 +115,7 @@ func (o *Objects) PolicyOf(mesh *MeshConfig, env *float64, p Proxy) Policy {
 	}
 	if len(rules) == 0 && len(defaults) == 0 {
 		for _, d := range []*Direction{&pol.Client, &pol.Server} {
-			d.legacy(mesh, pol.Legacy)
+			d.legacy(o, mesh, pol.Legacy)
 		}
 		return pol
 	}
@@ -198,9 +140,7 @@ func (o *Objects) PolicyOf(mesh *MeshConfig, env *float64, p Proxy) Policy {
 	}
 	for _, d := range []*Direction{&pol.Client, &pol.Server} {
 		d.decide(o, mesh)
-		if len(d.Tags) == 0 && pol.Legacy != nil {
-			d.Tags = pol.Legacy.Tags // a Telemetry without tags leaves the proxy's own in place
-		}
+		d.details(o, p, pol.Legacy)
 	}
 	return pol
 }
@@ -235,6 +175,12 @@ func (r usedRule) apply(d *Direction) {
 	if r.rule.RequestID != nil {
 		d.RequestID = *r.rule.RequestID
 	}
+	if r.rule.IstioTags != nil {
+		d.IstioTags = *r.rule.IstioTags
+	}
+	if r.rule.NoPropagation != nil {
+		d.Silent = *r.rule.NoPropagation
+	}
 }
 
 func (r usedRule) leavesOut(d *Direction) {
@@ -244,7 +190,7 @@ func (r usedRule) leavesOut(d *Direction) {
 }
 
 // samplingOf is the rate that counts where no Telemetry sets one. Zero is not a rate there: protobuf cannot tell it from
-// "not set". Above 100 istiod takes 1.
+// "not set". Above 100 istiod takes 1; what is below zero it passes on, and Envoy refuses the listener.
 func (d *Direction) samplingOf(mesh *MeshConfig, env *float64, config *ProxyConfig) {
 	d.Sampling, d.SampledBy = DefaultSampling, "default"
 	if env != nil {
@@ -257,15 +203,18 @@ func (d *Direction) samplingOf(mesh *MeshConfig, env *float64, config *ProxyConf
 	if mesh != nil && config == mesh.Config {
 		d.SampledBy, d.SamplingRef = "mesh", mesh.Ref.At(join(mesh.Path, "defaultConfig.tracing.sampling"), config.Tracing.SamplingLine)
 	}
-	if d.Sampling > 100 || d.Sampling < 0 {
+	switch {
+	case d.Sampling > 100:
 		d.Sampling, d.Invalid = 1, true
+	case d.Sampling < 0:
+		d.Invalid = true
 	}
 }
 
 func join(prefix, path string) string { return strings.TrimPrefix(prefix+"."+path, ".") }
 
 // legacy decides where no Telemetry and no default provider has a say.
-func (d *Direction) legacy(mesh *MeshConfig, t *Tracing) {
+func (d *Direction) legacy(o *Objects, mesh *MeshConfig, t *Tracing) {
 	hasTracer := t != nil && t.Backend != ""
 	if !mesh.TracingEnabled() {
 		d.Decision, d.Reason = Off, ReasonNothing
@@ -280,15 +229,60 @@ func (d *Direction) legacy(mesh *MeshConfig, t *Tracing) {
 	d.Decision = Legacy
 	switch {
 	case hasTracer:
-	case len(mesh.TracingProviders()) > 0:
+	case len(mesh.TracingProviders(o.Istio)) > 0:
 		d.Reason = ReasonNoProvider
 	default:
 		d.Reason = ReasonNothing
 	}
-	if t != nil && d.SampledBy != "telemetry" {
-		d.Tags = t.Tags
+	if t == nil {
+		return
+	}
+	d.Tags, d.MaxTag = ofKnownKind(t.Tags), t.MaxPath
+	if t.IstioTags != nil && o.from(sinceIstioTags) {
+		d.IstioTags = *t.IstioTags
 	}
 }
+
+// details are the parts of a tracing block beside provider and rate. t is the proxy's own tracing configuration, or nil.
+func (d *Direction) details(o *Objects, p Proxy, t *Tracing) {
+	if !o.from(sinceIstioTags) {
+		d.IstioTags = true
+	}
+	proxy := p.Version
+	if proxy == "" {
+		proxy = o.Istio
+	}
+	d.Silent = d.Silent && from(proxy, sinceSilence)
+	switch {
+	case len(d.Tags) > 0 && !from(proxy, sinceFormatter):
+		d.Tags = slices.DeleteFunc(slices.Clone(d.Tags), func(x Tag) bool { return x.From == "formatter" })
+	case len(d.Tags) == 0 && t != nil:
+		d.Tags = ofKnownKind(t.Tags) // a Telemetry without tags leaves the proxy's own in place
+	}
+	if d.Decision != Provided {
+		return
+	}
+	d.MaxTag = d.Provider.MaxTag
+	if d.MaxTag == 0 && t != nil {
+		d.MaxTag = t.MaxPath
+	}
+	if d.SampledBy != "telemetry" && ratelessIsNothing(o.Istio) {
+		d.Sampling, d.SampledBy, d.SamplingRef, d.Invalid = 0, "omitted", d.ProviderRef, false
+	}
+	if d.Provider.Sampler != "" {
+		d.Sampling, d.SampledBy, d.SamplingRef, d.Invalid = 100, "provider", Ref{}, false
+	}
+}
+
+// ofKnownKind are the tags of which istiod knows the kind: of a proxy's configuration it leaves the others out.
+func ofKnownKind(tags []Tag) []Tag {
+	if !slices.ContainsFunc(tags, unknownKind) {
+		return tags
+	}
+	return slices.DeleteFunc(slices.Clone(tags), unknownKind)
+}
+
+func unknownKind(t Tag) bool { return t.From == "" || t.From == "formatter" }
 
 // decide looks the provider up.
 func (d *Direction) decide(o *Objects, mesh *MeshConfig) {
@@ -306,7 +300,7 @@ func (d *Direction) decide(o *Objects, mesh *MeshConfig) {
 		return
 	}
 	d.Provider = mesh.Provider(d.Named)
-	if d.Provider == nil || !d.Provider.Traces() {
+	if d.Provider == nil || !d.Provider.TracesIn(o.Istio) || d.Provider.SamplerIncomplete() {
 		d.Reason = ReasonUndefined
 		return
 	}
@@ -318,6 +312,9 @@ func (d *Direction) decide(o *Objects, mesh *MeshConfig) {
 		case len(found) == 0:
 			d.Reason = ReasonUnknownHost // as far as the objects go; Envoy's clusters may know better
 		}
+	}
+	if d.Provider.SamplerHost != "" && len(o.FindHost(d.Provider.SamplerHost)) != 1 {
+		d.Reason = ReasonUnknownHost
 	}
 	d.Decision = Provided
 }

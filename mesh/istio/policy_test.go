@@ -14,7 +14,8 @@ import (
 // Each file of testdata/policy holds configuration, the proxies asked about, and the policy of each:
 //
 //	-- NAME.yaml --   objects; mesh.yaml is the mesh configuration
-//	-- ask --         lines "namespace label=value,… [gateway] [injected={…}] [env=N]"
+//	-- ask --         lines "namespace label=value,… [gateway] [waypoint] [service=NS/NAME] [entry=NS/NAME] [injected={…}]
+//	                  [env=N] [istio=1.19] [proxy=1.27]"
 //	-- want --        a line per direction
 func TestPolicy(t *testing.T) {
 	golden.Files(t, "testdata/policy/*.txt", func(t *testing.T, in string) string {
@@ -40,9 +41,13 @@ func TestPolicy(t *testing.T) {
 				continue
 			}
 			for _, line := range strings.Split(strings.TrimSpace(p.text), "\n") {
-				proxy, env := asked(t, line)
+				proxy, env := r.asked(t, line)
 				pol := r.PolicyOf(mesh, env, proxy)
-				fmt.Fprintf(&got, "%s\n  client %s\n  server %s\n", line, direction(pol.Client), direction(pol.Server))
+				fmt.Fprintf(&got, "%s\n", line)
+				if !proxy.Waypoint {
+					fmt.Fprintf(&got, "  client %s\n", direction(pol.Client))
+				}
+				fmt.Fprintf(&got, "  server %s\n", direction(pol.Server))
 			}
 		}
 		return got.String()
@@ -63,14 +68,25 @@ func sections(text string) (out []section) {
 	return out
 }
 
-func asked(t *testing.T, line string) (p Proxy, env *float64) {
+func (r *Reader) asked(t *testing.T, line string) (p Proxy, env *float64) {
 	t.Helper()
+	r.Istio = ""
 	for i, word := range strings.Fields(line) {
 		switch {
 		case i == 0:
 			p.Namespace = word
 		case word == "gateway":
 			p.Gateway = true
+		case word == "waypoint":
+			p.Waypoint = true
+		case strings.HasPrefix(word, "service="), strings.HasPrefix(word, "entry="):
+			kind, name, _ := strings.Cut(word, "=")
+			namespace, name, _ := strings.Cut(name, "/")
+			p.Service = &ServiceName{Namespace: namespace, Name: name, Entry: kind == "entry"}
+		case strings.HasPrefix(word, "istio="):
+			r.Istio = word[6:]
+		case strings.HasPrefix(word, "proxy="):
+			p.Version = word[6:]
 		case strings.HasPrefix(word, "injected="):
 			p.Injected = DecodeProxyConfig(strings.TrimPrefix(word, "injected="))
 			if p.Injected == nil {
@@ -109,6 +125,20 @@ func direction(d Direction) string {
 	}
 	if d.SamplingRef.Path != "" {
 		s += fmt.Sprintf(" %s:%d %s", d.SamplingRef.File, d.SamplingRef.Line, d.SamplingRef.Path)
+	}
+	for _, t := range d.Tags {
+		s += " tag:" + t.Name + "=" + t.From
+	}
+	if d.MaxTag > 0 {
+		s += fmt.Sprintf(" longest:%d", d.MaxTag)
+	}
+	for _, x := range []struct {
+		word string
+		on   bool
+	}{{" own-tags:no", !d.IstioTags}, {" silent", d.Silent}, {" request-id:no", !d.RequestID}} {
+		if x.on {
+			s += x.word
+		}
 	}
 	return s
 }

@@ -105,6 +105,7 @@ var readers = map[string]struct {
 	"Namespace":          {"v1", (*Reader).namespace},
 	"VirtualService":     {"istio.io", (*Reader).virtualService},
 	"HTTPRoute":          {"gateway.networking.k8s.io", (*Reader).httpRoute},
+	"Gateway":            {"gateway.networking.k8s.io", (*Reader).gatewayObject},
 	"Deployment":         {"", (*Reader).workload},
 	"StatefulSet":        {"", (*Reader).workload},
 	"DaemonSet":          {"", (*Reader).workload},

@@ -10,7 +10,7 @@ func (r *Reader) telemetry(v *yamldoc.Value, ref Ref) {
 	spec := v.Exact("spec")
 	r.check(ref, "telemetry.Telemetry", spec, "spec", false)
 	t := Telemetry{Ref: ref, Owner: owner(v), Created: v.Exact("metadata", "creationTimestamp").Str(), Order: len(r.Telemetries),
-		Selector: spec.Exact("selector", "matchLabels").StringMap(), Targets: targets(spec),
+		Selector: spec.Exact("selector", "matchLabels").StringMap(), Targets: targets(spec), TargetList: len(spec.Exact("targetRefs").List()) > 0,
 		OtherUses: spec.Exact("metrics") != nil || spec.Exact("accessLogging") != nil,
 		Expires:   v.Exact("metadata", "annotations").StringMap()[ExpiresAnnotation]}
 	for _, rule := range spec.Exact("tracing").List() {
@@ -52,17 +52,25 @@ func tracingRule(v *yamldoc.Value) TracingRule {
 	if on, ok := v.Exact("useRequestIdForTraceSampling").Bool(); ok {
 		t.RequestID = &on
 	}
+	if on, ok := v.Exact("enableIstioTags").Bool(); ok {
+		t.IstioTags = &on
+	}
 	if c := v.Exact("customTags"); c != nil {
 		t.TagsSet, t.Tags = true, tags(c)
 	}
 	return t
 }
 
+// targets are those of targetRefs; the older targetRef counts where that list is empty.
 func targets(spec *yamldoc.Value) []Target {
+	list := spec.Exact("targetRefs").List()
+	if len(list) == 0 {
+		list = []*yamldoc.Value{spec.Exact("targetRef")}
+	}
 	var out []Target
-	for _, t := range append(spec.Exact("targetRefs").List(), spec.Exact("targetRef")) {
+	for _, t := range list {
 		if t != nil {
-			out = append(out, Target{Kind: t.Exact("kind").Str(), Name: t.Exact("name").Str()})
+			out = append(out, Target{Group: t.Exact("group").Str(), Kind: t.Exact("kind").Str(), Name: t.Exact("name").Str(), Namespace: t.Exact("namespace").Str()})
 		}
 	}
 	return out
@@ -135,7 +143,7 @@ func (r *Reader) serviceEntry(v *yamldoc.Value, ref Ref) {
 	spec := v.Get("spec")
 	r.check(ref, "networking.ServiceEntry", spec, "spec", false)
 	s := Service{Ref: ref, Owner: owner(v), Entry: true, Hosts: spec.Get("hosts").Strings(), ExportTo: exportTo(v, spec),
-		Location: spec.Get("location").Str(), Resolves: spec.Get("resolution").Str(), Selector: spec.Get("workloadSelector", "labels").StringMap()}
+		Location: spec.Get("location").Str(), Resolves: spec.Get("resolution").Str(), Selector: spec.Get("workloadSelector", "labels").StringMap(), Uses: uses(v.Get("metadata", "labels").StringMap())}
 	for _, p := range spec.Get("ports").List() {
 		port := Port{Name: p.Get("name").Str(), Declared: strings.ToUpper(p.Get("protocol").Str()), Line: p.At(), Target: p.Get("targetPort").Str()}
 		port.Number, _ = p.Get("number").Int()
@@ -248,6 +256,15 @@ func (r *Reader) httpRoute(v *yamldoc.Value, ref Ref) {
 			r.Routes = append(r.Routes, Route{Ref: ref.At("spec.rules", b.At()), Host: FullHost(b.Get("name").Str(), ns), Port: port})
 		}
 	}
+}
+
+func (r *Reader) gatewayObject(v *yamldoc.Value, ref Ref) {
+	g := Gateway{Ref: ref, Class: v.Get("spec", "gatewayClassName").Str(), For: v.Get("metadata", "labels").StringMap()[forLabel]}
+	for _, l := range v.Get("spec", "listeners").List() {
+		from := l.Get("allowedRoutes", "namespaces", "from").Str()
+		g.Shared = g.Shared || from == "All" || from == "Selector" // which namespaces a selector takes is not looked at
+	}
+	r.Gateways = append(r.Gateways, g)
 }
 
 // FullHost completes a host as Istio does: a name without dots is a service of the object's namespace.

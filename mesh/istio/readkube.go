@@ -16,7 +16,7 @@ func (r *Reader) service(v *yamldoc.Value, ref Ref) {
 		ref.Namespace = "default"
 	}
 	s := Service{Ref: ref, Owner: owner(v), Hosts: []string{FullHost(ref.Name, ref.Namespace)}, Selector: spec.Get("selector").StringMap(), ExportTo: exportTo(v, spec),
-		Headless: spec.Get("clusterIP").Str() == "None", External: spec.Get("externalName").Str()}
+		Headless: spec.Get("clusterIP").Str() == "None", External: spec.Get("externalName").Str(), Uses: uses(v.Get("metadata", "labels").StringMap())}
 	for _, p := range spec.Get("ports").List() {
 		port := Port{Name: p.Get("name").Str(), Declared: strings.ToUpper(p.Get("protocol").Str()), App: p.Get("appProtocol").Str(), Target: p.Get("targetPort").Str(), Line: p.At()}
 		port.Number, _ = p.Get("port").Int()

@@ -158,6 +158,9 @@ func tracing(v *yamldoc.Value) *Tracing {
 		}
 	}
 	t.Tags = tags(v.Get("customTags"))
+	if on, ok := v.Get("enableIstioTags").Bool(); ok {
+		t.IstioTags = &on
+	}
 	t.MaxPath, _ = v.Get("maxPathTagLength").Int()
 	t.TLS = v.Get("tlsSettings", "mode").Str()
 	return t
@@ -204,8 +207,12 @@ func provider(v *yamldoc.Value, index int) Provider {
 			p.HTTP = true
 			p.Path = h.Get("path").Str()
 		}
-		if body.Get("dynatraceSampler") != nil {
-			p.Sampler = "dynatrace"
+		p.MaxTag, _ = body.Get("maxTagLength").Int()
+		if t == "skywalking" {
+			p.MaxTag = 0 // its tracer has no such field
+		}
+		if d := body.Get("dynatraceSampler"); d != nil {
+			p.Sampler, p.SamplerHost = "dynatrace", d.Get("httpService", "service").Str()
 		}
 		break
 	}

@@ -33,7 +33,7 @@ func (m *maker) subjects() []subject {
 		if workload == "" {
 			workload = p.Name
 		}
-		s := subject{p.Namespace + "/" + workload, istio.Proxy{Namespace: p.Namespace, Labels: p.Labels, Gateway: p.Type == "router"}}
+		s := subject{p.Namespace + "/" + workload, istio.Proxy{Namespace: p.Namespace, Labels: p.Labels, Gateway: p.Type == "router", Waypoint: p.Type == "waypoint", Version: p.Istio}}
 		if p.Node != "" {
 			s.proxy.Injected = p.Config
 		}
@@ -46,7 +46,7 @@ func (m *maker) subjects() []subject {
 			if w.Kind == "SpringConfig" || w.Kind == "istiod" || w.Pod || !gateway && !w.HasProxy && !m.injected(w) {
 				continue
 			}
-			s := subject{w.Namespace + "/" + w.Name, istio.Proxy{Namespace: w.Namespace, Labels: w.Labels, Gateway: gateway}}
+			s := subject{w.Namespace + "/" + w.Name, istio.Proxy{Namespace: w.Namespace, Labels: w.Labels, Gateway: gateway, Waypoint: o.IsWaypoint(w.Namespace, w.Labels)}}
 			if w.Config != nil && w.Config.Tracing != nil {
 				s.proxy.Injected = w.Config
 			}
@@ -116,10 +116,12 @@ func (m *maker) outcomes() []Outcome {
 		}
 		meshAfter = &joined
 	}
+	before := *m.state.Objects
+	before.Istio, after.Istio = m.in.Minor, m.in.Minor
 	for _, s := range m.subjects() {
-		was := m.state.Objects.PolicyOf(meshBefore, m.state.Sampling, s.proxy)
+		was := before.PolicyOf(meshBefore, m.state.Sampling, s.proxy)
 		will := after.PolicyOf(meshAfter, m.state.Sampling, s.proxy)
-		out = append(out, Outcome{Workload: s.name, Before: says(was), After: says(will)})
+		out = append(out, Outcome{Workload: s.name, Before: says(was, s.proxy), After: says(will, s.proxy)})
 	}
 	return out
 }
@@ -136,9 +138,12 @@ func inForce(o *istio.Objects) *istio.MeshConfig {
 	return nil
 }
 
-// says puts a policy in words, of the direction that begins traces.
-func says(p istio.Policy) string {
+// says puts a policy in words, of the direction that begins traces; requests only come to a waypoint.
+func says(p istio.Policy, of istio.Proxy) string {
 	d := p.Client
+	if of.Waypoint {
+		d = p.Server
+	}
 	rate := strconv.FormatFloat(d.Sampling, 'f', -1, 64) + " %"
 	switch d.Decision {
 	case istio.Provided:

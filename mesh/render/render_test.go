@@ -4,12 +4,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/spanloom/spanloom/deploy"
 	"github.com/spanloom/spanloom/doctor"
+	"github.com/spanloom/spanloom/doctor/collect"
 	"github.com/spanloom/spanloom/internal/golden"
+	"github.com/spanloom/spanloom/mesh/envoy"
 	"github.com/spanloom/spanloom/mesh/istio"
 	"github.com/spanloom/spanloom/mesh/render"
 	"github.com/spanloom/spanloom/mesh/schema"
@@ -160,6 +163,7 @@ func TestRenderedMakesTheMeshHealthy(t *testing.T) {
 					w := render.Words{Protocol: protocol, Sampling: "25", Tags: []string{"environment=production", "agent=header:user-agent:none", "version=env:VERSION"},
 						Namespace: "observability", Istio: minor, For: strings.Split(form, ",")}
 					r := reader{&istio.Reader{Minor: minor}}
+					r.Istio = minor
 					for name, text := range map[string]string{"rendered.yaml": rendered(t, w, nil), "mesh-objects.yaml": healthy} {
 						if err := r.File(name, []byte(text)); err != nil {
 							t.Fatal(err)
@@ -197,6 +201,81 @@ func TestRenderedMakesTheMeshHealthy(t *testing.T) {
 					}
 				})
 			}
+		}
+	}
+}
+
+// Every variant has only fields that its minor has, by what was published of that minor (mesh/schema).
+func TestEveryVariantFitsItsMinor(t *testing.T) {
+	for _, minor := range minors {
+		tags := []string{"a=literal", "b=header:x-b:none", "c=env:HOME:none"}
+		if !schema.Less(minor, "1.29") {
+			tags = append(tags, "d=format:%REQ(:PATH)%")
+		}
+		for _, protocol := range []string{"otlp", "zipkin"} {
+			for _, sampling := range []string{"dev", "staging", "prod", "prod-high", "0.01", "33.3"} {
+				for _, list := range [][]string{nil, tags} {
+					for _, form := range []string{"configmap", "helm", "istiooperator", "telemetry", "envoyfilter", "serviceentry"} {
+						text := rendered(t, render.Words{Protocol: protocol, Sampling: sampling, Tags: list, Istio: minor, For: []string{form}, Hosts: []string{"api.example.com:443", "*.example.com:80", "tcp://10.0.0.1:5432"}}, nil)
+						r := istio.Reader{Minor: minor}
+						if err := r.File("rendered.yaml", []byte(text)); err != nil {
+							t.Fatal(err)
+						}
+						for _, n := range r.Notes {
+							t.Errorf("%s %s %s %s line %d: %s", minor, protocol, sampling, form, n.Line, n.Message)
+						}
+						if len(r.Meshes)+len(r.Telemetries)+len(r.EnvoyFilters)+len(r.Services) == 0 {
+							t.Errorf("%s %s %s: nothing was read\n%s", minor, protocol, form, text)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// What is rendered for 1.28 is what istiod 1.28 was recorded with: put in place of the recorded objects, it gives the
+// provider's cluster and the rate that every connection manager of the recorded proxies has.
+func TestRenderedIsWhatWasRecorded(t *testing.T) {
+	for name, protocol := range map[string]string{"h01-otel-grpc": "otlp", "h03-zipkin-provider": "zipkin"} {
+		f, err := collect.Files(t.Context(), []string{filepath.Join("../../doctor/testdata/cases", name)}, collect.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if istio.MinorOf(f.Istio) != "1.28" {
+			t.Fatalf("%s is of %s", name, f.Istio)
+		}
+		for _, form := range []string{"configmap", "helm", "istiooperator"} {
+			t.Run(name+" "+form, func(t *testing.T) {
+				r := istio.Reader{Minor: "1.28"}
+				text := rendered(t, render.Words{Protocol: protocol, Sampling: "dev", Namespace: "monitoring", Service: "tempo", Istio: f.Istio, For: []string{form, "telemetry"}}, nil)
+				if err := r.File("rendered.yaml", []byte(text)); err != nil {
+					t.Fatal(err)
+				}
+				o := f.Objects
+				o.Meshes, o.Telemetries, o.Istio = r.Meshes, r.Telemetries, f.Istio
+				compared := 0
+				for _, p := range f.Proxies {
+					pol := o.PolicyOf(&o.Meshes[0], nil, istio.Proxy{Namespace: p.Namespace, Labels: p.Labels, Gateway: p.Type == "router", Injected: p.Config, Version: p.Istio})
+					for _, m := range p.Managers {
+						d := pol.Client
+						if m.Direction == "INBOUND" {
+							d = pol.Server
+						}
+						if d.Decision != istio.Provided || d.Reason != "" || m.Tracer == nil {
+							t.Fatalf("%s %s: %s %s, recorded tracer %v", p.Name, m.Direction, d.Decision, d.Reason, m.Tracer)
+						}
+						made := envoy.ClusterName(istio.HostOf(d.Provider.Service), strconv.Itoa(d.Provider.Port))
+						if kind := "envoy.tracers." + d.Provider.Type; m.Tracer.Name != kind || m.Tracer.Cluster != made || m.Sampling != d.Sampling {
+							t.Errorf("%s %s: %s to %s at %g, recorded %s to %s at %g", p.Name, m.Direction, kind, made, d.Sampling, m.Tracer.Name, m.Tracer.Cluster, m.Sampling)
+						}
+						compared += m.Count
+					}
+				}
+				if compared < 10 {
+					t.Errorf("only %d connection managers compared", compared)
+				}
+			})
 		}
 	}
 }

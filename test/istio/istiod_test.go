@@ -3,6 +3,7 @@
 package istio_test
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,9 +15,11 @@ import (
 	requestid "github.com/envoyproxy/go-control-plane/envoy/extensions/request_id/uuid/v3"
 	"google.golang.org/protobuf/proto"
 	meshconfig "istio.io/api/mesh/v1alpha1"
+	"istio.io/istio/pilot/pkg/features"
 	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pilot/test/xds"
 	"istio.io/istio/pkg/config/mesh"
+	"istio.io/istio/pkg/test"
 	"istio.io/istio/pkg/wellknown"
 )
 
@@ -25,25 +28,50 @@ type managed struct {
 	tracing  bool
 	provider string // "", or the tracer and where it sends
 	sampling float64
-	tags     string
-	byID     bool // the request id decides
+	tags     string // NAME FROM OF, …
+	byID     bool   // the request id decides
+	own      bool   // Istio's own tags
+	longest  int    // of a path in a tag; 0: Envoy's default
+	silent   bool   // trace headers are not sent on
 }
 
 func (m managed) String() string {
 	if !m.tracing {
 		return "off"
 	}
-	return fmt.Sprintf("tracing by %q at %.4g %%, tags %s, request id %v", m.provider, m.sampling, m.tags, m.byID)
+	return fmt.Sprintf("tracing by %q at %.4g %%, tags [%s], request id %v, Istio's tags %v, longest path %d, silent %v", m.provider, m.sampling, m.tags, m.byID, m.own, m.longest, m.silent)
 }
 
-// istiod generates the configuration of one proxy of a mesh.
+// istiod generates the configuration of one proxy of a mesh. Of a waypoint it answers what holds for the case's service,
+// as server.
 func istiod(t *testing.T, c meshCase) (client, server managed) {
+	t.Helper()
+	s, m := serve(t, c)
+	return managers(t, s, proxyOf(t, s, m, c), c)
+}
+
+// serve starts istiod for a mesh.
+func serve(t *testing.T, c meshCase) (*xds.FakeDiscoveryServer, *meshconfig.MeshConfig) {
 	t.Helper()
 	m, err := mesh.ApplyMeshConfigDefaults(c.mesh)
 	if err != nil {
 		t.Fatalf("istiod refuses the mesh configuration: %v\n%s", err, c.mesh)
 	}
-	s := xds.NewFakeDiscoveryServer(t, xds.FakeOptions{MeshConfig: m, ConfigString: c.configs, KubernetesObjectString: c.services})
+	if c.env != nil {
+		test.SetForTest(t, &features.TraceSampling, *c.env)
+	}
+	options := xds.FakeOptions{MeshConfig: m, ConfigString: c.configs, KubernetesObjectString: c.services}
+	if strings.Contains(c.configs, "kind: Gateway\nmetadata: {name: waypoint,") {
+		// The index of ambient workloads reads the API server, the rest of istiod this test's store: both get everything.
+		options.ConfigString = c.configs + "---\n" + c.services
+		options.KubernetesObjectString = options.ConfigString
+	}
+	return xds.NewFakeDiscoveryServer(t, options), m
+}
+
+// proxyOf is the case's proxy as istiod knows it once it is connected.
+func proxyOf(t *testing.T, s *xds.FakeDiscoveryServer, m *meshconfig.MeshConfig, c meshCase) *model.Proxy {
+	t.Helper()
 	config := m.DefaultConfig
 	if c.annotation != "" {
 		with, err := mesh.ApplyProxyConfig(c.annotation, proto.Clone(m).(*meshconfig.MeshConfig))
@@ -54,16 +82,26 @@ func istiod(t *testing.T, c meshCase) (client, server managed) {
 	}
 	p := &model.Proxy{
 		ID: "web-1." + c.namespace, IPAddresses: []string{webAddress}, ConfigNamespace: c.namespace, Labels: c.labels, DNSDomain: c.namespace + ".svc.cluster.local",
-		Metadata:     &model.NodeMetadata{Namespace: c.namespace, Labels: c.labels, IstioVersion: "1.31.0", ProxyConfig: (*model.NodeMetaProxyConfig)(config)},
-		IstioVersion: &model.IstioVersion{Major: 1, Minor: 31},
+		Metadata:     &model.NodeMetadata{Namespace: c.namespace, Labels: c.labels, IstioVersion: c.version, ProxyConfig: (*model.NodeMetaProxyConfig)(config)},
+		IstioVersion: model.ParseIstioVersion(c.version),
 	}
 	if c.gateway {
 		p.Type, p.ID, p.IPAddresses = model.Router, "gateway-1."+c.namespace, []string{gatewayAddress}
 	}
-	p = s.SetupProxy(p)
+	if c.waypoint {
+		p.Type, p.ID, p.IPAddresses = model.Waypoint, "waypoint-1."+c.namespace, []string{cmp.Or(c.address, waypointAddress)}
+	}
+	return s.SetupProxy(p)
+}
+
+// managers are what the connection managers of a proxy do, by direction.
+func managers(t *testing.T, s *xds.FakeDiscoveryServer, p *model.Proxy, c meshCase) (client, server managed) {
+	t.Helper()
 	var out, in []*hcm.HttpConnectionManager
+	var names []string
 	for _, l := range s.Listeners(p) {
 		for _, chain := range chains(l) {
+			names = append(names, l.Name+" "+chain.Name)
 			for _, f := range chain.Filters {
 				if f.Name != wellknown.HTTPConnectionManager {
 					continue
@@ -72,13 +110,24 @@ func istiod(t *testing.T, c meshCase) (client, server managed) {
 				if err := f.GetTypedConfig().UnmarshalTo(h); err != nil {
 					t.Fatal(err)
 				}
-				if l.Name == "virtualInbound" {
+				switch {
+				case c.waypoint:
+					if strings.HasSuffix(chain.Name, "|"+c.host) {
+						in = append(in, h)
+					}
+				case l.Name == "virtualInbound":
 					in = append(in, h)
-				} else {
+				default:
 					out = append(out, h)
 				}
 			}
 		}
+	}
+	if c.waypoint {
+		if len(in) == 0 {
+			t.Fatalf("istiod made no connection manager of the waypoint for %s, only %v\n%s", c.host, names, c.yaml())
+		}
+		return managed{}, all(t, in)
 	}
 	if len(out) == 0 || len(in) == 0 && !c.gateway {
 		t.Fatalf("istiod made %d outbound and %d inbound connection managers", len(out), len(in))
@@ -114,18 +163,31 @@ func managedBy(t *testing.T, h *hcm.HttpConnectionManager) managed {
 	if h.Tracing == nil {
 		return managed{}
 	}
-	m := managed{tracing: true, sampling: h.Tracing.GetRandomSampling().GetValue(), byID: true}
+	m := managed{tracing: true, sampling: h.Tracing.GetRandomSampling().GetValue(), byID: true,
+		longest: int(h.Tracing.GetMaxPathTagLength().GetValue()), silent: h.Tracing.GetNoContextPropagation()}
 	if c := h.Tracing.Provider; c != nil {
 		m.provider = destination(t, c)
 	}
 	var tags []string
 	for _, tag := range h.Tracing.CustomTags {
-		if !strings.HasPrefix(tag.Tag, "istio.") {
-			tags = append(tags, tag.Tag)
+		switch {
+		case tag.Tag == "istio.mesh_id":
+			m.own = true
+		case strings.HasPrefix(tag.Tag, "istio."):
+		case tag.GetLiteral() != nil:
+			tags = append(tags, tag.Tag+" literal")
+		case tag.GetEnvironment() != nil:
+			tags = append(tags, tag.Tag+" environment "+tag.GetEnvironment().Name)
+		case tag.GetRequestHeader() != nil:
+			tags = append(tags, tag.Tag+" header "+tag.GetRequestHeader().Name)
+		case tag.GetValue() != "":
+			tags = append(tags, tag.Tag+" formatter")
+		default:
+			tags = append(tags, tag.Tag+" of no kind")
 		}
 	}
 	slices.Sort(tags)
-	m.tags = strings.Join(tags, ",")
+	m.tags = strings.Join(tags, ", ")
 	if e := h.RequestIdExtension; e != nil {
 		id := &requestid.UuidRequestIdConfig{}
 		if err := e.TypedConfig.UnmarshalTo(id); err != nil {
@@ -150,17 +212,27 @@ func destination(t *testing.T, c *trace.Tracing_Http) string {
 	case "envoy.tracers.zipkin":
 		z := &trace.ZipkinConfig{}
 		read(z)
-		if s := z.GetCollectorService(); s != nil {
-			return "zipkin " + s.GetHttpUri().GetCluster()
+		both := ""
+		if z.TraceContextOption == trace.ZipkinConfig_USE_B3_WITH_W3C_PROPAGATION {
+			both = " B3 and W3C"
 		}
-		return "zipkin " + z.CollectorCluster
+		if s := z.GetCollectorService(); s != nil {
+			_, path, _ := strings.Cut(strings.TrimPrefix(s.GetHttpUri().GetUri(), "http://"), "/")
+			return "zipkin " + s.GetHttpUri().GetCluster() + " /" + path + both
+		}
+		return "zipkin " + z.CollectorCluster + " " + z.CollectorEndpoint + both
 	case "envoy.tracers.opentelemetry":
 		o := &trace.OpenTelemetryConfig{}
 		read(o)
-		if h := o.HttpService; h != nil {
-			return "opentelemetry http " + h.GetHttpUri().GetCluster()
+		sampler := ""
+		if o.Sampler != nil {
+			sampler = " " + o.Sampler.Name[strings.LastIndexByte(o.Sampler.Name, '.')+1:]
 		}
-		return "opentelemetry " + o.GrpcService.GetEnvoyGrpc().GetClusterName()
+		if h := o.HttpService; h != nil {
+			_, path, _ := strings.Cut(h.GetHttpUri().GetUri(), "/")
+			return "opentelemetry http " + h.GetHttpUri().GetCluster() + " /" + path + sampler
+		}
+		return "opentelemetry " + o.GrpcService.GetEnvoyGrpc().GetClusterName() + sampler
 	case "envoy.tracers.datadog":
 		d := &trace.DatadogConfig{}
 		read(d)

@@ -10,11 +10,13 @@ import (
 
 	"github.com/spanloom/spanloom/doctor/collect"
 	ours "github.com/spanloom/spanloom/mesh/istio"
+	"github.com/spanloom/spanloom/mesh/schema"
 )
 
 const (
-	webAddress     = "10.1.1.1"
-	gatewayAddress = "10.1.1.2"
+	webAddress      = "10.1.1.1"
+	gatewayAddress  = "10.1.1.2"
+	waypointAddress = "10.1.1.6"
 )
 
 // meshCase is a mesh and one proxy in it.
@@ -26,6 +28,12 @@ type meshCase struct {
 	namespace  string
 	labels     map[string]string
 	gateway    bool
+	waypoint   bool
+	service    *ours.ServiceName // of a waypoint's case
+	host       string            // the service's
+	version    string            // of the proxy
+	address    string            // of a waypoint, where it is not waypointAddress
+	env        *float64          // PILOT_TRACE_SAMPLING
 }
 
 // yaml is the mesh as people write it down.
@@ -40,7 +48,7 @@ func (c meshCase) yaml() string {
 	if c.annotation != "" {
 		fmt.Fprintf(&b, "  annotations:\n    proxy.istio.io/config: |\n%s", indent(c.annotation, 6))
 	}
-	fmt.Fprintf(&b, "spec: {containers: [{name: istio-proxy, image: istio/proxyv2:1.31.0}]}\n---\n%s---\n%s", c.services, c.configs)
+	fmt.Fprintf(&b, "spec: {containers: [{name: istio-proxy, image: istio/proxyv2:%s}]}\n---\n%s---\n%s", c.version, c.services, c.configs)
 	return b.String()
 }
 
@@ -77,38 +85,52 @@ func computed(t *testing.T, c meshCase) (client, server managed) {
 	if len(o.Meshes) != 1 {
 		t.Fatalf("%d mesh configurations read\n%s", len(o.Meshes), c.yaml())
 	}
-	p := ours.Proxy{Namespace: c.namespace, Labels: c.labels, Gateway: c.gateway}
+	o.Istio = "1.31.0" // of istiod; that of the files is the proxy's
+	p := ours.Proxy{Namespace: c.namespace, Labels: c.labels, Gateway: c.gateway, Waypoint: c.waypoint, Service: c.service, Version: c.version}
 	for _, w := range o.Workloads {
 		if w.Name == "subject" && w.Config != nil && w.Config.Tracing != nil {
 			p.Injected = w.Config
 		}
 	}
-	policy := o.PolicyOf(&o.Meshes[0], nil, p)
-	return managedAs(policy.Client), managedAs(policy.Server)
+	policy := o.PolicyOf(&o.Meshes[0], c.env, p)
+	return c.managedAs(policy.Client), c.managedAs(policy.Server)
 }
 
-func managedAs(d ours.Direction) managed {
+func (c meshCase) managedAs(d ours.Direction) managed {
 	if d.Decision == ours.Off || d.Reason == ours.ReasonUnknownHost {
 		return managed{}
 	}
-	m := managed{tracing: true, sampling: d.Sampling, byID: d.RequestID}
+	m := managed{tracing: true, sampling: d.Sampling, byID: d.RequestID, own: d.IstioTags, longest: d.MaxTag, silent: d.Silent}
 	if d.Decision == ours.Provided {
-		p := d.Provider
-		host := p.Service
-		if _, h, ok := strings.Cut(host, "/"); ok {
-			host = h
-		}
-		kind := p.Type
-		if p.HTTP {
-			kind += " http"
-		}
-		m.provider = fmt.Sprintf("%s outbound|%d||%s", kind, p.Port, host)
+		m.provider = c.sendsTo(d.Provider)
 	}
 	var tags []string
 	for _, tag := range d.Tags {
-		tags = append(tags, tag.Name)
+		tags = append(tags, strings.TrimSpace(tag.Name+" "+tag.From+" "+tag.Of))
 	}
 	slices.Sort(tags)
-	m.tags = strings.Join(tags, ",")
+	m.tags = strings.Join(tags, ", ")
 	return m
+}
+
+// sendsTo is what the tracer made of a provider is, and where it sends.
+func (c meshCase) sendsTo(p *ours.Provider) string {
+	out := fmt.Sprintf("%s outbound|%d||%s", p.Type, p.Port, ours.HostOf(p.Service))
+	switch {
+	case p.Type == "zipkin":
+		path := p.Path
+		if path == "" {
+			path = "/api/v2/spans"
+		}
+		out += " " + path
+		if p.TraceContext == "USE_B3_WITH_W3C_PROPAGATION" && !schema.Less(c.version, "1.28") {
+			out += " B3 and W3C"
+		}
+	case p.HTTP:
+		out = strings.Replace(out, " ", " http ", 1) + " " + p.Path
+	}
+	if p.Sampler != "" {
+		out += " " + p.Sampler
+	}
+	return out
 }
