@@ -57,9 +57,9 @@ engines:
 	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 10m -run TestClickHouse ./app
 	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 60m -short ./store/opensearch/...
 
-# What mesh/ computes against istiod's own code. The first run compiles istiod: some ten minutes.
+# What mesh/ computes, and what mesh render writes, against istiod's own code. The first run compiles istiod: some ten minutes.
 istio:
-	set -o pipefail; cd test/istio && SPANLOOM_MESHES=600 $(GO) test -trimpath -vet=off -count 1 -timeout 30m -v -run TestRandomMeshes . | grep -v '^ *--- PASS\|^=== RUN\|	info	'
+	set -o pipefail; cd test/istio && SPANLOOM_MESHES=600 $(GO) test -trimpath -vet=off -count 1 -timeout 30m -v -run 'TestRandom|TestRendered|TestLightstep' . | grep -v '^ *--- PASS\|^=== RUN\|	info	'
 
 # Ingest, questions, housework, restarts and kills together, then overload. SOAK=5m for longer.
 SOAK ?= 2m
