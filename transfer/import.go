@@ -401,13 +401,13 @@ func (im *importer) end(err error) (Report, error) {
 	}
 	slices.SortFunc(r.Losses, func(a, b Loss) int { return strings.Compare(a.What, b.What) })
 	if im.dec.formats[Jaeger] || im.dec.formats[JaegerDocs] {
-		r.Lacks = append(r.Lacks, jaeger.Lacks()...)
+		for _, what := range jaeger.Lacks() {
+			r.Lacks = append(r.Lacks, "Jaeger: "+what)
+		}
 	}
 	if im.dec.formats[Zipkin] {
-		r.Lacks = append(r.Lacks, "nanoseconds: times are in microseconds", "types of values other than text", "scopes, schema URLs and counts of what was dropped")
+		r.Lacks = append(r.Lacks, "Zipkin: nanoseconds: times are in microseconds", "Zipkin: types of values other than text", "Zipkin: schema URLs, counts of what was dropped")
 	}
-	slices.Sort(r.Lacks)
-	r.Lacks = slices.Compact(r.Lacks)
 	if err == nil {
 		if im.o.State != "" {
 			if err := os.Remove(im.o.State); err != nil && !os.IsNotExist(err) {
