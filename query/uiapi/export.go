@@ -1,7 +1,7 @@
 package uiapi
 
 import (
-	"compress/gzip"
+	"github.com/klauspost/compress/gzip"
 	"net/http"
 	"slices"
 	"time"
