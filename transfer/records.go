@@ -77,7 +77,7 @@ type stopped struct{ error }
 
 // walk reads to the end. Errors are those of the reader, of each and of bad.
 func (w *walker) walk() error {
-	for {
+	for values := 0; ; {
 		c, err := w.s.peek()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -91,7 +91,9 @@ func (w *walker) walk() error {
 			}
 			continue
 		}
-		err = w.element(c, w.format, false)
+		w.s.byLine = values > 0 && c == '{' && w.s.lineStart()
+		values++
+		err = w.element(c, w.format, false, false)
 		var syntax *syntaxError
 		var stop stopped
 		switch {
@@ -119,11 +121,13 @@ func (w *walker) walk() error {
 }
 
 // element takes the next value: a list of elements, an object with lists in it, or a record.
-func (w *walker) element(c byte, format Format, inList bool) error {
+func (w *walker) element(c byte, format Format, inList, nested bool) error {
 	switch {
 	case c == '[':
 		w.s.pos++
 		return w.list(format)
+	case c == '{' && nested && w.s.byLine && w.s.lineStart():
+		return w.s.wrong("the end of the line inside of a list")
 	case c == '{' && !inList && wrappers[w.s.firstKey()]:
 		return w.object(false)
 	}
@@ -134,6 +138,10 @@ func (w *walker) element(c byte, format Format, inList bool) error {
 			return stopped{err}
 		}
 		return nil
+	}
+	var syntax *syntaxError
+	if errors.As(err, &syntax) { // the place of a piece is where it begins
+		return &syntaxError{at, syntax.what + " at " + syntax.at.String()}
 	}
 	if err != nil {
 		return err
@@ -170,7 +178,7 @@ func (w *walker) list(format Format) error {
 			}
 			return err
 		}
-		if err := w.element(c, format, format != Detect); err != nil {
+		if err := w.element(c, format, format != Detect, true); err != nil {
 			return err
 		}
 	}

@@ -25,7 +25,11 @@ type stream struct {
 	counted int64 // offset up to which lines were counted
 	lines   int64
 	opened  []byte // brackets around the value being read
+	byLine  bool   // every line is a value: a brace that begins a line begins a value, whatever came before
 }
+
+// lineStart reports whether the next byte begins a line.
+func (s *stream) lineStart() bool { return s.offset() == 0 || s.pos > 0 && s.buf[s.pos-1] == '\n' }
 
 func newStream(from io.Reader, most int) *stream {
 	return &stream{from: from, most: most, mark: -1}
@@ -277,6 +281,8 @@ func (s *stream) scan(start int64) error {
 			s.opened = s.opened[:len(s.opened)-1]
 		case want != wantValue && want != wantValueOrEnd:
 			return s.wrong(fmt.Sprintf("unexpected %q", c))
+		case c == '{' && s.byLine && len(s.opened) > 0 && s.lineStart():
+			return s.wrong("the end of the line inside of a value")
 		case c == '{':
 			s.pos++
 			s.opened = append(s.opened, c)
@@ -359,7 +365,7 @@ func (s *stream) literal() {
 // nextLine goes to the start of the next line that begins with a brace, which is where a file of lines goes on after a broken one:
 // lines of an indented value begin with white space. It reports whether there is one.
 func (s *stream) nextLine() bool {
-	if s.pos < len(s.buf) && s.buf[s.pos] == '{' && s.pos > 0 && s.buf[s.pos-1] == '\n' {
+	if s.pos < len(s.buf) && s.buf[s.pos] == '{' && s.offset() > 0 && s.lineStart() {
 		return true
 	}
 	for {
