@@ -192,26 +192,21 @@ func reasonOf(body []byte) string {
 	return strings.ToValidUTF8(string(body[:min(len(body), 300)]), "")
 }
 
-// open begins a point in time.
+// open begins a point in time. The two products have paths of their own for it, of which each knows one.
 func (r *searchReader) open(ctx context.Context) error {
-	var about struct {
-		Version struct{ Number, Distribution string }
-	}
-	if err := r.ask(ctx, http.MethodGet, "/", nil, 1<<20, &about); err != nil {
-		return r.explain(err)
-	}
-	r.opensearch = about.Version.Distribution == "opensearch"
 	var opened struct {
 		ID  string `json:"id"`
 		PIT string `json:"pit_id"`
 	}
-	path := "/" + url.PathEscape(r.Index)
-	if r.opensearch {
-		path += "/_search/point_in_time?keep_alive=" + keepAlive
-	} else {
-		path += "/_pit?keep_alive=" + keepAlive
+	index := "/" + url.PathEscape(r.Index)
+	err := r.ask(ctx, http.MethodPost, index+"/_pit?keep_alive="+keepAlive, nil, 1<<20, &opened)
+	var answer *answerError
+	if errors.As(err, &answer) && answer.status != http.StatusUnauthorized && answer.status != http.StatusForbidden {
+		if r.ask(ctx, http.MethodPost, index+"/_search/point_in_time?keep_alive="+keepAlive, nil, 1<<20, &opened) == nil {
+			r.opensearch, err = true, nil
+		}
 	}
-	if err := r.ask(ctx, http.MethodPost, path, nil, 1<<20, &opened); err != nil {
+	if err != nil {
 		return r.explain(err)
 	}
 	r.pit = opened.ID + opened.PIT
