@@ -2,15 +2,18 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spanloom/spanloom/receive/otlp"
 	"github.com/spanloom/spanloom/span"
@@ -140,5 +143,45 @@ func TestImportUsage(t *testing.T) {
 		if code, _, stderr := command(t, args...); code != 2 || stderr == "" {
 			t.Errorf("%v: %d %s", args, code, stderr)
 		}
+	}
+}
+
+// Every command of the page is run as it stands, except that a real server stands in for all the systems it names.
+func TestImportPage(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range []string{"import.md", "import.ko.md"} {
+		t.Run(page, func(t *testing.T) {
+			dir, ends := serving(t)
+			data, err := os.ReadFile(filepath.Join(dir, "endpoints.json"))
+			var all struct{ HTTP, Tempo, Zipkin string }
+			if err != nil || json.Unmarshal(data, &all) != nil {
+				t.Fatal(err)
+			}
+			now := time.Now().Add(-time.Minute).UnixMicro()
+			report(t, ends.Zipkin, fmt.Sprintf(`[{"traceId":"463ac35c9f6413ad48485a3953bb6124","id":"a","name":"get","timestamp":%d,"duration":5,"localEndpoint":{"serviceName":"front"},"tags":{"error":"true"}}]`, now))
+			folder := t.TempDir()
+			for name, text := range map[string]string{"spanloom": "#!/bin/sh\nSPANLOOM_TEST_AS_COMMAND=1 exec '" + self + "' \"$@\"\n",
+				"traces.json": `{"data":[{"traceID":"1","spans":[{"traceID":"0000000000000001","spanID":"0000000000000001","operationName":"x","startTime":1767225600000000,"processID":"p1"}],"processes":{"p1":{"serviceName":"a"}}}]}`} {
+				if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(os.Symlink(dir, filepath.Join(folder, "spanloom-data")), os.Mkdir(filepath.Join(folder, "backup"), 0o700),
+				os.Link(filepath.Join(folder, "traces.json"), filepath.Join(folder, "backup", "t"))); err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range blocks(t, page) {
+				line = strings.NewReplacer("127.0.0.1:16686", all.HTTP, "127.0.0.1:9411", all.Zipkin, "127.0.0.1:3200", all.Tempo).Replace(line)
+				cmd := exec.CommandContext(t.Context(), "sh", "-c", line)
+				cmd.Dir, cmd.Env = folder, append(os.Environ(), "PATH="+folder+":"+os.Getenv("PATH"))
+				out, err := cmd.CombinedOutput()
+				if err != nil || strings.Contains(string(out), "\nsent        0 spans") {
+					t.Errorf("%s: %v\n%s", line, err, out)
+				}
+			}
+		})
 	}
 }
