@@ -2,9 +2,9 @@ package query
 
 import (
 	"context"
+	"fmt"
 	"time"
 
-	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/store"
 )
 
@@ -28,7 +28,7 @@ func (q *Query) Export(ctx context.Context, s store.Scope, r store.TimeRange, ma
 	defer leave()
 	for rows, err := range q.store.Scan(ctx, s, &store.Scan{Range: r, Mode: store.Start, Match: match, Need: store.Everything()}) {
 		if err != nil {
-			return problem.Of(err)
+			return fmt.Errorf("scan: %w", err)
 		}
 		if err := each(rows); err != nil {
 			return err

@@ -86,8 +86,10 @@ func importSpansCommand() *cobra.Command {
 				o.Progress, o.Waiting = importProgress(stderr)
 			}
 			report, err := transfer.Import(cmd.Context(), o)
-			if printErr := printImport(cmd.OutOrStdout(), report, output); printErr != nil {
-				return errors.Join(err, printErr)
+			if err == nil || report.Read > 0 {
+				if printErr := printImport(cmd.OutOrStdout(), report, output); printErr != nil {
+					return errors.Join(err, printErr)
+				}
 			}
 			switch {
 			case err != nil && o.State != "" && report.Sent > 0:

@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	exportPiece = 500         // spans a line
+	exportPiece = 500         // spans a line, at most
+	exportBytes = 4 << 20     // of the batch that a line is made of, about
 	exportStall = time.Minute // in which a reader must take a line
 )
 
@@ -53,7 +54,8 @@ func (a *api) export(c *call) error {
 		if c.r.Method == http.MethodHead {
 			return nil
 		}
-		_ = control.SetWriteDeadline(time.Now().Add(exportStall)) // of the connection, whose clock is the wall's; not every writer has one
+		// The server's limit is for answers of seconds: each line has its own time to be taken. Not every writer has deadlines.
+		_ = control.SetWriteDeadline(time.Now().Add(exportStall))
 		if zip != nil {
 			_, err := zip.Write(line)
 			return err
@@ -66,13 +68,16 @@ func (a *api) export(c *call) error {
 			_ = zip.Close() // a reader that went away
 			gzipWriters.Put(zip)
 		}
-		_ = control.SetWriteDeadline(time.Time{})
 	}()
 	var buf []byte
 	var rows []int32
 	spans := int64(0)
 	err = a.Query.Export(c.ctx, c.scope, window, match, func(r store.Rows) error {
-		for piece := range slices.Chunk(r.Rows, exportPiece) {
+		if len(r.Rows) == 0 {
+			return nil
+		}
+		size := min(max(exportBytes*r.Batch.Len()/max(r.Batch.Size(), 1), 1), exportPiece)
+		for piece := range slices.Chunk(r.Rows, size) {
 			rows = rows[:0]
 			for _, row := range piece {
 				rows = append(rows, int32(row))
