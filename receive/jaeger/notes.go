@@ -2,13 +2,13 @@ package jaeger
 
 import "fmt"
 
-// Note is a kind of thing that was guessed or left out. The list is closed.
+// Note is a kind of thing that was guessed or left out. The list is closed; String says what each means.
 type Note uint8
 
 // The notes.
 const (
-	ShortID    Note = iota // ids of fewer digits than 16 or 32
-	FollowsRef             // FOLLOWS_FROM references
+	ShortID Note = iota
+	FollowsRef
 	FollowsOnly
 	MoreParents
 	WrongType
