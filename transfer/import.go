@@ -101,7 +101,7 @@ func Import(ctx context.Context, o Options) (Report, error) {
 			return Report{}, err
 		}
 	}
-	at, err := loadState(o.State, identity(&o, files))
+	at, err := loadState(o.State, identity(&o, files), o.Since)
 	if err != nil {
 		return Report{}, err
 	}

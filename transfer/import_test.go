@@ -292,6 +292,15 @@ func TestForeignState(t *testing.T) {
 	if _, err := Import(t.Context(), Options{Sources: []string{path}, To: "http://127.0.0.1:1", State: s}); err == nil || !strings.Contains(err.Error(), "another import") {
 		t.Error(err)
 	}
+	if err := (state{Import: "x", Offset: 7, Since: 5}).save(s); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := loadState(s, "x", 6); err != nil || got.Offset != 7 || got.Since != 5 {
+		t.Error(got, err)
+	}
+	if _, err := loadState(s, "x", 4); err == nil || !strings.Contains(err.Error(), "--since") {
+		t.Error("what starts before the place of a later beginning would be left out:", err)
+	}
 }
 
 // Refused spans are counted, whether the receiver refuses some of a request or all of it.

@@ -20,6 +20,7 @@ type state struct {
 	Offset int64  `json:"offset"` // in it, after decompression; of Elasticsearch the startTime in microseconds
 	Name   string `json:"name"`   // of the file, for readers
 	Sent   int64  `json:"sent"`   // spans
+	Since  int64  `json:"since"`  // Options.Since of the run that began it
 }
 
 // identity tells an import from another.
@@ -33,8 +34,8 @@ func identity(o *Options, files []file) string {
 }
 
 // loadState reads the state file of an import; the zero state if there is none.
-func loadState(path, id string) (state, error) {
-	s := state{Import: id}
+func loadState(path, id string, since int64) (state, error) {
+	s := state{Import: id, Since: since}
 	if path == "" {
 		return s, nil
 	}
@@ -48,6 +49,9 @@ func loadState(path, id string) (state, error) {
 	var old state
 	if err := json.Unmarshal(data, &old); err != nil || old.Import != id || old.Source < 0 || old.Offset < 0 {
 		return s, &problem.Problem{Kind: problem.Invalid, Field: "--state", Message: path + " is of another import, or its files have changed", Hint: "delete it, or name another file"}
+	}
+	if old.Since > since { // -24h is another instant in each run, but a later one
+		return s, &problem.Problem{Kind: problem.Invalid, Field: "--since", Message: "it is earlier than that of the import that " + path + " is of", Hint: "delete the file to begin anew"}
 	}
 	return old, nil
 }
