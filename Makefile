@@ -56,6 +56,7 @@ engines:
 	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 20m -short ./store/queue
 	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 10m -run TestClickHouse ./app
 	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 60m -short ./store/opensearch/...
+	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 10m -run TestJaegerIndices ./transfer
 
 # What mesh/ computes, and what mesh render writes, against istiod's own code. The first run compiles istiod: some ten minutes.
 istio:

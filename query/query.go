@@ -77,6 +77,7 @@ type Query struct {
 	large  *places
 
 	admission *admission
+	exports   *places
 
 	colours *colours
 	recent  *recentServices
@@ -93,7 +94,7 @@ func New(o Options) *Query {
 	return &Query{
 		store: o.Reader, keeper: o.Keeper, meta: o.Meta, now: o.Now, log: o.Log, limits: o.Limits.withDefaults(),
 		seed:  maphash.MakeSeed(),
-		large: newLargeTraces(o.Limits.withDefaults().LargeAtOnce), admission: newAdmission(o.Limits.withDefaults().AtOnce),
+		large: newLargeTraces(o.Limits.withDefaults().LargeAtOnce), admission: newAdmission(o.Limits.withDefaults().AtOnce), exports: newExports(),
 		colours: newColours(o.Meta, o.Reader, o.Now, o.Log),
 		recent:  &recentServices{},
 	}

@@ -23,15 +23,18 @@ import (
 
 // exportCommand writes a data folder's spans into a Parquet file.
 func exportCommand() *cobra.Command {
-	var dir, start, end, filter, out string
+	var dir, start, end, filter, out, server, tokenFile, format string
 	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "export",
-		Short: "Write spans of a data folder into a Parquet file",
-		Long: "Writes the spans of a data folder into one Parquet file, a row a span, for DuckDB, ClickHouse, pandas and others\n" +
+		Short: "Write spans into a file: Parquet of a data folder, OTLP of a running server",
+		Long: "Without --server it writes the spans of a data folder into one Parquet file, a row a span, for DuckDB, ClickHouse, pandas and others\n" +
 			"(docs/format/parquet.md is the schema). No server may run on the folder: stop it, or export a copy.\n" +
-			"Exit code 1 means that the file is there, and parts of the folder could not be read.",
+			"Exit code 1 means that the file is there, and parts of the folder could not be read.\n\n" +
+			"With --server it asks a running Spanloom, whatever engine that has, and writes lines of OTLP JSON, field by field as the spans were\n" +
+			"received, or with --format zipkin lines of Zipkin's JSON. `spanloom import` reads both. A name that ends in .gz is packed.",
 		Example: "  spanloom export --start -24h --out day.parquet\n" +
+			"  spanloom export --server http://127.0.0.1:16686 --start -24h --query '{ status = error }' --out errors.jsonl.gz\n" +
 			"  duckdb -c \"SELECT service, count(*), quantile_cont(duration_ns, 0.99) FROM 'day.parquet' GROUP BY ALL\"",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -50,6 +53,12 @@ func exportCommand() *cobra.Command {
 			match, err := spanFilter(filter)
 			if err != nil {
 				return err
+			}
+			if server != "" {
+				return exportServer(cmd, serverExport{server, tokenFile, format, filter, out, from, to, quiet})
+			}
+			if format != "" && format != "parquet" {
+				return &problem.Problem{Kind: problem.Invalid, Field: "--format", Message: format + " is not written from a data folder", Hint: "start a server on the folder and give --server"}
 			}
 			o := export.Options{Match: match, Scope: store.Scope{Tenant: store.DefaultTenant}, Range: store.TimeRange{From: from, To: to}, Version: version}
 			stderr := cmd.ErrOrStderr()
@@ -75,6 +84,9 @@ func exportCommand() *cobra.Command {
 	f.StringVar(&end, "end", "", "spans start before this `time`, in the same forms (default: everything)")
 	f.StringVar(&filter, "query", "", "only spans that meet this TraceQL `filter`, such as '{ status = error }' (default: every span)")
 	f.StringVar(&out, "out", "", "`file` to write, - for standard output (required)")
+	f.StringVar(&server, "server", "", "base `URL` of a running Spanloom to ask, instead of --data-dir")
+	f.StringVar(&tokenFile, "token-file", "", "with --server, `file` with a bearer token of role read")
+	f.StringVar(&format, "format", "", "parquet of a data folder; with --server otlp-json or zipkin (default: the first)")
 	f.BoolVarP(&quiet, "quiet", "q", false, "no progress on standard error")
 	_ = cmd.MarkFlagRequired("out")
 	return cmd
@@ -135,7 +147,10 @@ func exportFolder(ctx context.Context, dir string, o export.Options, out string,
 	if out == "-" {
 		report, err = export.Write(ctx, e, o, stdout)
 	} else {
-		report, err = exportFile(ctx, e, o, out)
+		err = writeFile(out, func(w io.Writer) error {
+			report, err = export.Write(ctx, e, o, w)
+			return err
+		})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("export to %s: %w", out, err)
@@ -146,33 +161,33 @@ func exportFolder(ctx context.Context, dir string, o export.Options, out string,
 	return damaged, nil
 }
 
-// exportFile writes beside the file's place and renames, so that a file of that name is always a whole one.
-func exportFile(ctx context.Context, from store.Reader, o export.Options, out string) (report export.Report, err error) {
+// writeFile writes beside the file's place and renames, so that a file of that name is always a whole one.
+func writeFile(out string, write func(io.Writer) error) (err error) {
 	if info, err := os.Stat(out); err == nil && !info.Mode().IsRegular() {
-		return report, &problem.Problem{Kind: problem.Invalid, Field: "--out", Message: out + " is not a regular file", Hint: "give the name of a file, or - for standard output"}
+		return &problem.Problem{Kind: problem.Invalid, Field: "--out", Message: out + " is not a regular file", Hint: "give the name of a file, or - for standard output"}
 	}
 	f, err := os.CreateTemp(filepath.Dir(out), "."+filepath.Base(out)+"-*.part")
 	if errors.Is(err, fs.ErrNotExist) {
-		return report, &problem.Problem{Kind: problem.Invalid, Field: "--out", Message: filepath.Dir(out) + " is not there", Hint: "make the folder first"}
+		return &problem.Problem{Kind: problem.Invalid, Field: "--out", Message: filepath.Dir(out) + " is not there", Hint: "make the folder first"}
 	}
 	if err != nil {
-		return report, err
+		return err
 	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
 		}
 	}()
-	if report, err = export.Write(ctx, from, o, f); err != nil {
-		return report, err
+	if err = write(f); err != nil {
+		return err
 	}
 	if err = errors.Join(f.Chmod(0o644), f.Sync()); err != nil {
-		return report, err
+		return err
 	}
 	if err = os.Rename(f.Name(), out); err != nil {
-		return report, err
+		return err
 	}
-	return report, f.Close()
+	return f.Close()
 }
 
 // progressTo writes a line each second at most.

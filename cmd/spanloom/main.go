@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(serveCommand(), demoCommand(), loadCommand(), configCommand(), fsckCommand(), storeCommand(), exportCommand(), queryCommand(), traceCommand(), doctorCommand(), whyCommand(), meshCommand(), getCommand(), versionCommand())
+	root.AddCommand(serveCommand(), demoCommand(), loadCommand(), configCommand(), fsckCommand(), storeCommand(), exportCommand(), importSpansCommand(), queryCommand(), traceCommand(), doctorCommand(), whyCommand(), meshCommand(), getCommand(), versionCommand())
 	err := root.ExecuteContext(ctx)
 	switch {
 	case err == nil:

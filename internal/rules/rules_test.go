@@ -26,6 +26,7 @@ var arrows = []struct {
 	{"span", nil, "the vocabulary imports nothing of ours"},
 	{"receive/otlp", []string{"span", "receive"}, "receivers decode; they know neither steps nor engines"},
 	{"receive/zipkin", []string{"span", "receive"}, "receivers decode; they know neither steps nor engines"},
+	{"receive/jaeger", []string{"span", "receive"}, "files of Jaeger are decoded as receivers decode; it knows neither steps nor engines"},
 	{"receive/door", []string{"span", "receive"}, "ports know no engine"},
 	{"receive", []string{"span"}, "receive declares the Sink it needs"},
 	{"process", []string{"span"}, "steps know neither receivers nor engines"},
@@ -65,6 +66,7 @@ var arrows = []struct {
 	{"web", nil, "the UI is files"},
 	{"config/imports", []string{"config", "mesh/yamldoc"}, "files of others become settings; they are read by the bounded reader that the doctor has"},
 	{"config", nil, "settings are plain data"},
+	{"transfer", []string{"span", "receive", "store/remote"}, "import and export are clients: they decode with the receivers' decoders and talk to servers by their ports; remote is how logins are written"},
 	{"load", []string{"span", "receive/otlp", "receive/zipkin"}, "load is a client: it uses encoders, never the server"},
 	{"demo", nil, "the demo is a mesh beside Spanloom, reached by its ports"},
 }

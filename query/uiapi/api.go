@@ -92,6 +92,7 @@ func endpoints() []endpoint {
 		{"/attributes/values", "GET", []string{"key", "scope", "prefix", "service", "limit", "start", "end"}, (*api).values},
 		{"/search", "GET", []string{"filter", "q", "start", "end", "limit", "page"}, (*api).search},
 		{"/search/stream", "GET", []string{"filter", "q", "start", "end", "limit", "page"}, (*api).searchStream},
+		{"/export", "GET", []string{"filter", "q", "start", "end"}, (*api).export},
 		{"/heatmap", "GET", []string{"filter", "q", "start", "end", "columns"}, (*api).heatmap},
 		{"/differences", "GET", []string{"filter", "q", "select", "start", "end", "selectStart", "selectEnd", "fields", "values"}, (*api).differences},
 		{"/traceql", "GET", []string{"q"}, (*api).checkTraceQL},

@@ -525,3 +525,52 @@ func BenchmarkSkeleton(b *testing.B) {
 		})
 	}
 }
+
+// An export is every span of the window, as lines that end in one that says so.
+func TestExport(t *testing.T) {
+	s := serve(t, nil)
+	lines := func(path string, headers ...string) (spans int, end string) {
+		t.Helper()
+		w := s.get(path, headers...)
+		if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "application/x-ndjson" {
+			t.Fatalf("%s: %d %s", path, w.Code, w.Body)
+		}
+		body := io.Reader(w.Body)
+		if w.Header().Get("Content-Encoding") == "gzip" {
+			z, err := gzip.NewReader(body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body = z
+		} else if len(headers) > 0 {
+			t.Error("not packed")
+		}
+		text, err := io.ReadAll(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range bytes.Lines(text) {
+			end = string(bytes.TrimSpace(line))
+			spans += bytes.Count(line, []byte(`"spanId"`)) - bytes.Count(line, []byte(`"links":[{"traceId"`))
+		}
+		return spans, end
+	}
+	all, end := lines("/export?start=0")
+	if all < 3 || end != fmt.Sprintf(`{"type":"end","spans":%d,"complete":true}`, all) {
+		t.Errorf("%d spans, %s", all, end)
+	}
+	if packed, packedEnd := lines("/export?start=0", "Accept-Encoding: gzip"); packed != all || packedEnd != end {
+		t.Errorf("packed: %d spans, %s", packed, packedEnd)
+	}
+	if some, end := lines("/export?start=0&filter=service%3Dfront"); some == 0 || some >= all || !strings.Contains(end, "true") {
+		t.Errorf("filtered: %d of %d, %s", some, all, end)
+	}
+	if none, end := lines("/export?start=1h&q=%7B+name+%3D+%60nothing%60+%7D"); none != 0 || end != `{"type":"end","spans":0,"complete":true}` {
+		t.Errorf("none: %d, %s", none, end)
+	}
+	for _, query := range []string{"q=%7B%7D+%3E+%7B%7D", "filter=traceDuration>1s"} {
+		if w := s.get("/export?" + query); w.Code != http.StatusNotImplemented {
+			t.Errorf("%s: %d %s", query, w.Code, w.Body)
+		}
+	}
+}
