@@ -145,7 +145,7 @@ func addLanguage(cmd *cobra.Command, language *string) {
 }
 
 func checkLanguage(language string) error {
-	if language != "en" && language != "ko" {
+	if language != "" && language != "en" && language != "ko" {
 		return &problem.Problem{Kind: problem.Invalid, Field: "--lang", Message: fmt.Sprintf("%q is no language of the findings", language), Hint: "en or ko"}
 	}
 	return nil
