@@ -71,6 +71,10 @@ func (f *Finding) in(language string) {
 		e.Title, e.Means, e.Fix = k.Title, k.Means, k.Fix
 	}
 	f.Title, f.Consequence, f.Fix.General = e.Title, e.Means, e.Fix
+	f.Docs = "docs/findings/" + f.Code + ".md"
+	if language == "ko" {
+		f.Docs = "docs/findings/ko/" + f.Code + ".md"
+	}
 	if !f.detail.empty() {
 		f.Detail = f.detail.In(language)
 	}
