@@ -199,7 +199,7 @@ function Diagnosis(p: { report: Report; view: DoctorView; setView: SetView; chec
         <div>
           <p className={css["verdict"]}>{t.doctor.state[report.state]}</p>
           <p className={css["reason"]}>
-            <span lang="en">{report.reason}</span>
+            <span>{report.reason}</span>
             {[
               source,
               Number.isFinite(collected) ? t.doctor.collected(f.dateTime(collected)) : undefined,
@@ -267,7 +267,7 @@ function Diagnosis(p: { report: Report; view: DoctorView; setView: SetView; chec
           <ul className={css["unread"]}>
             {report.unread.map((u) => (
               <li key={`${u.name} ${u.why}`}>
-                <code>{u.name}</code> <span lang="en">{u.why}</span>
+                <code>{u.name}</code> {u.why}
               </li>
             ))}
           </ul>
@@ -325,9 +325,7 @@ function Path({ stations }: { stations: readonly Station[] }) {
                 <span className="sr-only">: {t.doctor.light[s.state]}</span>
               </span>
               {s.reason && s.reason !== stations[i - 1]?.reason ? (
-                <span className={css["why"]} lang="en">
-                  {s.reason}
-                </span>
+                <span className={css["why"]}>{s.reason}</span>
               ) : null}
             </li>
           );
@@ -357,7 +355,7 @@ function FindingView(p: { finding: Finding; follows: readonly Finding[]; open: b
       </summary>
       <div className={css["body"]}>
         {x.detail ? (
-          <p lang="en">
+          <p>
             <Line text={x.detail} />
           </p>
         ) : null}
@@ -392,7 +390,7 @@ function FindingView(p: { finding: Finding; follows: readonly Finding[]; open: b
           {x.evidence.length > 0 ? (
             <div>
               <dt>{t.doctor.evidence}</dt>
-              <dd lang="en">
+              <dd>
                 <ul className={css["evidence"]}>
                   {x.evidence.map((e) => (
                     <li key={e}>
@@ -406,7 +404,7 @@ function FindingView(p: { finding: Finding; follows: readonly Finding[]; open: b
           <div className={css["fix"]}>
             <dt>{t.doctor.fix}</dt>
             <dd>
-              <p lang={x.fix.general ? "en" : undefined}>{x.fix.text}</p>
+              <p>{x.fix.text}</p>
               {x.fix.general && x.fix.general !== x.fix.text ? (
                 <p className={css["general"]}>
                   <b>{t.doctor.general}:</b> {x.fix.general}
