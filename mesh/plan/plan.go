@@ -538,8 +538,11 @@ func (m *maker) change(target render.Target, d *document, after string, want *do
 	if d.inList {
 		m.note(fmt.Sprintf("%s is an item of a List in %s: a patch of the file leaves it out", name(d), d.ref.File))
 	}
-	if target == render.IstioOperator {
+	switch {
+	case target == render.IstioOperator:
 		m.pruned(d)
+	case target == render.ConfigMap && c.Owner.Tool == "operator":
+		m.reinstalled(d)
 	}
 	d.text = after
 	m.plan.Changes = append(m.plan.Changes, c)
@@ -645,6 +648,25 @@ func instead(o istio.Owner, t render.Target) string {
 		return fmt.Sprintf("%s is kept by an operator, which writes it again: change the operator's resource instead", o.Name)
 	}
 	return ""
+}
+
+// reinstalled says what the next `istioctl install` does to a cluster whose mesh configuration came by one: its file is not
+// here to be read.
+func (m *maker) reinstalled(d *document) {
+	if m.state.Objects == nil || m.state.Owners == nil {
+		return
+	}
+	text := fmt.Sprintf("a later `istioctl install` writes %s anew, and what is added here is gone: put it into the IstioOperator too (`spanloom mesh plan -f DIR --for istiooperator`)", name(d))
+	var gateways []string
+	for _, w := range m.state.Objects.Workloads {
+		if w.Kind == "Deployment" && w.Owner.Tool == "operator" && strings.Contains(w.Labels["istio"], "gateway") {
+			gateways = append(gateways, w.Namespace+"/"+w.Name)
+		}
+	}
+	if len(gateways) > 0 {
+		text += "; it removes those of these gateways that its file does not list: " + strings.Join(gateways, ", ")
+	}
+	m.note(text)
 }
 
 // pruned names gateways that an install from an IstioOperator would remove, because the file does not list them.
