@@ -277,6 +277,14 @@ func (m *maker) part(part render.Part) error {
 	return nil
 }
 
+// place is where objects were looked for.
+func (m *maker) place() string {
+	if m.state.Owners != nil {
+		return "in the cluster"
+	}
+	return "among the files"
+}
+
 func (m *maker) note(text string) {
 	if !slices.Contains(m.plan.Notes, text) {
 		m.plan.Notes = append(m.plan.Notes, text)
@@ -316,7 +324,7 @@ func (m *maker) object(target render.Target, want *document) error {
 		}
 		there := m.find("Kiali", func(*document) bool { return true })
 		if len(there) == 0 {
-			m.note("no Kiali is among the files: `spanloom mesh render --for kiali` has what to merge into it")
+			m.note("no Kiali is " + m.place() + ": `spanloom mesh render --for kiali` has what to merge into it")
 			return nil
 		}
 		return m.shared(target, want, there, []string{"spec"}, inside("spec"))
@@ -385,6 +393,10 @@ func (m *maker) meshConfigMap(want *document) error {
 	})
 	if len(plain) == 0 {
 		// Created from this part alone it would replace what the cluster has.
+		if m.state.Owners != nil {
+			m.note("no ConfigMap with mesh configuration is in the cluster: is istiod installed in another namespace (--root-namespace), or may it not be read?")
+			return nil
+		}
 		m.note("no mesh configuration is among the files: add the ConfigMap istio, the values of the chart istiod or the IstioOperator to the folder, or merge what `spanloom mesh render --for configmap` writes")
 		return nil
 	}

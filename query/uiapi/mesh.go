@@ -81,9 +81,6 @@ func asParam(err error) error {
 // repository are the forms that are files, not objects of a cluster: `mesh apply` refuses them.
 var repository = []render.Target{render.IstioOperator, render.Helm}
 
-// merged are the forms that are a piece of something larger.
-var merged = append([]render.Target{render.ConfigMap, render.SDKEnv, render.Kiali}, repository...)
-
 // command does the same on the command line.
 func (x *intent) command() string {
 	args := []string{"spanloom", "mesh", "apply"}
@@ -151,9 +148,13 @@ func (a *api) meshRender(c *call) error {
 	if rate, ok := prescribe.InForce(x.facts); ok {
 		out.InForce = rate
 	}
+	var present *istio.Objects
+	if x.facts != nil {
+		present = &x.facts.Objects
+	}
 	for _, p := range x.parts {
 		d := meshDocument{For: p.Target, Name: "spanloom-" + string(p.Target) + ".yaml", Use: "apply", YAML: p.YAML}
-		if slices.Contains(merged, p.Target) {
+		if render.Merges(x.in, p.Target, present) {
 			d.Use = "merge"
 		}
 		out.Documents = append(out.Documents, d)

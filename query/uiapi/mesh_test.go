@@ -86,12 +86,15 @@ func TestMeshRender(t *testing.T) {
 		return out
 	}
 	r := ask(nil)
-	if r.Version != "1.28" || r.VersionFrom != "proxies" || r.Sampling != 5 || r.InForce != 5 || r.Command != "spanloom mesh apply" || len(r.Documents) != 2 || r.Documents[0].Use != "merge" || r.Documents[1].Use != "apply" {
+	if r.Version != "1.28" || r.VersionFrom != "proxies" || r.Sampling != 5 || r.InForce != 5 || r.Command != "spanloom mesh apply" || len(r.Documents) != 2 || r.Documents[0].Use != "merge" || r.Documents[1].Use != "merge" {
 		t.Errorf("%+v", r)
 	}
 	r = ask(url.Values{"protocol": {"zipkin"}, "sampling": {"0.5"}, "version": {"1.21"}, "namespace": {"tracing"}, "for": {"telemetry,helm"}, "tags": {"motto=it's a, b", "env=prod"}})
 	if want := `spanloom mesh plan -f DIR --protocol zipkin --sampling 0.5 --for telemetry,helm --istio-version 1.21 --namespace tracing --tags '"motto=it'\''s a, b"' --tags env=prod -o patch | git apply`; r.Command != want {
 		t.Errorf("%s\nwant\n%s", r.Command, want)
+	}
+	if p := ask(url.Values{"for": {"prometheus"}}); p.VersionFrom != "proxies" || p.Documents[0].Use != "apply" {
+		t.Errorf("%+v", p)
 	}
 	if r.VersionFrom != "given" || !strings.Contains(r.Documents[1].YAML, `it's a, b`) || !strings.Contains(r.Documents[1].YAML, "v1alpha1") {
 		t.Errorf("%+v", r)

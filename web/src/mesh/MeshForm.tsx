@@ -19,6 +19,8 @@ interface FormProps {
   setView: (change: (view: MeshView) => MeshView, step?: Step) => void;
   status: Status | undefined;
   rendered: Rendered | undefined;
+  /** Percentage at which traces begin now; undefined: not known. */
+  inForce: number | undefined;
   refusal: ApiError | undefined;
 }
 
@@ -82,7 +84,7 @@ export function MeshForm(p: FormProps) {
           autoComplete="off"
           aria-invalid={bad("namespace") !== undefined}
           value={view.namespace}
-          onChange={(e) => setView((v) => ({ ...v, namespace: e.target.value.trim() }))}
+          onChange={(e) => setView((v) => ({ ...v, namespace: e.target.value }))}
         />
         <Refused refusal={bad("namespace")} />
       </div>
@@ -124,15 +126,15 @@ function Refused({ refusal }: { refusal: ApiError | undefined }) {
 }
 
 /** A rate is chosen by what it costs: each as "1 in N" with spans, traces and bytes, from what arrives now. */
-function Sampling({ view, setView, status, rendered, refusal }: FormProps) {
+function Sampling({ view, setView, status, rendered, inForce, refusal }: FormProps) {
   const m = useMeshTexts();
   const { f } = useI18n();
   const id = useId();
   const load = status ? loadOf(status) : undefined;
-  const now = rendered?.inForce ?? percentOf(view.now);
+  const now = inForce ?? percentOf(view.now);
   const own = view.sampling !== "" && !(presetNames as string[]).includes(view.sampling);
   const shown = own && view.sampling !== "custom" ? view.sampling : "";
-  const kept = view.sampling === "" ? rendered?.sampling : undefined;
+  const kept = view.sampling === "" ? rendered?.sampling : inForce;
   const oneIn = (percent: number) =>
     percent === 100 ? m.every : m.oneIn(f.number(requestsPerTrace(percent)));
   const choose = (sampling: string) => setView((v) => ({ ...v, sampling }));
@@ -212,7 +214,7 @@ function Sampling({ view, setView, status, rendered, refusal }: FormProps) {
           {load.bytesPerSpan === undefined ? null : ` ${m.bytesASpan(f.bytes(load.bytesPerSpan))}`}
         </p>
       )}
-      {load && load.spansPerSecond > 0 && rendered?.inForce === undefined ? (
+      {load && load.spansPerSecond > 0 && inForce === undefined ? (
         <label className={css["help"]}>
           {m.nowLabel}{" "}
           <input

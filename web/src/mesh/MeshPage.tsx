@@ -1,4 +1,4 @@
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { ApiError } from "../api/client";
 import { controls } from "../shell/controls";
 import { useStatus } from "../shell/queries";
@@ -23,6 +23,9 @@ export default function MeshPage() {
   const asked = useSettled(JSON.stringify(meshParams(view)));
   const params = JSON.parse(asked) as ReturnType<typeof meshParams>;
   const rendered = useRender(params);
+  // What is in force does not depend on the form: a refused one does not make it unknown.
+  const inForce = useRef<number>(undefined);
+  if (rendered.data) inForce.current = rendered.data.inForce;
   const refusal = refusalOf(rendered.error);
   const versionMissing = refusal?.field === "version" && view.version === "";
   return (
@@ -37,6 +40,7 @@ export default function MeshPage() {
           setView={setView}
           status={status.data}
           rendered={rendered.data}
+          inForce={inForce.current}
           refusal={refusal}
         />
         <section aria-labelledby="result" className={css["result"]}>

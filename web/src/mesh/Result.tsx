@@ -24,7 +24,9 @@ export function Result({
     <>
       <section className={css["part"]} aria-labelledby="mesh-command">
         <h3 id="mesh-command">{m.command}</h3>
-        <Code label="sh" copyLabel={m.copyCommand} text={rendered.command} />
+        <div className={css["command"]}>
+          <Code label="sh" copyLabel={m.copyCommand} text={rendered.command} />
+        </div>
         <p className={css["help"]}>{inFiles ? m.commandFiles : m.commandHelp}</p>
       </section>
       <section className={css["part"]} aria-labelledby="mesh-plan">
