@@ -42,7 +42,7 @@ export async function walk({ base, note, open, step, screenshot }) {
     await page.locator("textarea").fill("environment=production\nuser=header:x-user:nobody");
     await page.waitForURL(/protocol=zipkin&sampling=dev&version=1\.28&tags=environment=production&tags=/);
     const command = page.locator("[aria-labelledby=mesh-command] pre");
-    await command.getByText("--protocol zipkin").waitFor();
+    await command.getByText("user=header").waitFor();
     const said = (await command.textContent()) ?? "";
     for (const part of [
       "spanloom mesh apply",
@@ -56,7 +56,7 @@ export async function walk({ base, note, open, step, screenshot }) {
     // The address alone gives the same screen.
     const url = page.url();
     await page.reload();
-    await command.getByText("--protocol zipkin").waitFor();
+    await command.getByText("user=header").waitFor();
     if ((await page.locator("textarea").inputValue()) !== "environment=production\nuser=header:x-user:nobody")
       note(where, "the tags are lost by a reload");
     if (page.url() !== url) note(where, `the address changed from ${url} to ${page.url()}`);

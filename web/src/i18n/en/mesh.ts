@@ -66,7 +66,7 @@ export const meshTexts = {
   planAgain: "Compare again",
   planNoCluster: "There is no diff: this server reads no cluster.",
   planNoClusterHelp:
-    "YAML and command below are whole. For a diff here, start the server with --kubeconfig FILE or in a pod; on the command line:",
+    "YAML and command are whole. For a diff here, start the server with --kubeconfig FILE or in a pod; on the command line:",
   planFailed: "There is no diff: the cluster could not be read.",
   planFiles:
     "An IstioOperator and Helm values are files of a repository, which this server does not read. The command compares and changes them.",

@@ -72,7 +72,7 @@ export const meshTexts: typeof english = {
   planAgain: "다시 비교",
   planNoCluster: "이 서버가 읽는 클러스터가 없어 비교할 수 없습니다.",
   planNoClusterHelp:
-    "아래의 YAML과 명령은 온전합니다. 여기서 비교하려면 서버를 --kubeconfig FILE로 또는 파드에서 시작하십시오. 명령줄에서는 다음과 같이 합니다:",
+    "YAML과 명령은 온전합니다. 여기서 비교하려면 서버를 --kubeconfig FILE로 또는 파드에서 시작하십시오. 명령줄에서는 다음과 같이 합니다:",
   planFailed: "클러스터를 읽지 못해 비교할 수 없습니다.",
   planFiles: "IstioOperator와 Helm 값은 저장소의 파일이라 이 서버가 읽지 않습니다. 명령이 비교하고 고칩니다.",
   nothing: "바꿀 것이 없습니다. 모두 이미 클러스터에 있습니다.",
