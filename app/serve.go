@@ -24,6 +24,7 @@ import (
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/tempoapi"
 	"github.com/spanloom/spanloom/query/traceql"
+	"github.com/spanloom/spanloom/query/uiapi"
 	"github.com/spanloom/spanloom/receive"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -285,6 +286,7 @@ type service struct {
 	documents documents
 	query     *query.Query
 	doctor    *live.Doctor
+	mesh      uiapi.Mesh // nil: no cluster is read
 	tempo     *tempoapi.API
 	traceql   *traceql.Engine
 	tokens    *tokens

@@ -95,7 +95,7 @@ func serve(t testing.TB, change func(*Options)) *server {
 	if err := e.Accept(t.Context(), storetest.Batch(t, spans)); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Query: query.New(query.Options{Reader: e, Keeper: e, Meta: e, Now: clock}), TraceQL: traceql.New(e, traceql.Options{Now: clock}), Receipts: receipts{}, Status: status, Doctor: physician{}}
+	o := Options{Query: query.New(query.Options{Reader: e, Keeper: e, Meta: e, Now: clock}), TraceQL: traceql.New(e, traceql.Options{Now: clock}), Receipts: receipts{}, Status: status, Doctor: physician{}, Mesh: readMesh(t)}
 	if change != nil {
 		change(&o)
 	}

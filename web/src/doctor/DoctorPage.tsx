@@ -336,6 +336,9 @@ function Path({ stations }: { stations: readonly Station[] }) {
   );
 }
 
+/** Findings that a provider or a rate mends, which is what the mesh screen writes. */
+const configures = (code: string) => /^T01(0[1-4]|1[0-2]|20)$/.test(code);
+
 function FindingView(p: { finding: Finding; follows: readonly Finding[]; open: boolean; wanted: string }) {
   const { t, f } = useI18n();
   const { finding: x } = p;
@@ -415,6 +418,11 @@ function FindingView(p: { finding: Finding; follows: readonly Finding[]; open: b
               ) : null}
               {x.fix.diff ? (
                 <Code label={t.doctor.diff} copyLabel={t.doctor.copyDiff} text={x.fix.diff} diff />
+              ) : null}
+              {configures(x.code) ? (
+                <p>
+                  <Link href="/mesh">{t.app.configureMesh}</Link>
+                </p>
               ) : null}
             </dd>
           </div>
