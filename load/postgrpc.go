@@ -42,7 +42,8 @@ func (g *grpcPoster) post(ctx context.Context, connection int, body []byte) answ
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+g.token)
 	}
 	var reply []byte
-	a := answerOf(otlpclient.OfGRPC(reply, g.connections[connection].Invoke(ctx, otlpclient.ExportMethod, &body, &reply)))
+	err := g.connections[connection].Invoke(ctx, otlpclient.ExportMethod, &body, &reply)
+	a := answerOf(otlpclient.OfGRPC(reply, err))
 	a.retry = a.retry && ctx.Err() == nil
 	return a
 }

@@ -48,6 +48,7 @@ var arrows = []struct {
 	{"query/uiapi", []string{"span", "store", "query", "doctor"}, "dialects decode, call query, encode; this one also the doctor's facts and reports"},
 	{"query/traceql", []string{"span", "store", "query"}, "the language knows neither engines nor dialects"},
 	{"query", []string{"span", "store", "query"}, "query is engine-neutral: it imports the contract, never an engine"},
+	{"forward", []string{"span", "store/wal", "store/remote", "receive/otlp"}, "copies go from a log of batches by OTLP's encoder: forwarding knows no engine; how an address has certificates it shares with engines of servers elsewhere"},
 	{"export", []string{"span", "store"}, "export reads any engine through the contract"},
 	{"mesh/yamldoc", nil, "reading knows no schema"},
 	{"mesh/schema", []string{"mesh/yamldoc"}, "tables of fields know no objects"},
