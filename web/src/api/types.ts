@@ -390,6 +390,7 @@ export interface Status {
       lastError?: string;
       failedAt?: string;
       poisonSpans?: number;
+      poisonFile?: string;
       unreadableSpans?: number;
     };
     evictedTraces?: number;
