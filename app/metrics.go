@@ -7,6 +7,7 @@ import (
 
 	"github.com/spanloom/spanloom/doctor"
 	"github.com/spanloom/spanloom/doctor/live"
+	"github.com/spanloom/spanloom/forward"
 	"github.com/spanloom/spanloom/process"
 	"github.com/spanloom/spanloom/receive"
 	"github.com/spanloom/spanloom/span"
@@ -21,6 +22,8 @@ type metrics struct {
 	budget *receive.Budget
 	doctor *live.Doctor
 	now    func() time.Time
+
+	forward *forward.Forwarder // nil: nothing is forwarded
 }
 
 var protocols = []span.Protocol{span.ProtocolZipkin, span.ProtocolOTLPGRPC, span.ProtocolOTLPHTTP}
@@ -82,6 +85,16 @@ var (
 	queuePoisonDesc = desc("spanloom_queue_poison_spans_total", "Spans that the engine refused for good and that were set aside.")
 	queueDeadDesc   = desc("spanloom_queue_poison_bytes", "Bytes of the files of spans that were set aside.")
 	queueLostDesc   = desc("spanloom_queue_unreadable_spans_total", "Spans lost to damage of the queue's files.")
+	forwardWaitDesc = desc("spanloom_forward_spans", "Spans that wait to be forwarded.", "target")
+	forwardAgeDesc  = desc("spanloom_forward_oldest_age_seconds", "Age by receipt of the oldest span that waits to be forwarded; 0 if none does.", "target")
+	forwardSentDesc = desc("spanloom_forward_sent_spans_total", "Spans that the target took.", "target")
+	forwardBadDesc  = desc("spanloom_forward_refused_spans_total", "Spans that the target refused for good and that were passed over.", "target")
+	forwardDropDesc = desc("spanloom_forward_dropped_spans_total", "Spans that were not forwarded because the disk's limit was reached.", "target")
+	forwardLostDesc = desc("spanloom_forward_unreadable_spans_total", "Spans that were not forwarded because the log is damaged.", "target")
+	forwardFailDesc = desc("spanloom_forward_failures_total", "Requests that failed and were or will be sent again.", "target")
+	forwardDownDesc = desc("spanloom_forward_failing", "1 while the last request failed.", "target")
+	forwardDiskDesc = desc("spanloom_forward_bytes", "Bytes of the log of spans that wait to be forwarded.")
+	forwardMostDesc = desc("spanloom_forward_limit_bytes", "Bytes of that log at which the oldest spans go.")
 	findingsDesc    = desc("spanloom_doctor_findings", "Findings of the doctor's newest round over the last 15 minutes, by code.", "code", "severity")
 	inFlightDesc    = desc("spanloom_inflight_bytes", "Bytes of request bodies being read and decoded.")
 
@@ -195,10 +208,38 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		gauge(queueDeadDesc, float64(w.PoisonBytes))
 		counter(queueLostDesc, float64(w.UnreadableSpans))
 	}
+	m.forwarded(gauge, counter)
 	counter(syncsDesc, float64(stats.LogSyncs))
 	counter(logBytesDesc, float64(stats.LogBytes))
 	gauge(inFlightDesc, float64(m.budget.Used()))
 	m.findings(gauge)
+}
+
+// forwarded tells of the copies for other backends.
+func (m *metrics) forwarded(gauge, counter func(*prometheus.Desc, float64, ...string)) {
+	if m.forward == nil {
+		return
+	}
+	stats := m.forward.Stats()
+	gauge(forwardDiskDesc, float64(stats.Bytes))
+	gauge(forwardMostDesc, float64(stats.LimitBytes))
+	for _, t := range stats.Targets {
+		age, failing := 0.0, 0.0
+		if t.Oldest != 0 {
+			age = max(0, m.now().Sub(time.Unix(0, t.Oldest)).Seconds())
+		}
+		if t.LastError != "" {
+			failing = 1
+		}
+		gauge(forwardWaitDesc, float64(t.Spans), t.Name)
+		gauge(forwardAgeDesc, age, t.Name)
+		gauge(forwardDownDesc, failing, t.Name)
+		counter(forwardSentDesc, float64(t.SentSpans), t.Name)
+		counter(forwardBadDesc, float64(t.RefusedSpans), t.Name)
+		counter(forwardDropDesc, float64(t.DroppedSpans), t.Name)
+		counter(forwardLostDesc, float64(t.UnreadableSpans), t.Name)
+		counter(forwardFailDesc, float64(t.Failures), t.Name)
+	}
 }
 
 // findings gives every code a series from the first round on, so that an alarm on it resolves.

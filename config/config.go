@@ -32,6 +32,8 @@ type Config struct {
 	MaxMemory     Size
 	WALSync       string
 	Strict        bool
+	ForwardTo     []string
+	ForwardDisk   Size
 	AuthTokenFile string
 	AuthExempt    []string
 	TLS           TLS
@@ -199,6 +201,8 @@ func Settings() []Setting {
 			return nil
 		}},
 		yes("strict-ingest", "false", "refuse what the original receivers refuse (wrong paths, wrong protocol on a port)", func(c *Config) *bool { return &c.Strict }),
+		list("forward-to", "", "grpc://host:4317, grpcs://, http:// or https://host:4318/v1/traces", "backend that gets a copy of every accepted span by OTLP (docs/users/forward.md); options: name, compression, header.NAME, header_file.NAME, header_env.NAME, ca_file, cert_file, key_file, server_name, skip_verify; repeatable", func(c *Config) *[]string { return &c.ForwardTo }),
+		{Name: "forward-max-disk", Default: "1GiB", Value: "size, or a share of the volume", Help: "copies wait under data-dir while a backend is away; the oldest go, and are counted, before they take more", set: size(func(c *Config) *Size { return &c.ForwardDisk })},
 		reload(Setting{Name: "auth-token-file", Default: "", Value: "file", Help: "bearer tokens, a line each: 'role token' with role ingest, read or admin", set: text(func(c *Config) *string { return &c.AuthTokenFile })}),
 		list("auth-exempt", "", "listener", "listener that needs no token although auth-token-file is set (zipkin, otlp-grpc, otlp-http); repeatable", func(c *Config) *[]string { return &c.AuthExempt }),
 		reload(Setting{Name: "tls-cert", Default: "", Value: "PEM file", Help: "certificate of every listener without its own", set: text(func(c *Config) *string { return &c.TLS.Cert })}),

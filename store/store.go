@@ -164,6 +164,7 @@ type QueueStats struct {
 	FailedAt        int64  // when an attempt failed last, ns; 0 for never
 	PoisonSpans     int64  // that the engine refused for good and that were set aside, since the start
 	PoisonBytes     int64  // of the files they are in
+	PoisonFile      string // the newest of these, also from before the start; empty if there is none
 	UnreadableSpans int64  // lost to damage of the log's files
 }
 

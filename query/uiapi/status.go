@@ -58,6 +58,32 @@ type Status struct {
 	Receivers []Receiver    `json:"receivers"`
 	Store     StoreStatus   `json:"store"`
 	Listeners []Listener    `json:"listeners"`
+
+	Forward *ForwardStatus `json:"forward,omitempty"`
+}
+
+// ForwardStatus is the copies for other backends.
+type ForwardStatus struct {
+	Bytes      int64           `json:"bytes"`      // of the log they wait in
+	LimitBytes int64           `json:"limitBytes"` // at which the oldest go
+	Damaged    []string        `json:"damaged,omitempty"`
+	Targets    []ForwardTarget `json:"targets"`
+}
+
+// ForwardTarget is one of these backends. Counts are since the start.
+type ForwardTarget struct {
+	Name            string  `json:"name"`
+	Address         string  `json:"address"`
+	Spans           int64   `json:"spans"`            // that wait
+	Oldest          Instant `json:"oldest,omitempty"` // receipt of the oldest of these
+	SentSpans       int64   `json:"sentSpans"`
+	RefusedSpans    int64   `json:"refusedSpans"`
+	DroppedSpans    int64   `json:"droppedSpans"`
+	UnreadableSpans int64   `json:"unreadableSpans"`
+	Failures        int64   `json:"failures"`
+	LastError       string  `json:"lastError,omitempty"`
+	FailedAt        Instant `json:"failedAt,omitempty"`
+	LastRefusal     string  `json:"lastRefusal,omitempty"`
 }
 
 // Receiver is one protocol's door.
@@ -99,6 +125,7 @@ type QueueStatus struct {
 	LastError       string  `json:"lastError,omitempty"`
 	FailedAt        Instant `json:"failedAt,omitempty"`
 	PoisonSpans     int64   `json:"poisonSpans"`
+	PoisonFile      string  `json:"poisonFile,omitempty"` // the newest file of spans that were set aside
 	UnreadableSpans int64   `json:"unreadableSpans"`
 }
 
@@ -107,7 +134,7 @@ func queueStatusOf(s *store.QueueStats) *QueueStatus {
 		return nil
 	}
 	return &QueueStatus{Spans: s.Spans, HiddenSpans: s.HiddenSpans, Bytes: s.Bytes, LimitBytes: s.LimitBytes, Oldest: Instant(s.Oldest), SentSpans: s.SentSpans,
-		Failures: s.Failures, LastError: s.LastError, FailedAt: Instant(s.FailedAt), PoisonSpans: s.PoisonSpans, UnreadableSpans: s.UnreadableSpans}
+		Failures: s.Failures, LastError: s.LastError, FailedAt: Instant(s.FailedAt), PoisonSpans: s.PoisonSpans, PoisonFile: s.PoisonFile, UnreadableSpans: s.UnreadableSpans}
 }
 
 // SegmentStatus is the files of an engine that has some.
