@@ -62,32 +62,23 @@ const (
 	maxFileSize   = 1 << 30 // of a log file: there is one a memtable
 	rowsAtFirst   = 8192    // room of the first memtable
 	roomForRows   = 9       // eighths of the memtable before that the next one gets room for
-	rollupShare   = 8       // of MaxMemory, that decoded rollups may take
 	documentShare = 8       // of MaxMemory, that documents may take: the rest must go on receiving
-	gatherShare   = 16      // of MaxMemory, that a search may hold of the traces it judges
-	rowBytes      = 128     // of a row in such a search
-	minGather     = 16 << 10
-	pagesShare    = 4 // of MaxMemory, that snapshots of page tokens may hold
 )
 
 // Engine implements store.Engine. Use Open.
 type Engine struct {
 	store.Meta // docs
+	answers
 
-	o     Options
-	now   func() time.Time
-	log   *slog.Logger
-	fs    faultfs.FS
-	lock  io.Closer
-	wal   *wal.Log
-	man   *manifest.Manifest
-	docs  *documents
-	kept  *keptTraces
-	pages *pages
-	sides *sideCache
-	rolls rollupCache // decoded rollups
-	hours hourTables  // and those of hours, merged
-	reads reads
+	o    Options
+	now  func() time.Time
+	log  *slog.Logger
+	fs   faultfs.FS
+	lock io.Closer
+	wal  *wal.Log
+	man  *manifest.Manifest
+	docs *documents
+	kept *keptTraces
 
 	maxMem   int64 // of one memtable
 	damaged  []string
@@ -142,8 +133,7 @@ var _ store.Engine = (*Engine)(nil)
 // for another process to end. What can't be read is left out, logged and named in Stats; it ends Open only if a newer version
 // wrote it.
 func Open(ctx context.Context, o Options) (*Engine, error) {
-	e := &Engine{o: o, now: o.Now, log: o.Log, fs: o.FS, wake: make(chan struct{}, 1), flushNow: make(chan struct{}, 1), sides: &sideCache{},
-		tried: make(chan struct{})}
+	e := &Engine{o: o, now: o.Now, log: o.Log, fs: o.FS, wake: make(chan struct{}, 1), flushNow: make(chan struct{}, 1), tried: make(chan struct{})}
 	if e.now == nil {
 		e.now = time.Now
 	}
@@ -156,10 +146,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if e.o.MaxMemory <= 0 {
 		e.o.MaxMemory = mem.DefaultMaxBytes
 	}
-	e.rolls.limit = e.o.MaxMemory / rollupShare
-	if e.o.GatherRows <= 0 {
-		e.o.GatherRows = max(minGather, int(e.o.MaxMemory/gatherShare/rowBytes))
-	}
+	e.answers.init(e.snapshot, e.now, e.o.MaxMemory, e.o.GatherRows)
 	if e.o.SegmentRows <= 0 {
 		e.o.SegmentRows = segmentRows
 	}
@@ -189,7 +176,6 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 func (e *Engine) recover(ctx context.Context) error {
 	began := time.Now()
 	dir := tenantDir(e.o.Dir)
-	e.pages = newPages(e.now, e.o.MaxMemory/pagesShare)
 	e.cur = newMemtable(rowsAtFirst)
 	inMemory := mem.NewDocuments(e.o.MaxMemory / documentShare)
 	var err error
@@ -351,15 +337,6 @@ func (e *Engine) acceptable(b *span.Batch) error {
 	if size := int64(b.Size()); size > e.o.MaxMemory/4*3 {
 		return problem.New(problem.TooLarge, fmt.Sprintf("a batch of %d bytes does not fit into the memory budget of %d", size, e.o.MaxMemory),
 			"send fewer spans in a request or raise --max-memory")
-	}
-	return nil
-}
-
-// readable checks that a question may be asked.
-func (e *Engine) readable(s store.Scope) error {
-	if s.Tenant != "" && s.Tenant != store.DefaultTenant {
-		return &problem.Problem{Kind: problem.Unsupported, Field: "tenant", Message: fmt.Sprintf("tenant %q: this engine has no tenants", s.Tenant),
-			Hint: "leave the tenant out"}
 	}
 	return nil
 }

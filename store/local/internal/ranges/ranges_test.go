@@ -12,7 +12,9 @@ import (
 	"github.com/spanloom/spanloom/internal/faultfs"
 )
 
-func content(object string, i int) []byte { return bytes.Repeat([]byte(fmt.Sprintf("%s%03d", object, i)), 25)[:100] }
+func content(object string, i int) []byte {
+	return bytes.Repeat([]byte(fmt.Sprintf("%s%03d", object, i)), 25)[:100]
+}
 
 func open(t *testing.T, fsys faultfs.FS, disk, memory int64) *Cache {
 	t.Helper()

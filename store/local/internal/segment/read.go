@@ -51,7 +51,9 @@ type Source interface {
 func Checksum(p []byte) uint32 { return checksum(p) }
 
 // Damaged is the error of a Source for bytes that do not meet their checksum.
-func Damaged(off int64, n int) error { return damaged("checksum of bytes %d to %d is wrong", off, off+int64(n)) }
+func Damaged(off int64, n int) error {
+	return damaged("checksum of bytes %d to %d is wrong", off, off+int64(n))
+}
 
 // Guard runs fn, in which mapped bytes are read, and turns a memory fault (the file was cut off, its disk fails) into an
 // ErrDamaged.
