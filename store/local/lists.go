@@ -81,7 +81,15 @@ func (e *answers) counted(ctx context.Context, s store.Scope, expr store.Expr, r
 	defer snap.release()
 	q := newQuestion(ctx, &e.reads, prog, match.Window{TimeRange: r, Mode: store.Start})
 	done := store.Done{Complete: true, Read: store.Read{Of: snap.blocks()}}
+	snap.complete(&done)
 	if whole != nil && prog.Always() {
+		snap.warm(ctx, func(f *segmentFile) error {
+			if !q.window.Covers(f.entry.MinStart, f.entry.MaxStart) {
+				return nil
+			}
+			_, err := f.counts()
+			return err
+		})
 		left := make([]*segmentFile, 0, len(snap.segments))
 		for _, f := range snap.segments {
 			if !q.window.Covers(f.entry.MinStart, f.entry.MaxStart) {
@@ -102,7 +110,7 @@ func (e *answers) counted(ctx context.Context, s store.Scope, expr store.Expr, r
 				left = append(left, f)
 			}
 		}
-		snap = &snapshot{segments: left, mems: snap.mems}
+		snap = &snapshot{segments: left, mems: snap.mems} // what it holds is released by the one above
 	}
 	filler := table.NewFiller(need)
 	err = e.scan(ctx, snap, q, func(o *opened, rows []uint32) (bool, error) {

@@ -38,7 +38,8 @@ type Options struct {
 	MaxDisk   int64            // of the folder's files; 0: 80 % of the volume
 	Retention time.Duration    // age by receipt at which whole hours go; 0: none
 	Sync      time.Duration    // how often the log is synced; 0: before every answer
-	LockWait  time.Duration    // for another process to release the folder; 0: 30 s, negative: not at all
+	LockWait  time.Duration    // for another process to release the folder, and for another writer's beat in the bucket; 0: 30 s, negative: not at all
+	Bucket    Bucket           // where closed segments are copied to, or a Reader reads; nil: none. See OpenBucket
 	Now       func() time.Time // nil: time.Now
 	Log       *slog.Logger     // nil: none
 
@@ -79,6 +80,7 @@ type Engine struct {
 	man  *manifest.Manifest
 	docs *documents
 	kept *keptTraces
+	up   *uploads // nil without a bucket
 
 	maxMem   int64 // of one memtable
 	damaged  []string
@@ -93,6 +95,7 @@ type Engine struct {
 	frozen   *frozenTable    // being written as a segment
 	segments []*segmentFile  // oldest first
 	broken   []brokenSegment // to be mended
+	missing  incomplete      // of the bucket
 	lost     []string        // segments set aside since the start, in words
 	flushErr error           // why the last attempt to write a segment failed
 	flushed  time.Time       // when that was
@@ -169,6 +172,10 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	e.stopped.Go(e.ticks)
 	e.stopped.Go(e.tidies)
 	e.stopped.Go(e.flushes)
+	if e.up != nil {
+		e.stopped.Go(e.uploadOn)
+		e.stopped.Go(e.beatOn)
+	}
 	return e, nil
 }
 
@@ -191,6 +198,13 @@ func (e *Engine) recover(ctx context.Context) error {
 		return wal.FolderProblem(e.o.Dir, err)
 	}
 	e.damaged = append(e.damaged, e.kept.damaged...)
+	if e.o.Bucket != nil {
+		if err := e.attach(ctx); err != nil {
+			return err
+		}
+	} else if id, err := e.readIdentity(); err == nil && id.Bucket != "" {
+		e.log.Warn("this folder has segments in a bucket, which are not read without --bucket", "bucket", id.Bucket)
+	}
 	for _, d := range e.damaged {
 		e.log.Error("data folder is damaged", "what", d, "hint", "spanloom fsck tells more")
 	}
@@ -397,6 +411,9 @@ func (e *Engine) logNew(what string, err error, last string) string {
 func (e *Engine) Close() error {
 	if e.ended.Swap(true) {
 		return nil
+	}
+	if e.up != nil {
+		e.finish()
 	}
 	e.stop()
 	e.stopped.Wait()

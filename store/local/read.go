@@ -128,8 +128,19 @@ func (e *answers) begin(ctx context.Context, s store.Scope) (*match.Program, *sn
 	if err != nil {
 		return nil, nil, err
 	}
-	snap, err := e.snap()
+	snap, err := e.whole()
 	return must, snap, err
+}
+
+// whole is a snapshot for who cannot say that an answer is not complete: where parts are missing that come back, it answers why.
+func (e *answers) whole() (*snapshot, error) {
+	snap, err := e.snap()
+	if err == nil && snap.away != nil {
+		err = snap.away
+		snap.release()
+		snap = nil
+	}
+	return snap, err
 }
 
 // joinTwins is the ids of the traces that a look-up of id means.
@@ -223,7 +234,7 @@ func (e *answers) Scan(ctx context.Context, s store.Scope, q *store.Scan) iter.S
 			yield(store.Rows{}, err)
 			return
 		}
-		snap, err := e.snap()
+		snap, err := e.whole()
 		if err != nil {
 			yield(store.Rows{}, err)
 			return

@@ -70,6 +70,15 @@ func (e *answers) mergeRollups(ctx context.Context, s store.Scope, r store.TimeR
 	}
 	defer snap.release()
 	done.Read.Of = int64(len(snap.segments) + len(snap.mems))
+	snap.complete(&done)
+	merged := e.hours.numbers()
+	snap.warm(ctx, func(f *segmentFile) error {
+		if !r.Overlaps(f.entry.MinStart, f.entry.MaxStart) || f.rolled.Load() != nil || merged[f.entry.Number] {
+			return nil
+		}
+		_, err := f.guardedRollups(&e.rolls)
+		return err
+	})
 	for rest := snap.segments; len(rest) > 0; {
 		n := 1
 		for n < len(rest) && rest[n].entry.Hour == rest[0].entry.Hour {
@@ -173,6 +182,21 @@ func (c *hourTables) get(e *answers, hour []*segmentFile, asked int) *rollup.Tab
 	}
 	c.keep(made, e.rolls.limit)
 	return made.table
+}
+
+// numbers is the segments of the hours whose tables are kept.
+func (c *hourTables) numbers() map[uint64]bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	in := make(map[uint64]bool)
+	for _, t := range c.kept {
+		if t.table != nil {
+			for _, n := range t.numbers {
+				in[n] = true
+			}
+		}
+	}
+	return in
 }
 
 // maxHours is more than anybody asks of at once; those that expired are among the kept ones for a while.

@@ -48,9 +48,11 @@ func (e *answers) Search(ctx context.Context, s store.Scope, q *store.Search) (*
 	if err != nil {
 		return nil, err
 	}
+	whole := done.Complete // what is missing for good ends no paging
+	snap.complete(&done)
 	page := &store.Page{Done: done}
 	var more *answer.Rank
-	if page.Traces, more = sr.page.Page(q.Limit); more != nil && done.Complete {
+	if page.Traces, more = sr.page.Page(q.Limit); more != nil && whole {
 		if pin == 0 {
 			pin = e.pages.pin(snap)
 		}

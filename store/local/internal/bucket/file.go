@@ -57,7 +57,11 @@ func (f *folder) Read(ctx context.Context, name string, off int64, n int) ([]byt
 		return nil, fileError(err)
 	}
 	defer file.Close()
-	p := make([]byte, n)
+	info, err := file.Stat()
+	if err != nil {
+		return nil, fileError(err)
+	}
+	p := make([]byte, min(int64(n), max(info.Size()-off, 0)))
 	got, err := file.ReadAt(p, off)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err

@@ -1,5 +1,5 @@
 // Package ranges caches ranges of immutable objects that are far away: on the disk up to a size, and the ones used last in memory. What
-// is cached is checked by the checksum that the caller knows, so a file of the cache may be torn, stale or damaged: it is fetched again.
+// is cached is checked by what the caller knows of it, a checksum, so a file of the cache may be torn, stale or damaged: it is fetched again.
 package ranges
 
 import (
@@ -24,7 +24,6 @@ type Options struct {
 	Dir       string // made if missing; the cache's own
 	MaxDisk   int64
 	MaxMemory int64
-	Checksum  func([]byte) uint32
 }
 
 // Range names bytes of an object. Object is a name without slashes, for ever of the same content.
@@ -59,8 +58,8 @@ type flight struct {
 	err  error
 }
 
-// ErrChecksum says that what was fetched does not meet its checksum.
-var ErrChecksum = errors.New("the bytes do not meet their checksum")
+// ErrOther says that what was fetched are other bytes than they should be.
+var ErrOther = errors.New("the bytes do not meet their checksum")
 
 const tempSuffix = ".tmp"
 
@@ -128,9 +127,9 @@ func parseName(object, name string) (Range, bool) {
 
 func (c *Cache) path(r Range) string { return filepath.Join(c.o.Dir, r.Object, fileName(r)) }
 
-// Get gives the bytes of a range, which meet sum. fetch is called where they are nowhere here; its error is Get's, and ErrChecksum comes where
-// fetch gave other bytes. Several who ask for a range at once wait for one fetch. Nobody changes the bytes.
-func (c *Cache) Get(r Range, sum uint32, fetch func() ([]byte, error)) ([]byte, error) {
+// Get gives the bytes of a range, of which right says that they are the right ones. fetch is called where they are nowhere here; its error is
+// Get's, and ErrOther comes where fetch gave other bytes. Several who ask for a range at once wait for one fetch. Nobody changes the bytes.
+func (c *Cache) Get(r Range, right func([]byte) bool, fetch func() ([]byte, error)) ([]byte, error) {
 	if r.Length == 0 {
 		return nil, nil
 	}
@@ -152,12 +151,12 @@ func (c *Cache) Get(r Range, sum uint32, fetch func() ([]byte, error)) ([]byte, 
 	c.mu.Unlock()
 
 	if onDisk {
-		f.data = c.read(r, sum)
+		f.data = c.read(r, right)
 	}
 	hit := f.data != nil
 	if !hit {
-		if f.data, f.err = fetch(); f.err == nil && (len(f.data) != r.Length || c.o.Checksum(f.data) != sum) {
-			f.data, f.err = nil, ErrChecksum
+		if f.data, f.err = fetch(); f.err == nil && (len(f.data) != r.Length || !right(f.data)) {
+			f.data, f.err = nil, ErrOther
 		}
 		if f.err == nil {
 			c.write(r, f.data)
@@ -181,14 +180,14 @@ func (c *Cache) Get(r Range, sum uint32, fetch func() ([]byte, error)) ([]byte, 
 }
 
 // read gives a file's bytes, nil where they are not what they should be.
-func (c *Cache) read(r Range, sum uint32) []byte {
+func (c *Cache) read(r Range, right func([]byte) bool) []byte {
 	p := make([]byte, r.Length)
 	f, err := c.o.FS.Open(c.path(r))
 	if err == nil {
 		_, err = io.ReadFull(f, p)
 		err = errors.Join(err, f.Close())
 	}
-	if err == nil && c.o.Checksum(p) == sum {
+	if err == nil && right(p) {
 		return p
 	}
 	c.mu.Lock()
