@@ -92,6 +92,10 @@ func (e *answers) counted(ctx context.Context, s store.Scope, expr store.Expr, r
 		})
 		left := make([]*segmentFile, 0, len(snap.segments))
 		for _, f := range snap.segments {
+			if err := ctx.Err(); err != nil {
+				done.Complete, done.Reason = false, answer.Cancelled(err)
+				return done, nil
+			}
 			if !q.window.Covers(f.entry.MinStart, f.entry.MaxStart) {
 				left = append(left, f)
 				continue
