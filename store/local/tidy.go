@@ -239,7 +239,11 @@ func (e *Engine) join(job policy.Job) error {
 // half is for the segment that its rows become. Where that is less than an eighth of the limit, segments go when the log needs it.
 func (e *Engine) left() (left, log int64) {
 	left = e.o.MaxDisk - e.kept.bytes() - e.docs.bytes() - e.man.Bytes() - policy.Bytes(e.localEntries())
-	return left, max(1, left/2, e.o.MaxDisk/8)
+	floor := e.o.MaxDisk / 8
+	if list, held := e.evictable(); left <= 0 && len(list) == 0 && held > 0 {
+		floor = 0 // nothing may go before it is in the bucket: senders are refused
+	}
+	return left, max(1, left/2, floor)
 }
 
 // limitLog tells the log its share of the disk limit.

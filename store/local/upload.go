@@ -720,6 +720,10 @@ func (e *Engine) publishChanges(ctx context.Context) error {
 		return err
 	}
 	e.keepCopy(u.gen)
+	select {
+	case e.wake <- struct{}{}: // what is uploaded may leave the disk
+	default: // it is awake
+	}
 	if g.Number > oldGenerations {
 		_ = u.far.bucket.Remove(ctx, manifest.GenerationName(g.Number-oldGenerations)) // one that stays does no harm
 	}
