@@ -149,7 +149,7 @@ func TestBucketAway(t *testing.T) {
 	fill(t, e, c.Now(), 0, 10)
 	upload(t, e)
 	f.set(away)
-	c.Add(time.Minute) // what is newest is here
+	c.Add(time.Minute)                            // what is newest is here
 	if err := e.Upload(t.Context()); err != nil { // there is nothing to do
 		t.Error(err)
 	}
