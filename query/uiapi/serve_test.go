@@ -78,7 +78,9 @@ func status(context.Context) Status {
 	return Status{Version: "1", Commit: "abc", Uptime: time.Second, Now: At(clock()),
 		Receivers: []Receiver{{Protocol: "zipkin", Address: "127.0.0.1:9411", SpansPerSecond: 0.5, Spans: 10, LastTime: At(clock()), Misuses: map[string]int64{"wrong_path": 2}}},
 		Store: StoreStatusOf(store.Stats{Kind: "memory", Spans: 7, Oldest: 1, Refusing: "full", Damaged: []string{"frame 7"},
-			Queue:    &store.QueueStats{Spans: 3, HiddenSpans: 1, Bytes: 4, LimitBytes: 5, Oldest: 1, SentSpans: 6, Failures: 7, LastError: "away", FailedAt: 1, PoisonSpans: 8, UnreadableSpans: 9},
+			Queue: &store.QueueStats{Spans: 3, HiddenSpans: 1, Bytes: 4, LimitBytes: 5, Oldest: 1, SentSpans: 6, Failures: 7, LastError: "away", FailedAt: 1, PoisonSpans: 8, UnreadableSpans: 9},
+			Bucket: &store.BucketStats{Address: "s3://spans", ReadOnly: true, Generation: 1, Segments: 2, Bytes: 3, Far: 4, WaitingSegments: 5, WaitingBytes: 6, Since: 7, Uploads: 8,
+				Failures: 9, LastError: "away", FailedAt: 10, CheckedAt: 11, Lost: "taken", CacheBytes: 12, CacheHits: 13, Fetches: 14, FetchedBytes: 15},
 			Segments: &store.Segments{Files: 2, Hours: []store.HourStats{{Hour: 1, Spans: 7, Bytes: 70}}}}),
 		Listeners: []Listener{{Name: "http", Address: "127.0.0.1:16686"}}}
 }
