@@ -94,12 +94,15 @@ func TestEveryCallFails(t *testing.T) {
 			e.up.round.Lock() // nothing is uploaded until all is there
 			fill(t, e, c.Now(), 2, 3)
 			fill(t, e, c.Now(), 3, 4)
+			var mu sync.Mutex // segments are uploaded two at a time
 			calls := 0
 			var hit string
 			f.set(func(op, name string) (error, error) {
 				if name == ownerObject {
 					return nil, nil
 				}
+				mu.Lock()
+				defer mu.Unlock()
 				calls++
 				if calls-1 != fail {
 					return nil, nil

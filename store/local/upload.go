@@ -920,7 +920,10 @@ func (e *Engine) finish() {
 	if err := errors.Join(e.Flush(ctx), e.Upload(ctx)); err != nil {
 		e.log.Warn("not everything is in the bucket; the data folder has it", "err", err)
 	}
-	if u.lost == "" {
+	u.mu.Lock()
+	mine = u.lost == ""
+	u.mu.Unlock()
+	if mine {
 		if err := u.sendBeat(ctx, e.now(), true); err != nil {
 			e.log.Warn("the bucket was not released; another writer waits for a while", "err", err)
 		}
