@@ -68,6 +68,9 @@ const gcPercent = 40
 // Serve runs until ctx ends, then finishes requests, syncs the log and returns nil. It returns an error if anything could not
 // start or broke.
 func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
+	if err := checkBucket(c); err != nil {
+		return err
+	}
 	log, now := o.Log, o.Now
 	if now == nil {
 		now = time.Now
@@ -189,10 +192,27 @@ func openEngine(ctx context.Context, c *config.Config, o Options, memory int64, 
 	if err != nil {
 		return nil, err
 	}
-	maxDisk := maxDisk(c)
-	return local.Open(ctx, local.Options{
-		Dir: c.DataDir, FS: o.FS, MaxMemory: memory / 2, MaxDisk: maxDisk, Retention: c.Retention, Sync: sync, Now: now, Log: o.Log,
-	})
+	options := local.Options{Dir: c.DataDir, FS: o.FS, MaxMemory: memory / 2, MaxDisk: maxDisk(c), Retention: c.Retention, Sync: sync, Now: now, Log: o.Log}
+	if c.Bucket != "" {
+		if options.Bucket, err = local.OpenBucket(ctx, c.Bucket); err != nil {
+			return nil, err
+		}
+	}
+	if c.ReadOnly {
+		return local.OpenReader(ctx, options)
+	}
+	return local.Open(ctx, options)
+}
+
+// checkBucket finds settings that exclude each other.
+func checkBucket(c *config.Config) error {
+	switch {
+	case c.Bucket != "" && c.Store != "local":
+		return &problem.Problem{Kind: problem.Invalid, Field: "--bucket", Message: fmt.Sprintf("--store %s has no bucket", c.Store), Hint: "leave it out, or take --store local"}
+	case c.ReadOnly && c.Bucket == "":
+		return &problem.Problem{Kind: problem.Invalid, Field: "--read-only", Message: "there is nothing to read from", Hint: "give --bucket"}
+	}
+	return nil
 }
 
 // prepareFolder makes the data folder and says why nothing can be written there.
