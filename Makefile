@@ -49,14 +49,16 @@ kube:
 	tools/get kube-apiserver >/dev/null && tools/get etcd >/dev/null
 	cd test/kube && SPANLOOM_KUBE=1 $(GO) test -count 1 -timeout 20m ./...
 
-# Engines that run elsewhere, against real servers: ClickHouse, of npm (180 MB) and python3; Elasticsearch and OpenSearch, of Maven (Java 17, and 21 or newer).
+# Engines that run elsewhere, against real servers: ClickHouse, of npm (180 MB) and python3; Elasticsearch and OpenSearch, of Maven (Java 17, and 21 or newer); versitygw for S3.
 engines:
-	tools/get clickhouse >/dev/null && tools/get elasticsearch >/dev/null && tools/get elasticsearch@8.12.2 >/dev/null && tools/get opensearch >/dev/null
+	tools/get versitygw >/dev/null && tools/get clickhouse >/dev/null && tools/get elasticsearch >/dev/null && tools/get elasticsearch@8.12.2 >/dev/null && tools/get opensearch >/dev/null
 	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 40m ./store/clickhouse/...
-	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 20m -short ./store/queue
-	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 10m -run TestClickHouse ./app
+	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 30m -short ./store/queue
+	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 15m -run 'TestClickHouse|TestOpenSearch' ./app
 	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 60m -short ./store/opensearch/...
 	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 10m -run TestJaegerIndices ./transfer
+	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 15m -short -run 'S3|Bucket|Wrong|Folder' ./store/local ./store/local/internal/bucket
+	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 20m ./test/engines/...
 
 # What mesh/ computes, and what mesh render writes, against istiod's own code. The first run compiles istiod: some ten minutes.
 istio:

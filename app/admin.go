@@ -16,7 +16,7 @@ import (
 func (s *service) adminHandler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
-		&metrics{ledger: s.ledger, steps: s.steps, engine: s.engine, budget: s.intake.Budget, doctor: s.doctor, now: s.now},
+		&metrics{ledger: s.ledger, steps: s.steps, engine: s.engine, budget: s.intake.Budget, doctor: s.doctor, now: s.now, forward: s.forward},
 		tracemetrics.New(s.query, store.Scope{Tenant: store.DefaultTenant}, s.log),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)

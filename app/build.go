@@ -175,7 +175,7 @@ func (s *service) queryHandler(listen string) http.Handler {
 	if s.config.ExternalURL != "" {
 		origins = append(origins, s.config.ExternalURL)
 	}
-	own := uiapi.New(uiapi.Options{Query: s.query, TraceQL: s.traceql, Receipts: receipts{s}, Status: s.status, Doctor: s.doctor, Log: s.log, Origins: origins,
+	own := uiapi.New(uiapi.Options{Query: s.query, TraceQL: s.traceql, Receipts: receipts{s}, Status: s.status, Doctor: s.doctor, Mesh: s.mesh, Log: s.log, Origins: origins,
 		RecentBytes: int(min(memoryPlan(s.config)/16, 64<<20))})
 	jaeger := jaegerapi.New(jaegerapi.Options{Query: s.query, Reader: s.engine, Log: s.log, Origins: origins})
 	mount := func(base string) http.Handler {

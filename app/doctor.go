@@ -10,7 +10,7 @@ import (
 	"github.com/spanloom/spanloom/doctor/live"
 )
 
-// newDoctor gives the doctor the ledger, the store's state, and the cluster if there is one.
+// newDoctor gives the mesh screen its cluster, and the doctor the ledger, the store's state, and the cluster if there is one.
 func (s *service) newDoctor() (*live.Doctor, error) {
 	o := live.Options{
 		Query: s.query, Now: s.now, Log: s.log,
@@ -35,7 +35,12 @@ func (s *service) newDoctor() (*live.Doctor, error) {
 		o.Cluster = client
 		s.log.Info("the doctor reads a cluster", "server", client.Server())
 	}
-	return live.New(o), err
+	d := live.New(o)
+	if err != nil {
+		return d, err
+	}
+	s.mesh, err = newMesh(d, client)
+	return d, err
 }
 
 // connect finds the cluster to read; nil for none. Nobody's own ~/.kube/config is used by a server.

@@ -18,12 +18,14 @@ import (
 
 	"github.com/spanloom/spanloom/config"
 	"github.com/spanloom/spanloom/doctor/live"
+	"github.com/spanloom/spanloom/forward"
 	"github.com/spanloom/spanloom/internal/faultfs"
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/process"
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/tempoapi"
 	"github.com/spanloom/spanloom/query/traceql"
+	"github.com/spanloom/spanloom/query/uiapi"
 	"github.com/spanloom/spanloom/receive"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -66,12 +68,15 @@ const gcPercent = 40
 // Serve runs until ctx ends, then finishes requests, syncs the log and returns nil. It returns an error if anything could not
 // start or broke.
 func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
+	if err := checkBucket(c); err != nil {
+		return err
+	}
 	log, now := o.Log, o.Now
 	if now == nil {
 		now = time.Now
 	}
 	writable := prepareFolder(c.DataDir)
-	if writable != nil && c.Store != "clickhouse" {
+	if writable != nil && !isRemote(c.Store) {
 		return fmt.Errorf("--data-dir: %w", writable)
 	}
 	memory := memoryPlan(c)
@@ -92,7 +97,16 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	steps, err := process.New(rules, engine)
+	copies, err := openForward(ctx, c, o, now)
+	if err != nil {
+		return err
+	}
+	var sink process.Sink = engine
+	if copies != nil {
+		defer func() { err = errors.Join(err, copies.Close()) }()
+		sink = copying{engine, copies}
+	}
+	steps, err := process.New(rules, sink)
 	if err != nil {
 		return err
 	}
@@ -103,7 +117,7 @@ func Serve(ctx context.Context, c *config.Config, o Options) (err error) {
 		MaxBody: min(c.MaxBody.Of(memory), budget.Max()/bodyShare),
 	}
 	s := &service{
-		config: c, build: o.Build, log: log, now: now, started: now(), engine: engine, steps: steps, intake: intake, ledger: ledger,
+		config: c, build: o.Build, log: log, now: now, started: now(), engine: engine, steps: steps, intake: intake, ledger: ledger, forward: copies,
 		documents: documents{engine},
 		query:     query.New(query.Options{Reader: engine, Keeper: engine, Meta: engine, Now: now, Log: log, Limits: traceLimits(memory)}),
 	}
@@ -168,20 +182,37 @@ func openEngine(ctx context.Context, c *config.Config, o Options, memory int64, 
 	if c.Store == "memory" {
 		return mem.New(mem.Options{MaxBytes: memory / 2, Now: now}), nil
 	}
-	if c.Store == "clickhouse" {
+	switch c.Store {
+	case "clickhouse":
 		return openClickHouse(ctx, c, o, memory, now)
-	}
-	if c.Store == "opensearch" || c.Store == "elasticsearch" {
-		return openOpenSearch(ctx, c, o, now)
+	case "opensearch", "elasticsearch":
+		return openOpenSearch(ctx, c, o, memory, now)
 	}
 	sync, err := walSync(c.WALSync)
 	if err != nil {
 		return nil, err
 	}
-	maxDisk := maxDisk(c)
-	return local.Open(ctx, local.Options{
-		Dir: c.DataDir, FS: o.FS, MaxMemory: memory / 2, MaxDisk: maxDisk, Retention: c.Retention, Sync: sync, Now: now, Log: o.Log,
-	})
+	options := local.Options{Dir: c.DataDir, FS: o.FS, MaxMemory: memory / 2, MaxDisk: maxDisk(c), Retention: c.Retention, Sync: sync, Now: now, Log: o.Log}
+	if c.Bucket != "" {
+		if options.Bucket, err = local.OpenBucket(ctx, c.Bucket); err != nil {
+			return nil, err
+		}
+	}
+	if c.ReadOnly {
+		return local.OpenReader(ctx, options)
+	}
+	return local.Open(ctx, options)
+}
+
+// checkBucket finds settings that exclude each other.
+func checkBucket(c *config.Config) error {
+	switch {
+	case c.Bucket != "" && c.Store != "local":
+		return &problem.Problem{Kind: problem.Invalid, Field: "--bucket", Message: fmt.Sprintf("--store %s has no bucket", c.Store), Hint: "leave it out, or take --store local"}
+	case c.ReadOnly && c.Bucket == "":
+		return &problem.Problem{Kind: problem.Invalid, Field: "--read-only", Message: "there is nothing to read from", Hint: "give --bucket"}
+	}
+	return nil
 }
 
 // prepareFolder makes the data folder and says why nothing can be written there.
@@ -213,7 +244,39 @@ const (
 	queueFolder = "queue"
 )
 
-// openClickHouse puts the queue before the engine wherever there is a folder for it.
+// isRemote reports whether an engine's data lives in servers elsewhere.
+func isRemote(kind string) bool {
+	return kind == "clickhouse" || kind == "opensearch" || kind == "elasticsearch"
+}
+
+// remote is an engine whose data lives in servers elsewhere.
+type remote struct {
+	kind, name string // as --store has it, and as people do
+	away       func(error) bool
+	// open connects. Without a queue, batches may wait linger for others to share an insert.
+	open func(ctx context.Context, linger time.Duration) (queue.Engine, error)
+}
+
+// behindQueue puts the queue before a remote engine wherever there is a folder for it.
+func behindQueue(ctx context.Context, c *config.Config, o Options, memory int64, now func() time.Time, r remote) (store.Engine, error) {
+	if err := prepareFolder(c.DataDir); err != nil {
+		o.Log.Warn("no queue: nothing can be written in the data folder", "error", err, "what follows",
+			"a sender is answered when "+r.name+" has his spans and refused while it is away; spans of senders that do not try again, sidecars above all, are lost then")
+		return r.open(ctx, linger)
+	}
+	sync, err := walSync(c.WALSync)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(c.DataDir, queueFolder)
+	o.Log.Info("spans wait in a queue until "+r.name+" has them", "dir", dir, "what can be lost", "what waits there, if the folder goes: in Kubernetes give the pod a volume")
+	return queue.Open(ctx, queue.Options{
+		Dir: dir, Kind: r.kind, FS: o.FS, MaxMemory: memory / queueShare, MaxDisk: maxDisk(c), Sync: sync, Linger: queueLinger, Now: now, Log: o.Log,
+		Away:    r.away,
+		Connect: func(ctx context.Context) (queue.Engine, error) { return r.open(ctx, 0) },
+	})
+}
+
 func openClickHouse(ctx context.Context, c *config.Config, o Options, memory int64, now func() time.Time) (store.Engine, error) {
 	target, err := clickhouse.ParseDSN(c.ClickHouseDSN, os.Getenv)
 	if err != nil {
@@ -222,31 +285,17 @@ func openClickHouse(ctx context.Context, c *config.Config, o Options, memory int
 	for _, w := range target.Warnings {
 		o.Log.Warn(w)
 	}
-	if err := prepareFolder(c.DataDir); err != nil {
-		o.Log.Warn("no queue: nothing can be written in the data folder", "error", err, "what follows",
-			"a sender is answered when ClickHouse has his spans and refused while it is away; spans of senders that do not try again, sidecars above all, are lost then")
-		return clickhouse.Open(ctx, clickhouse.Options{Target: target, Retention: c.Retention, Linger: linger, Now: now})
-	}
-	sync, err := walSync(c.WALSync)
-	if err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(c.DataDir, queueFolder)
-	o.Log.Info("spans wait in a queue until ClickHouse has them", "dir", dir, "what can be lost", "what waits there, if the folder goes: in Kubernetes give the pod a volume")
-	return queue.Open(ctx, queue.Options{
-		Dir: dir, Kind: "clickhouse", FS: o.FS, MaxMemory: memory / queueShare, MaxDisk: maxDisk(c), Sync: sync, Linger: queueLinger, Now: now, Log: o.Log,
-		Away: clickhouse.Away,
-		Connect: func(ctx context.Context) (queue.Engine, error) {
-			e, err := clickhouse.Open(ctx, clickhouse.Options{Target: target, Retention: c.Retention, Now: now})
+	return behindQueue(ctx, c, o, memory, now, remote{kind: "clickhouse", name: "ClickHouse", away: clickhouse.Away,
+		open: func(ctx context.Context, linger time.Duration) (queue.Engine, error) {
+			e, err := clickhouse.Open(ctx, clickhouse.Options{Target: target, Retention: c.Retention, Linger: linger, Now: now})
 			if err != nil {
 				return nil, err
 			}
-			return remote{e}, nil
-		},
-	})
+			return clickHouse{e}, nil
+		}})
 }
 
-func openOpenSearch(ctx context.Context, c *config.Config, o Options, now func() time.Time) (store.Engine, error) {
+func openOpenSearch(ctx context.Context, c *config.Config, o Options, memory int64, now func() time.Time) (store.Engine, error) {
 	target, err := opensearch.ParseURL(c.OpenSearchURL, os.Getenv)
 	if err != nil {
 		return nil, err
@@ -254,14 +303,26 @@ func openOpenSearch(ctx context.Context, c *config.Config, o Options, now func()
 	for _, w := range target.Warnings {
 		o.Log.Warn(w)
 	}
-	return opensearch.Open(ctx, opensearch.Options{Target: target, Retention: c.Retention, Now: now,
-		Log: func(message string, err error) { o.Log.Warn(message, "error", err) }})
+	name := map[string]string{"opensearch": "OpenSearch", "elasticsearch": "Elasticsearch"}[c.Store]
+	return behindQueue(ctx, c, o, memory, now, remote{kind: "opensearch", name: name, away: opensearch.Away,
+		open: func(ctx context.Context, _ time.Duration) (queue.Engine, error) {
+			e, err := opensearch.Open(ctx, opensearch.Options{Target: target, Retention: c.Retention, Now: now,
+				Log: func(message string, err error) { o.Log.Warn(message, "error", err) }})
+			if err != nil {
+				return nil, err
+			}
+			return openSearch{e}, nil
+		}})
 }
 
-// remote is ClickHouse as the queue sees it.
-type remote struct{ *clickhouse.Engine }
+// The engines as the queue sees them.
+type (
+	clickHouse struct{ *clickhouse.Engine }
+	openSearch struct{ *opensearch.Engine }
+)
 
-func (r remote) Pin() queue.Reader { return r.Engine.Pin() }
+func (e clickHouse) Pin() queue.Reader { return e.Engine.Pin() }
+func (e openSearch) Pin() queue.Reader { return e.Engine.Pin() }
 
 // walSync is 0 for always, else the interval.
 func walSync(text string) (time.Duration, error) {
@@ -280,11 +341,13 @@ type service struct {
 	started   time.Time
 	engine    store.Engine
 	steps     *process.Pipeline
+	forward   *forward.Forwarder // nil: nothing is forwarded
 	intake    *receive.Intake
 	ledger    *receive.Ledger
 	documents documents
 	query     *query.Query
 	doctor    *live.Doctor
+	mesh      uiapi.Mesh // nil: no cluster is read
 	tempo     *tempoapi.API
 	traceql   *traceql.Engine
 	tokens    *tokens

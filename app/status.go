@@ -19,7 +19,7 @@ func (s *service) status(context.Context) uiapi.Status {
 	now := s.now()
 	st := uiapi.Status{
 		Version: s.build.Version, Commit: s.build.Commit, Uptime: now.Sub(s.started), Now: uiapi.At(now),
-		Store: uiapi.StoreStatusOf(s.engine.Stats()),
+		Store: uiapi.StoreStatusOf(s.engine.Stats()), Forward: forwardStatus(s.forward),
 	}
 	addresses := make(map[string]string)
 	for _, p := range s.ports {

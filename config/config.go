@@ -27,11 +27,15 @@ type Config struct {
 	Store         string
 	ClickHouseDSN string
 	OpenSearchURL string
+	Bucket        string
+	ReadOnly      bool
 	Retention     time.Duration
 	MaxDisk       Size
 	MaxMemory     Size
 	WALSync       string
 	Strict        bool
+	ForwardTo     []string
+	ForwardDisk   Size
 	AuthTokenFile string
 	AuthExempt    []string
 	TLS           TLS
@@ -182,6 +186,8 @@ func Settings() []Setting {
 		{Name: "store", Default: "local", Value: "local, memory, clickhouse or opensearch", Help: "engine: local keeps a durable log, memory forgets on restart, clickhouse (by way of a queue under data-dir) and opensearch (also elasticsearch: it is both) write to servers you run (docs/users/clickhouse.md, docs/users/opensearch.md)", set: oneOf(func(c *Config) *string { return &c.Store }, "local", "memory", "clickhouse", "opensearch", "elasticsearch")},
 		{Name: "clickhouse-dsn", Value: "clickhouse://user@host:9000,host2:9000/database", Help: "servers of --store clickhouse; options: secure, skip_verify, ca_file, cert_file, key_file, server_name, password_file. A password may also stand in SPANLOOM_CLICKHOUSE_PASSWORD", set: text(func(c *Config) *string { return &c.ClickHouseDSN })},
 		{Name: "opensearch-url", Value: "https://user@host:9200", Help: "servers of --store opensearch, several as host:9200,host2:9200; options: index_prefix, password_file, ca_file, cert_file, key_file, server_name, skip_verify. A password may also stand in SPANLOOM_OPENSEARCH_PASSWORD", set: text(func(c *Config) *string { return &c.OpenSearchURL })},
+		{Name: "bucket", Value: "s3://NAME/PREFIX?endpoint=https://HOST or file:///FOLDER", Help: "object storage of --store local: closed files of spans are copied there, and max-disk moves the oldest there instead of dropping them (docs/users/object-storage.md); options of s3: endpoint, region, ca_file, path_style. Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws or the role of the pod", set: text(func(c *Config) *string { return &c.Bucket })},
+		yes("read-only", "false", "answer from bucket without receiving spans; data-dir holds a cache of at most max-disk", func(c *Config) *bool { return &c.ReadOnly }),
 		{Name: "retention", Default: "15d", Value: "duration such as 12h or 15d", Help: "how long spans are kept at most", set: func(c *Config, v string) (err error) { c.Retention, err = ParseDuration(v); return err }},
 		{Name: "max-disk", Default: "80%", Value: "size such as 20GiB, or a share of the volume", Help: "the oldest spans go before the data folder grows beyond", set: size(func(c *Config) *Size { return &c.MaxDisk })},
 		{Name: "max-memory", Default: "80%", Value: "size such as 400MiB, or a share of the cgroup limit", Help: "memory the process plans with; half of it holds spans", set: size(func(c *Config) *Size { return &c.MaxMemory })},
@@ -199,6 +205,8 @@ func Settings() []Setting {
 			return nil
 		}},
 		yes("strict-ingest", "false", "refuse what the original receivers refuse (wrong paths, wrong protocol on a port)", func(c *Config) *bool { return &c.Strict }),
+		list("forward-to", "", "grpc://host:4317, grpcs://, http:// or https://host:4318/v1/traces", "backend that gets a copy of every accepted span by OTLP (docs/users/forward.md); options: name, compression, header.NAME, header_file.NAME, header_env.NAME, ca_file, cert_file, key_file, server_name, skip_verify; repeatable", func(c *Config) *[]string { return &c.ForwardTo }),
+		{Name: "forward-max-disk", Default: "1GiB", Value: "size, or a share of the volume", Help: "copies wait under data-dir while a backend is away; the oldest go, and are counted, before they take more", set: size(func(c *Config) *Size { return &c.ForwardDisk })},
 		reload(Setting{Name: "auth-token-file", Default: "", Value: "file", Help: "bearer tokens, a line each: 'role token' with role ingest, read or admin", set: text(func(c *Config) *string { return &c.AuthTokenFile })}),
 		list("auth-exempt", "", "listener", "listener that needs no token although auth-token-file is set (zipkin, otlp-grpc, otlp-http); repeatable", func(c *Config) *[]string { return &c.AuthExempt }),
 		reload(Setting{Name: "tls-cert", Default: "", Value: "PEM file", Help: "certificate of every listener without its own", set: text(func(c *Config) *string { return &c.TLS.Cert })}),

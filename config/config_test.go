@@ -88,6 +88,19 @@ func TestTLSBlocks(t *testing.T) {
 	}
 }
 
+func TestForwardBlock(t *testing.T) {
+	c, err := load(t, "forward:\n  to: [grpc://tempo:4317, https://other/v1/traces]\n  max-disk: 2GiB\n", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.ForwardTo) != 2 || c.ForwardTo[0] != "grpc://tempo:4317" || c.ForwardDisk.Bytes != 2<<30 {
+		t.Errorf("%q %+v", c.ForwardTo, c.ForwardDisk)
+	}
+	if _, err := load(t, "forward: {too: x}\n", nil, nil); err == nil || !strings.Contains(err.Error(), "unknown setting forward-too, did you mean forward-to?") {
+		t.Error(err)
+	}
+}
+
 func TestParse(t *testing.T) {
 	for text, want := range map[string]time.Duration{"15d": 360 * time.Hour, "2w": 336 * time.Hour, "1.5h": 90 * time.Minute} {
 		if d, err := ParseDuration(text); err != nil || d != want {

@@ -87,7 +87,8 @@ type fileValue struct {
 	line   int
 }
 
-// parseFile reads the YAML file. `tls:` may also be written as a block per listener: tls: {otlp-grpc: {cert: …, key: …}}.
+// parseFile reads the YAML file. `tls:` may also be written as a block per listener, tls: {otlp-grpc: {cert: …, key: …}}, and `forward:` as one:
+// forward: {to: [grpc://…], max-disk: 2GiB}.
 func parseFile(name string, data []byte) (map[string]fileValue, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
@@ -113,7 +114,7 @@ func parseFile(name string, data []byte) (map[string]fileValue, error) {
 		for i := 0; i+1 < len(m.Content); i += 2 {
 			k, v := m.Content[i], m.Content[i+1]
 			full := prefix + k.Value
-			if v.Kind == yaml.MappingNode && (full == "tls" || strings.HasPrefix(full, "tls-")) {
+			if v.Kind == yaml.MappingNode && (full == "tls" || strings.HasPrefix(full, "tls-") || full == "forward") {
 				walk(full+"-", v)
 				continue
 			}

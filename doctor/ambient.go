@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/spanloom/spanloom/mesh/istio"
@@ -42,7 +41,7 @@ func (x *exam) ambientStations(s *subject) bool {
 	s.outside = true
 	if s.use == nil {
 		s.unknown("injected", "in ambient mode without a waypoint: ztunnel carries its connections and makes no spans")
-		s.rest("nothing makes spans here")
+		s.rest(say("nothing makes spans here"))
 		if s.policy.Telemetry && s.policy.Server.Decision == istio.Provided {
 			x.add(x.withoutWaypoint(s), s.name)
 		}
@@ -51,18 +50,18 @@ func (x *exam) ambientStations(s *subject) bool {
 	name := s.use.Namespace + "/" + s.use.Name
 	if s.via == nil {
 		s.unknown("injected", "in ambient mode: ztunnel makes no spans, waypoint %s would (%s names it), and no such Gateway is among what was read", name, s.use.By)
-		s.rest("waypoint " + name + " was not read")
+		s.rest(say("waypoint %s was not read", name))
 		return false
 	}
 	s.green("injected", "in ambient mode: ztunnel makes no spans, waypoint %s makes them (%s names it)", name, s.use.By)
 	if x.policyWritten(s) {
-		s.rest("waypoint " + name + " sends the spans, not this workload")
+		s.rest(say("waypoint %s sends the spans, not this workload", name))
 	}
 	return false
 }
 
 // rest says of the stations to come, without what is made of traces, why they were not looked at.
-func (s *subject) rest(why string) {
+func (s *subject) rest(why Text) {
 	for _, name := range StationNames {
 		if name != "joined" && !slices.ContainsFunc(s.chain, func(st Station) bool { return st.Name == name }) {
 			s.unknown(name, "%s", why)
@@ -76,8 +75,8 @@ func (x *exam) withoutWaypoint(s *subject) *draft {
 	if i := slices.IndexFunc(x.f.Objects.Namespaces, func(n istio.Namespace) bool { return n.Name == s.namespace }); i >= 0 {
 		at = x.f.Objects.Namespaces[i].Ref
 	}
-	return &draft{code: "T0205", object: at, soft: true, detail: fmt.Sprintf("workloads of %s are in ambient mode, and no waypoint takes their requests", s.namespace),
-		evidence: []string{fmt.Sprintf("%s: no sidecar, ztunnel; no istio.io/use-waypoint of its Services or namespace leads to a waypoint", s.name)},
-		fix: Fix{Text: fmt.Sprintf("Add a waypoint to the namespace %s if its HTTP requests are to be traced. Do not inject sidecars beside ambient mode.", s.namespace),
+	return &draft{code: "T0205", object: at, soft: true, detail: say("workloads of %s are in ambient mode, and no waypoint takes their requests", s.namespace),
+		evidence: []Text{say("%s: no sidecar, ztunnel; no istio.io/use-waypoint of its Services or namespace leads to a waypoint", s.name)},
+		fix: Fix{text: say("Add a waypoint to the namespace %s if its HTTP requests are to be traced. Do not inject sidecars beside ambient mode.", s.namespace),
 			Command: "istioctl waypoint apply -n " + s.namespace + " --enroll-namespace"}}
 }

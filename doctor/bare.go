@@ -21,7 +21,7 @@ func (x *exam) bareCause(s *subject) *draft {
 			return x.replaced(s, a)
 		}
 		if c := s.running(); s.proxy != nil && c == nil || c != nil && (c.Tracing == nil || c.Tracing.Backend == "") {
-			return x.restart(s, fmt.Sprintf("the mesh configuration names the tracer %s, the running proxy has none", x.mesh.Config.Tracing.Address))
+			return x.restart(s, say("the mesh configuration names the tracer %s, the running proxy has none", x.mesh.Config.Tracing.Address))
 		}
 	}
 	if c := x.conflict(s); c != nil {
@@ -49,8 +49,8 @@ func (x *exam) bareCause(s *subject) *draft {
 	if x.mesh != nil {
 		at = x.mesh.Ref
 	}
-	return &draft{code: "T0101", object: at, detail: "no provider is defined, no Telemetry selects one, and no proxy has a tracer", evidence: x.hcmEvidence(s, "no extension provider for traces, no Telemetry with providers, no tracer in defaultConfig"),
-		fix: Fix{Text: "Define an extension provider for the collector, and select it with a Telemetry in " + x.root() + ".", Command: "kubectl apply -f telemetry.yaml", Diff: providerAndTelemetry(x.root())}}
+	return &draft{code: "T0101", object: at, detail: say("no provider is defined, no Telemetry selects one, and no proxy has a tracer"), evidence: x.hcmEvidence(s, say("no extension provider for traces, no Telemetry with providers, no tracer in defaultConfig")),
+		fix: Fix{text: say("Define an extension provider for the collector, and select it with a Telemetry in %s.", x.root()), Command: "kubectl apply -f telemetry.yaml", Diff: providerAndTelemetry(x.root())}}
 }
 
 func annotated(s *subject) *istio.ProxyConfig {
@@ -72,9 +72,9 @@ func (x *exam) replaced(s *subject, a *istio.ProxyConfig) *draft {
 	if s.written != nil {
 		at = s.written.Ref.At("spec.template.metadata.annotations.proxy.istio.io/config", a.Tracing.Line)
 	}
-	return &draft{code: "T0116", object: at, detail: fmt.Sprintf("the annotation of %s has tracing without a tracer, and that replaces the mesh's %s", s.name, address),
-		evidence: []string{"the mesh configuration names the tracer " + address, "the annotation's tracing block names none", s.name + ": bootstrap.tracing is empty"},
-		fix: Fix{Text: "Repeat the address in the annotation, or set the rate with a Telemetry and drop the annotation.", Command: "kubectl edit deployment -n " + s.namespace + " " + s.workload,
+	return &draft{code: "T0116", object: at, detail: say("the annotation of %s has tracing without a tracer, and that replaces the mesh's %s", s.name, address),
+		evidence: []Text{say("the mesh configuration names the tracer %s", address), say("the annotation's tracing block names none"), say("%s: bootstrap.tracing is empty", s.name)},
+		fix: Fix{text: say("Repeat the address in the annotation, or set the rate with a Telemetry and drop the annotation."), Command: "kubectl edit deployment -n " + s.namespace + " " + s.workload,
 			Diff: fmt.Sprintf("--- %s proxy.istio.io/config\n tracing:\n+  zipkin:\n+    address: %s\n", s.name, address)}}
 }
 
@@ -96,25 +96,25 @@ func (x *exam) outOfScope(s *subject) *draft {
 	if near == nil {
 		return nil
 	}
-	why := ""
-	fix := Fix{Text: fmt.Sprintf("Move it to the root namespace %s and drop the selector, so that it reaches the whole mesh.", x.root()), Command: editCommand(near.Ref)}
+	var why Text
+	fix := Fix{text: say("Move it to the root namespace %s and drop the selector, so that it reaches the whole mesh.", x.root()), Command: editCommand(near.Ref)}
 	switch {
 	case len(near.Targets) > 0:
-		why = "its targetRefs name other objects"
-		fix.Text = "Correct targetRefs, or " + strings.ToLower(fix.Text[:1]) + fix.Text[1:]
+		why = say("its targetRefs name other objects")
+		fix.text = say("Correct targetRefs, or move it to the root namespace %s and drop the selector, so that it reaches the whole mesh.", x.root())
 	case len(near.Selector) > 0 && near.Namespace != s.namespace && near.Namespace != x.root():
-		why = fmt.Sprintf("it is in namespace %s and reaches workloads there that have %s", near.Namespace, labelText(near.Selector))
+		why = say("it is in namespace %s and reaches workloads there that have %s", near.Namespace, labelText(near.Selector))
 	case len(near.Selector) > 0 && near.Namespace == x.root() && s.namespace != x.root():
-		why = fmt.Sprintf("it has a selector (%s), and in the root namespace such a Telemetry reaches workloads of %s only", labelText(near.Selector), x.root())
+		why = say("it has a selector (%s), and in the root namespace such a Telemetry reaches workloads of %s only", labelText(near.Selector), x.root())
 		fix.Diff = diff(near.Ref.At("spec.selector", 0), "selector:\n  matchLabels: "+labelText(near.Selector), "")
 	case len(near.Selector) > 0:
-		why = fmt.Sprintf("its selector %s does not match the labels %s", labelText(near.Selector), labelText(appLabels(s.labels)))
-		fix.Text = fmt.Sprintf("Correct the selector (%s has %s), or drop it to reach the whole namespace.", s.name, labelText(appLabels(s.labels)))
+		why = say("its selector %s does not match the labels %s", labelText(near.Selector), labelText(appLabels(s.labels)))
+		fix.text = say("Correct the selector (%s has %s), or drop it to reach the whole namespace.", s.name, labelText(appLabels(s.labels)))
 		fix.Diff = diff(near.Ref.At("spec.selector.matchLabels", 0), labelText(near.Selector), labelText(appLabels(s.labels)))
 	default:
-		why = fmt.Sprintf("it is in namespace %s and reaches that only; the root namespace is %s", near.Namespace, x.root())
+		why = say("it is in namespace %s and reaches that only; the root namespace is %s", near.Namespace, x.root())
 	}
-	return &draft{code: "T0106", object: near.Ref.At("spec.selector", 0), detail: fmt.Sprintf("%s does not reach these workloads: %s", near.Ref, why), evidence: x.hcmEvidence(s, place(near.Ref)+": "+why), fix: fix}
+	return &draft{code: "T0106", object: near.Ref.At("spec.selector", 0), detail: say("%s does not reach these workloads: %s", near.Ref, why), evidence: x.hcmEvidence(s, say("%s: %s", place(near.Ref), why)), fix: fix}
 }
 
 // appLabels are the labels that people select by.
@@ -154,18 +154,18 @@ func (x *exam) notSelected(s *subject) *draft {
 		return d
 	}
 	if len(providers) == 0 {
-		return &draft{code: "T0101", object: firstRef(s.policy.Used, x.mesh), detail: "a Telemetry has a tracing part, and no provider is defined or selected", evidence: x.hcmEvidence(s, "no extension provider for traces"),
-			fix: Fix{Text: "Define an extension provider and name it in the Telemetry.", Diff: providerAndTelemetry(x.root())}}
+		return &draft{code: "T0101", object: firstRef(s.policy.Used, x.mesh), detail: say("a Telemetry has a tracing part, and no provider is defined or selected"), evidence: x.hcmEvidence(s, say("no extension provider for traces")),
+			fix: Fix{text: say("Define an extension provider and name it in the Telemetry."), Diff: providerAndTelemetry(x.root())}}
 	}
 	p := providers[0]
 	at := x.mesh.Ref.At(prefixed(x.mesh.Path, fmt.Sprintf("extensionProviders[%d]", p.Index)), p.Line)
-	d := &draft{code: "T0102", object: at, detail: fmt.Sprintf("provider %s is defined, and no Telemetry and no default selects it", p.Name),
-		evidence: x.hcmEvidence(s, fmt.Sprintf("%s defines %s (%s to %s:%d); no Telemetry names a provider, defaultProviders.tracing is empty", place(at), p.Name, p.Type, p.Service, p.Port)),
-		fix:      Fix{Text: fmt.Sprintf("Select %s with a Telemetry in %s.", p.Name, x.root()), Command: "kubectl apply -f telemetry.yaml", Diff: telemetryYAML(x.root(), p.Name)}}
+	d := &draft{code: "T0102", object: at, detail: say("provider %s is defined, and no Telemetry and no default selects it", p.Name),
+		evidence: x.hcmEvidence(s, say("%s defines %s (%s to %s:%d); no Telemetry names a provider, defaultProviders.tracing is empty", place(at), p.Name, p.Type, p.Service, p.Port)),
+		fix:      Fix{text: say("Select %s with a Telemetry in %s.", p.Name, x.root()), Command: "kubectl apply -f telemetry.yaml", Diff: telemetryYAML(x.root(), p.Name)}}
 	for _, t := range x.f.Objects.Telemetries {
 		if slices.Contains(s.policy.Used, t.Ref) && len(t.Tracing) > 0 {
-			d.object, d.detail = t.Ref.At("spec.tracing", t.Tracing[0].Line), fmt.Sprintf("%s has a tracing part without providers, and there is no default provider", t.Ref)
-			d.fix.Text = fmt.Sprintf("Name the provider in %s.", t.Ref)
+			d.object, d.detail = t.Ref.At("spec.tracing", t.Tracing[0].Line), say("%s has a tracing part without providers, and there is no default provider", t.Ref)
+			d.fix.text = say("Name the provider in %s.", t.Ref)
 			d.fix.Diff = "--- " + t.Ref.String() + "\n   tracing:\n+  - providers:\n+    - name: " + p.Name + "\n"
 			d.fix.Command = editCommand(t.Ref)
 		}
@@ -184,9 +184,9 @@ func (x *exam) switchedOff(s *subject) *draft {
 			continue
 		}
 		at := t.Ref.At("spec.tracing", t.Tracing[0].Line)
-		return &draft{code: "T0102", object: at, detail: fmt.Sprintf("%s has a tracing part without providers: that switches the tracer of defaultConfig off and puts none in its place", t.Ref),
-			evidence: x.hcmEvidence(s, fmt.Sprintf("%s names no provider; the proxies' own tracer is %s %s", place(at), s.policy.Legacy.Backend, s.policy.Legacy.Address)),
-			fix:      Fix{Text: fmt.Sprintf("Define an extension provider for %s and name it in the Telemetry, or drop the Telemetry's tracing part and set the rate in defaultConfig.", s.policy.Legacy.Address), Command: editCommand(t.Ref), Diff: "--- " + place(at) + "\n   tracing:\n+  - providers: [{name: zipkin}]\n"}}
+		return &draft{code: "T0102", object: at, detail: say("%s has a tracing part without providers: that switches the tracer of defaultConfig off and puts none in its place", t.Ref),
+			evidence: x.hcmEvidence(s, say("%s names no provider; the proxies' own tracer is %s %s", place(at), s.policy.Legacy.Backend, s.policy.Legacy.Address)),
+			fix:      Fix{text: say("Define an extension provider for %s and name it in the Telemetry, or drop the Telemetry's tracing part and set the rate in defaultConfig.", s.policy.Legacy.Address), Command: editCommand(t.Ref), Diff: "--- " + place(at) + "\n   tracing:\n+  - providers: [{name: zipkin}]\n"}}
 	}
 	return nil
 }
@@ -199,35 +199,37 @@ func (x *exam) undefined(s *subject, d istio.Direction) *draft {
 	if w := x.writtenNotInForce(s); w != nil {
 		return w
 	}
-	have := "there is none"
+	have := say("there is none")
 	if len(names) > 0 {
-		have = strings.Join(names, ", ")
+		have = quote(strings.Join(names, ", "))
 	}
-	fix := Fix{Text: fmt.Sprintf("Define a provider %s in extensionProviders, or select one that exists (%s).", d.Named, have), Command: editCommand(d.ProviderRef)}
+	fix := Fix{text: say("Define a provider %s in extensionProviders, or select one that exists (%s).", d.Named, have), Command: editCommand(d.ProviderRef)}
 	to := nearest.Word(d.Named, names)
 	if to == "" && len(names) == 1 {
 		to = names[0]
 	}
 	if to != "" {
-		fix.Text = fmt.Sprintf("Name %s, which is defined, instead of %s; or define %s in extensionProviders.", to, d.Named, d.Named)
+		fix.text = say("Name %s, which is defined, instead of %s; or define %s in extensionProviders.", to, d.Named, d.Named)
 		item := "- name: "
 		if d.ProviderRef.Kind != "Telemetry" {
 			item = "- " // defaultProviders lists names
 		}
 		fix.Diff = diff(d.ProviderRef, item+d.Named, item+to)
 	}
-	what := fmt.Sprintf("no provider %s is defined", d.Named)
+	what := say("no provider %s is defined", d.Named)
 	if p := x.mesh.Provider(d.Named); p != nil {
-		switch what = fmt.Sprintf("provider %s is a %s and cannot trace", d.Named, firstOf(p.Type, "provider without a type")); {
+		switch what = say("provider %s is a %s and cannot trace", d.Named, p.Type); {
+		case p.Type == "":
+			what = say("provider %s is a provider without a type and cannot trace", d.Named)
 		case p.Type == "lightstep":
-			what = fmt.Sprintf("provider %s is a lightstep, which istiod has had no tracer for since 1.27: that of 1.31 stops with a panic when a proxy needs one", d.Named)
+			what = say("provider %s is a lightstep, which istiod has had no tracer for since 1.27: that of 1.31 stops with a panic when a proxy needs one", d.Named)
 		case p.Traces() && p.SamplerIncomplete():
-			what = fmt.Sprintf("provider %s has a sampler that asks over HTTP, and neither the sampler nor the provider has an http part", d.Named)
+			what = say("provider %s has a sampler that asks over HTTP, and neither the sampler nor the provider has an http part", d.Named)
 		case p.Traces():
-			what = fmt.Sprintf("provider %s is a %s, which istiod has had no tracer for since 1.23", d.Named, p.Type)
+			what = say("provider %s is a %s, which istiod has had no tracer for since 1.23", d.Named, p.Type)
 		}
 	}
-	return &draft{code: "T0103", object: d.ProviderRef, detail: what, evidence: x.hcmEvidence(s, place(d.ProviderRef)+" names "+d.Named+"; providers that trace: "+have), fix: fix}
+	return &draft{code: "T0103", object: d.ProviderRef, detail: what, evidence: x.hcmEvidence(s, say("%s names %s; providers that trace: %s", place(d.ProviderRef), d.Named, have)), fix: fix}
 }
 
 func (x *exam) ambiguous(p *istio.Provider) *draft {
@@ -245,8 +247,8 @@ func (x *exam) ambiguous(p *istio.Provider) *draft {
 		ns = parts[min(1, len(parts)-1)]
 	}
 	at := x.providerRef(p, "service")
-	return &draft{code: "T0105", object: at, detail: fmt.Sprintf("%s is in the registry of several namespaces", host), evidence: append([]string{place(at) + ": service " + p.Service}, where...),
-		fix: Fix{Text: fmt.Sprintf("Write service: %s/%s, or remove the entry that is too many.", ns, host), Command: editCommand(x.mesh.Ref), Diff: diff(at, "service: "+p.Service, "service: "+ns+"/"+host)}}
+	return &draft{code: "T0105", object: at, detail: say("%s is in the registry of several namespaces", host), evidence: append([]Text{say("%s: service %s", place(at), p.Service)}, quotes(where)...),
+		fix: Fix{text: say("Write service: %s/%s, or remove the entry that is too many.", ns, host), Command: editCommand(x.mesh.Ref), Diff: diff(at, "service: "+p.Service, "service: "+ns+"/"+host)}}
 }
 
 func (x *exam) providerRef(p *istio.Provider, field string) istio.Ref {
@@ -256,12 +258,12 @@ func (x *exam) providerRef(p *istio.Provider, field string) istio.Ref {
 func (x *exam) hostUnknown(p *istio.Provider) *draft {
 	host := istio.HostOf(p.Service)
 	at := x.providerRef(p, "service")
-	fix := Fix{Text: fmt.Sprintf("Correct service to the full host of the collector's Service, or create a Service or ServiceEntry for %s.", host), Command: editCommand(x.mesh.Ref)}
+	fix := Fix{text: say("Correct service to the full host of the collector's Service, or create a Service or ServiceEntry for %s.", host), Command: editCommand(x.mesh.Ref)}
 	if to := x.similarHost(host); to != "" {
-		fix.Text = fmt.Sprintf("Write service: %s, which exists.", to)
+		fix.text = say("Write service: %s, which exists.", to)
 		fix.Diff = diff(at, "service: "+p.Service, "service: "+to)
 	}
-	return &draft{code: "T0104", object: at, detail: fmt.Sprintf("no Service or ServiceEntry has the host %s", host), evidence: []string{fmt.Sprintf("%s: service %s", place(at), p.Service), fmt.Sprintf("%d Services and ServiceEntries were read, none has that host", len(x.f.Objects.Services))}, fix: fix}
+	return &draft{code: "T0104", object: at, detail: say("no Service or ServiceEntry has the host %s", host), evidence: []Text{say("%s: service %s", place(at), p.Service), say("%d Services and ServiceEntries were read, none has that host", len(x.f.Objects.Services))}, fix: fix}
 }
 
 // similarHost finds a host that was probably meant: the same name elsewhere or in full.
@@ -318,7 +320,7 @@ func (x *exam) ignoredValues() *draft {
 			continue
 		}
 		if d == nil || strings.Contains(n.Path, "global.meshConfig") && !strings.Contains(d.object.Path, "global.meshConfig") {
-			d = &draft{code: "T0120", object: n.Ref, detail: n.Message, fix: Fix{Text: strings.ToUpper(n.Hint[:1]) + n.Hint[1:] + "."}}
+			d = &draft{code: "T0120", object: n.Ref, detail: heard(n.Message), fix: Fix{text: sentence(n.Hint)}}
 		}
 	}
 	if d == nil {
@@ -326,7 +328,7 @@ func (x *exam) ignoredValues() *draft {
 	}
 	for _, n := range x.f.Objects.Notes {
 		if ignoredTracing(n) {
-			d.evidence = append(d.evidence, place(n.Ref)+": "+n.Message)
+			d.evidence = append(d.evidence, say("%s: %s", place(n.Ref), heard(n.Message)))
 		}
 	}
 	if strings.Contains(d.object.Path, "global.meshConfig") {
@@ -349,8 +351,8 @@ func (x *exam) writtenNotInForce(s *subject) *draft {
 	for _, p := range x.raw.TracingProviders(x.f.Istio) {
 		if x.mesh.Provider(p.Name) == nil {
 			at := x.raw.Ref.At(prefixed(x.raw.Path, fmt.Sprintf("extensionProviders[%d]", p.Index)), p.Line)
-			return &draft{code: "T0120", object: at, detail: fmt.Sprintf("provider %s is written in %s, and istiod does not have it", p.Name, x.raw.Ref), evidence: x.hcmEvidence(s, place(at)+" defines "+p.Name+"; istiod's mesh configuration in force does not"),
-				fix: Fix{Text: "Apply the file to the installation in use (its revision and values path), then look at the ConfigMap istio.", Command: "kubectl get configmap istio -n " + x.root() + " -o yaml"}}
+			return &draft{code: "T0120", object: at, detail: say("provider %s is written in %s, and istiod does not have it", p.Name, x.raw.Ref), evidence: x.hcmEvidence(s, say("%s defines %s; istiod's mesh configuration in force does not", place(at), p.Name)),
+				fix: Fix{text: say("Apply the file to the installation in use (its revision and values path), then look at the ConfigMap istio."), Command: "kubectl get configmap istio -n " + x.root() + " -o yaml"}}
 		}
 	}
 	return nil
@@ -362,14 +364,14 @@ func (x *exam) filterCause(s *subject) *draft {
 	for i := range x.f.Objects.EnvoyFilters {
 		e := &x.f.Objects.EnvoyFilters[i]
 		works, reaches := false, false
-		why := ""
+		var why Text
 		var bad *istio.Patch
 		for j := range e.Patches {
 			p := &e.Patches[j]
 			if p.Tracer == "" && !p.HCM {
 				continue
 			}
-			if reason := noEffect(p); reason != "" {
+			if reason := noEffect(p); !reason.empty() {
 				if bad == nil {
 					bad, why = p, reason
 				}
@@ -380,7 +382,7 @@ func (x *exam) filterCause(s *subject) *draft {
 		}
 		switch {
 		case bad != nil && !works && dud == nil:
-			dud = &draft{code: "T0114", object: e.Ref.At("spec.configPatches", bad.Line), detail: fmt.Sprintf("%s: %s", e.Ref, why), evidence: x.hcmEvidence(s, fmt.Sprintf("%s: applyTo %s, operation %s: %s", place(e.Ref.At("", bad.Line)), bad.ApplyTo, bad.Operation, why)), fix: filterFix(e, bad)}
+			dud = &draft{code: "T0114", object: e.Ref.At("spec.configPatches", bad.Line), detail: say("%s: %s", e.Ref, why), evidence: x.hcmEvidence(s, say("%s: applyTo %s, operation %s: %s", place(e.Ref.At("", bad.Line)), bad.ApplyTo, bad.Operation, why)), fix: filterFix(e, bad)}
 		case works && !reaches && far == nil:
 			far = x.filterScope(s, e)
 		}
@@ -392,20 +394,24 @@ func (x *exam) filterCause(s *subject) *draft {
 }
 
 // noEffect tells why a patch cannot set tracing; empty if it can.
-func noEffect(p *istio.Patch) string {
+func noEffect(p *istio.Patch) Text {
 	switch {
 	case p.Bootstrap:
-		return ""
+		return Text{}
 	case p.ApplyTo != "NETWORK_FILTER":
-		return fmt.Sprintf("tracing belongs to the connection manager, which is a NETWORK_FILTER; applyTo %s does not change it", p.ApplyTo)
+		return say("tracing belongs to the connection manager, which is a NETWORK_FILTER; applyTo %s does not change it", p.ApplyTo)
 	case p.Operation != "MERGE" && p.Operation != "REPLACE":
-		return fmt.Sprintf("operation %s adds a filter and changes no existing connection manager", firstOf(p.Operation, "(none)"))
+		operation := quote(p.Operation)
+		if p.Operation == "" {
+			operation = say("(none)")
+		}
+		return say("operation %s adds a filter and changes no existing connection manager", operation)
 	case p.FilterName != "" && p.FilterName != "envoy.filters.network.http_connection_manager":
-		return fmt.Sprintf("no network filter is called %s", p.FilterName)
+		return say("no network filter is called %s", p.FilterName)
 	case !p.Typed:
-		return "the value has no typed_config, so nothing is merged into the connection manager"
+		return say("the value has no typed_config, so nothing is merged into the connection manager")
 	}
-	return ""
+	return Text{}
 }
 
 func (x *exam) reaches(e *istio.EnvoyFilter, s *subject) bool {
@@ -436,26 +442,30 @@ func patchContext(p *istio.Patch, gateway bool) bool {
 }
 
 func (x *exam) filterScope(s *subject, e *istio.EnvoyFilter) *draft {
-	why, fix := "", Fix{Command: editCommand(e.Ref)}
+	var why Text
+	fix := Fix{Command: editCommand(e.Ref)}
 	switch {
 	case e.Namespace != x.root() && e.Namespace != s.namespace:
-		why = fmt.Sprintf("it is in namespace %s and reaches that only; the root namespace is %s", e.Namespace, x.root())
-		fix.Text = fmt.Sprintf("Move it to the root namespace %s.", x.root())
+		why = say("it is in namespace %s and reaches that only; the root namespace is %s", e.Namespace, x.root())
+		fix.text = say("Move it to the root namespace %s.", x.root())
 		fix.Diff = diff(e.Ref.At("metadata.namespace", 0), "namespace: "+e.Namespace, "namespace: "+x.root())
 	case !istio.Matches(e.Selector, s.labels):
-		why = fmt.Sprintf("its workloadSelector %s does not match %s", labelText(e.Selector), labelText(appLabels(s.labels)))
-		fix.Text = "Correct or drop the workloadSelector."
+		why = say("its workloadSelector %s does not match %s", labelText(e.Selector), labelText(appLabels(s.labels)))
+		fix.text = say("Correct or drop the workloadSelector.")
 	case !slices.ContainsFunc(e.Patches, func(p istio.Patch) bool { return x.versioned(&p, s) }):
-		why = fmt.Sprintf("its match.proxy.proxyVersion %s does not match %s", e.Patches[0].Version, firstOf(x.f.Istio, "this version"))
-		fix.Text = "Correct or drop proxyVersion."
-	default:
-		why = "none of its patches is for this context"
-		if s.gateway {
-			why = "it has no patch for the context GATEWAY, and the gateway decides first"
+		why = say("its match.proxy.proxyVersion %s does not match %s", e.Patches[0].Version, x.f.Istio)
+		if x.f.Istio == "" {
+			why = say("its match.proxy.proxyVersion %s does not match this version", e.Patches[0].Version)
 		}
-		fix.Text = "Add a patch for the missing context."
+		fix.text = say("Correct or drop proxyVersion.")
+	default:
+		why = say("none of its patches is for this context")
+		if s.gateway {
+			why = say("it has no patch for the context GATEWAY, and the gateway decides first")
+		}
+		fix.text = say("Add a patch for the missing context.")
 	}
-	return &draft{code: "T0115", object: e.Ref, detail: fmt.Sprintf("%s does not reach these workloads: %s", e.Ref, why), evidence: x.hcmEvidence(s, place(e.Ref)+": "+why), fix: fix}
+	return &draft{code: "T0115", object: e.Ref, detail: say("%s does not reach these workloads: %s", e.Ref, why), evidence: x.hcmEvidence(s, say("%s: %s", place(e.Ref), why)), fix: fix}
 }
 
 // effectiveFilter is the patch that would give a workload a tracer, of a proxy that was not seen.
@@ -464,7 +474,7 @@ func (x *exam) effectiveFilter(s *subject) *istio.Patch {
 		e := &x.f.Objects.EnvoyFilters[i]
 		for j := range e.Patches {
 			p := &e.Patches[j]
-			if p.Tracer != "" && noEffect(p) == "" && x.reaches(e, s) && patchContext(p, s.gateway) && x.versioned(p, s) {
+			if p.Tracer != "" && noEffect(p).empty() && x.reaches(e, s) && patchContext(p, s.gateway) && x.versioned(p, s) {
 				return p
 			}
 		}

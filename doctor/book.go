@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -108,14 +107,14 @@ func (x *exam) book() {
 	x.refusals(b)
 	x.silence(b)
 	if b.Refusing != "" {
-		x.add(&draft{code: "T0503", object: collector(""), detail: "the store takes no spans now: " + b.Refusing, evidence: []string{b.Refusing}}, "")
+		x.add(&draft{code: "T0503", object: collector(""), detail: say("the store takes no spans now: %s", heard(b.Refusing)), evidence: []Text{heard(b.Refusing)}}, "")
 	}
 	if kept := 100 - b.Dropped; b.Dropped > 0 {
-		x.add(&draft{code: "T0508", object: collector("--sampling-percent"), detail: fmt.Sprintf("Spanloom keeps %s %% of the traces that arrive", number(kept)), evidence: []string{"--sampling-percent " + number(kept)}}, "")
+		x.add(&draft{code: "T0508", object: collector("--sampling-percent"), detail: say("Spanloom keeps %s %% of the traces that arrive", number(kept)), evidence: []Text{quote("--sampling-percent " + number(kept))}}, "")
 	}
-	reason := "nothing of the cluster was read"
+	reason := say("nothing of the cluster was read")
 	if len(x.f.Objects.Counts) > 0 || len(x.f.Proxies) > 0 {
-		reason = "it is not among what was read of the cluster"
+		reason = say("it is not among what was read of the cluster")
 	}
 	for _, s := range x.subjects {
 		for _, name := range StationNames {
@@ -174,37 +173,37 @@ func instant(ns int64) string {
 type refusal struct {
 	code     string
 	severity Severity // empty: the catalog's
-	what     string
-	fix      string
+	what     Text
+	fix      Text
 }
 
 // refusals by reason of the ledger.
 var refusalsByReason = map[string]refusal{
-	"wrong_path":        {"T0311", "", "spans are sent to a path that no receiver serves", "Use /api/v2/spans on 9411 for Zipkin, /v1/traces on 4318 for OTLP over HTTP."},
-	"wrong_protocol":    {"T0305", "", "spans are sent in the protocol of another port", "Use 4317 for OTLP over gRPC, 4318 for OTLP over HTTP, 9411 for Zipkin."},
-	"unauthenticated":   {"T0502", "", "senders show no token, or a wrong one", ""},
-	"overloaded":        {"T0503", "", "spans were refused because too many bodies were in flight", "Give Spanloom more memory (--max-memory), or let proxies send larger batches (min_flush_spans)."},
-	"store_unavailable": {"T0503", "", "spans were refused because the store could not take them", "Look at the store: disk full, disk errors; spanloom fsck and the server's log say which."},
-	"internal":          {"T0503", "", "spans were refused by a fault of Spanloom", "The server's log has the error: please report it."},
-	"slow_sender":       {"T0501", "", "bodies did not arrive in time", "Look at the network between the sender and Spanloom."},
-	"bad_id":            {"T0501", "", "spans have no usable trace or span id", ""},
-	"malformed":         {"T0501", "", "bodies cannot be decoded", ""},
-	"bad_span":          {"T0501", "", "some spans are unusable", ""},
-	"bad_encoding":      {"T0501", "", "bodies are not packed as their Content-Encoding says", ""},
-	"bad_content_type":  {"T0501", "", "bodies come with a media type that no receiver of that port reads", "Send application/json or application/x-protobuf."},
-	"body_too_large":    {"T0501", "", "bodies are larger than --max-body", "Send smaller batches, or raise --max-body."},
-	"trace_too_large":   {"T0501", "", "traces have more spans than --max-trace-spans", "Find what puts everything into one trace (a long-running root span), or raise --max-trace-spans."},
-	"unsupported":       {"T0507", "", "metrics or logs are sent here", ""},
+	"wrong_path":        {"T0311", "", say("spans are sent to a path that no receiver serves"), say("Use /api/v2/spans on 9411 for Zipkin, /v1/traces on 4318 for OTLP over HTTP.")},
+	"wrong_protocol":    {"T0305", "", say("spans are sent in the protocol of another port"), say("Use 4317 for OTLP over gRPC, 4318 for OTLP over HTTP, 9411 for Zipkin.")},
+	"unauthenticated":   {"T0502", "", say("senders show no token, or a wrong one"), Text{}},
+	"overloaded":        {"T0503", "", say("spans were refused because too many bodies were in flight"), say("Give Spanloom more memory (--max-memory), or let proxies send larger batches (min_flush_spans).")},
+	"store_unavailable": {"T0503", "", say("spans were refused because the store could not take them"), say("Look at the store: disk full, disk errors; spanloom fsck and the server's log say which.")},
+	"internal":          {"T0503", "", say("spans were refused by a fault of Spanloom"), say("The server's log has the error: please report it.")},
+	"slow_sender":       {"T0501", "", say("bodies did not arrive in time"), say("Look at the network between the sender and Spanloom.")},
+	"bad_id":            {"T0501", "", say("spans have no usable trace or span id"), Text{}},
+	"malformed":         {"T0501", "", say("bodies cannot be decoded"), Text{}},
+	"bad_span":          {"T0501", "", say("some spans are unusable"), Text{}},
+	"bad_encoding":      {"T0501", "", say("bodies are not packed as their Content-Encoding says"), Text{}},
+	"bad_content_type":  {"T0501", "", say("bodies come with a media type that no receiver of that port reads"), say("Send application/json or application/x-protobuf.")},
+	"body_too_large":    {"T0501", "", say("bodies are larger than --max-body"), say("Send smaller batches, or raise --max-body.")},
+	"trace_too_large":   {"T0501", "", say("traces have more spans than --max-trace-spans"), say("Find what puts everything into one trace (a long-running root span), or raise --max-trace-spans.")},
+	"unsupported":       {"T0507", "", say("metrics or logs are sent here"), Text{}},
 }
 
 // misuses: taken, so never an error.
 var misusesByName = map[string]refusal{
-	"wrong_path":        {"T0311", Warning, "spans come to a path that other collectors do not serve; Spanloom took them", "Use /api/v2/spans for Zipkin, /v1/traces for OTLP over HTTP."},
-	"http_on_grpc_port": {"T0305", Warning, "OTLP over HTTP comes to the gRPC port; Spanloom took it", "Send OTLP over HTTP to 4318, or drop http from the provider to speak gRPC on 4317."},
-	"grpc_on_http_port": {"T0305", Warning, "OTLP over gRPC comes to the HTTP port; Spanloom took it", "Send OTLP over gRPC to 4317."},
-	"grpc_over_http1":   {"T0304", Warning, "gRPC comes over HTTP/1.1: the Service's port is not named for gRPC; Spanloom took it", "Name the collector's port grpc-otlp, or set appProtocol: grpc."},
-	"mislabelled_body":  {"T0506", "", "bodies are not what their path or Content-Type says; Spanloom took them", ""},
-	"upper_case_id":     {"T0506", "", "ids are written in capitals; Spanloom took them", ""},
+	"wrong_path":        {"T0311", Warning, say("spans come to a path that other collectors do not serve; Spanloom took them"), say("Use /api/v2/spans for Zipkin, /v1/traces for OTLP over HTTP.")},
+	"http_on_grpc_port": {"T0305", Warning, say("OTLP over HTTP comes to the gRPC port; Spanloom took it"), say("Send OTLP over HTTP to 4318, or drop http from the provider to speak gRPC on 4317.")},
+	"grpc_on_http_port": {"T0305", Warning, say("OTLP over gRPC comes to the HTTP port; Spanloom took it"), say("Send OTLP over gRPC to 4317.")},
+	"grpc_over_http1":   {"T0304", Warning, say("gRPC comes over HTTP/1.1: the Service's port is not named for gRPC; Spanloom took it"), say("Name the collector's port grpc-otlp, or set appProtocol: grpc.")},
+	"mislabelled_body":  {"T0506", "", say("bodies are not what their path or Content-Type says; Spanloom took them"), Text{}},
+	"upper_case_id":     {"T0506", "", say("ids are written in capitals; Spanloom took them"), Text{}},
 }
 
 // refusals turns refused and misused bodies into findings, each named by the workloads it concerns.
@@ -223,7 +222,7 @@ func (x *exam) refusals(b *Book) {
 			n := r.Refused[reason]
 			k, ok := refusalsByReason[reason]
 			if !ok {
-				k = refusal{code: "T0501", what: "spans are refused: " + reason}
+				k = refusal{code: "T0501", what: say("spans are refused: %s", reason)}
 			}
 			// A hundredth of what the same sender delivers says little of the mesh, a single body nothing.
 			if k.severity == "" && Lookup(k.code).Severity == Error {
@@ -234,14 +233,14 @@ func (x *exam) refusals(b *Book) {
 					k.severity = Warning
 				}
 			}
-			x.notTaken(r, byAddress, k, reason, fmt.Sprintf("%s by %s: %d refused (%s)", r.Name(), r.Protocol, n, reason))
+			x.notTaken(r, byAddress, k, reason, say("%s by %s: %d refused (%s)", r.Name(), r.Protocol, n, reason))
 		}
 		for _, misuse := range slices.Sorted(maps.Keys(r.Misuses)) {
 			k, ok := misusesByName[misuse]
 			if !ok {
-				k = refusal{code: "T0506", what: "spans are taken with a note: " + misuse}
+				k = refusal{code: "T0506", what: say("spans are taken with a note: %s", misuse)}
 			}
-			x.notTaken(r, byAddress, k, misuse, fmt.Sprintf("%s by %s: %d taken with a note (%s)", r.Name(), r.Protocol, r.Misuses[misuse], misuse))
+			x.notTaken(r, byAddress, k, misuse, say("%s by %s: %d taken with a note (%s)", r.Name(), r.Protocol, r.Misuses[misuse], misuse))
 		}
 	}
 }
@@ -273,8 +272,8 @@ func (x *exam) addressesOf(b *Book) map[string][]string {
 	return out
 }
 
-func (x *exam) notTaken(r *Receipt, byAddress map[string][]string, k refusal, word, evidence string) {
-	d := &draft{code: k.code, object: collector(r.Protocol + " " + word), severity: k.severity, detail: k.what, evidence: []string{evidence}, fix: Fix{Text: k.fix}, soft: true}
+func (x *exam) notTaken(r *Receipt, byAddress map[string][]string, k refusal, word string, evidence Text) {
+	d := &draft{code: k.code, object: collector(r.Protocol + " " + word), severity: k.severity, detail: k.what, evidence: []Text{evidence}, fix: Fix{text: k.fix}, soft: true}
 	names := []string{r.Name()}
 	if r.Workload == "" && len(byAddress[r.Sender]) > 0 {
 		names = byAddress[r.Sender]
@@ -301,10 +300,10 @@ func (x *exam) silence(b *Book) {
 		if s.broken != nil || x.f.Received != nil && x.f.Received.of(s) > 0 || x.owesNothing(s) {
 			continue
 		}
-		d := &draft{code: "T0504", object: istio.Ref{Kind: "Workload", Namespace: w.Namespace, Name: w.Workload}, soft: true, detail: s.name + " is called by others, and none of its spans arrived",
-			evidence: []string{"spans of its callers name it; it sent none"}, fix: Fix{Text: "Let the doctor read the cluster: it names the link that is broken.", Command: "spanloom why " + s.name}}
+		d := &draft{code: "T0504", object: istio.Ref{Kind: "Workload", Namespace: w.Namespace, Name: w.Workload}, soft: true, detail: say("%s is called by others, and none of its spans arrived", s.name),
+			evidence: []Text{say("spans of its callers name it; it sent none")}, fix: Fix{text: say("Let the doctor read the cluster: it names the link that is broken."), Command: "spanloom why " + s.name}}
 		if w.Stopped {
-			d.code, d.detail, d.evidence = "T0505", s.name+" sent spans regularly before, and none now", []string{"its last span arrived at " + instant(w.Last)}
+			d.code, d.detail, d.evidence = "T0505", say("%s sent spans regularly before, and none now", s.name), []Text{say("its last span arrived at %s", instant(w.Last))}
 		} else {
 			x.silent++
 		}
@@ -326,10 +325,18 @@ func (x *exam) owesNothing(s *subject) bool {
 }
 
 // lossWords by kind: the code, and what is seen.
-var lossWords = map[string]struct{ code, what, fix string }{
-	"headers_not_forwarded":        {"T0403", "%s is called within a trace, and its own calls begin new ones", "Forward traceparent, tracestate, x-b3-* and x-request-id from each incoming request to the requests it causes, or use an OpenTelemetry SDK."},
-	"application_starts_new_trace": {"T0403", "the application of %s begins a trace of its own for each request: it does not read the headers that its sidecar sends", "Let the SDK read the headers: OTEL_PROPAGATORS=tracecontext,baggage,b3."},
-	"header_family_mismatch":       {"T0404", "the sidecar and the application of %s use different families of headers", "Set OTEL_PROPAGATORS=b3,tracecontext,baggage in the application, or one provider for both."},
+var lossWords = map[string]struct {
+	code string
+	what func(workload string) Text
+	fix  Text
+}{
+	"headers_not_forwarded": {"T0403", func(w string) Text { return say("%s is called within a trace, and its own calls begin new ones", w) }, say("Forward traceparent, tracestate, x-b3-* and x-request-id from each incoming request to the requests it causes, or use an OpenTelemetry SDK.")},
+	"application_starts_new_trace": {"T0403", func(w string) Text {
+		return say("the application of %s begins a trace of its own for each request: it does not read the headers that its sidecar sends", w)
+	}, say("Let the SDK read the headers: OTEL_PROPAGATORS=tracecontext,baggage,b3.")},
+	"header_family_mismatch": {"T0404", func(w string) Text {
+		return say("the sidecar and the application of %s use different families of headers", w)
+	}, say("Set OTEL_PROPAGATORS=b3,tracecontext,baggage in the application, or one provider for both.")},
 }
 
 // joinedByBook: stored spans prove who loses context, or show none that does.
@@ -346,10 +353,10 @@ func (x *exam) joinedByBook() {
 			if !ok || l.Confidence < 0.5 || l.N < 2 {
 				continue
 			}
-			d := &draft{code: words.code, object: istio.Ref{Kind: "Workload", Namespace: c.Namespace, Name: c.Workload}, soft: true, detail: fmt.Sprintf(words.what, s.name),
-				evidence: []string{fmt.Sprintf("%s: context went on %d times and was lost %d times", s.name, c.Passed, l.N)}, fix: Fix{Text: words.fix}}
+			d := &draft{code: words.code, object: istio.Ref{Kind: "Workload", Namespace: c.Namespace, Name: c.Workload}, soft: true, detail: words.what(s.name),
+				evidence: []Text{say("%s: context went on %d times and was lost %d times", s.name, c.Passed, l.N)}, fix: Fix{text: words.fix}}
 			if l.Example != "" {
-				d.evidence = append(d.evidence, l.Example)
+				d.evidence = append(d.evidence, heard(l.Example))
 			}
 			if c.Score >= 0.95 {
 				d.severity = Warning // some routes or calls only

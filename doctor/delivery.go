@@ -77,8 +77,8 @@ func (s *subject) flowOfStats() flow {
 	return f
 }
 
-func (s *subject) flowEvidence(f flow) string {
-	return fmt.Sprintf("%s: cluster %s: %s", s.name, s.tracer.Cluster, f)
+func (s *subject) flowEvidence(f flow) Text {
+	return say("%s: cluster %s: %s", s.name, s.tracer.Cluster, f)
 }
 
 // network: do connections come through?
@@ -94,9 +94,9 @@ func (x *exam) network(s *subject) bool {
 		if !known {
 			dropped = f.failed > f.connects
 		}
-		evidence := []string{s.flowEvidence(f)}
+		evidence := []Text{s.flowEvidence(f)}
 		if n, ok := s.proxy.ClusterStat(s.tracer.Cluster, "upstream_cx_connect_timeout"); ok {
-			evidence = append(evidence, fmt.Sprintf("%s: upstream_cx_connect_timeout %d", s.name, n))
+			evidence = append(evidence, say("%s: upstream_cx_connect_timeout %d", s.name, n))
 		}
 		switch {
 		case policy != nil:
@@ -105,13 +105,13 @@ func (x *exam) network(s *subject) bool {
 		case dropped:
 			x.red(s, "network", x.droppedDraft(s, host, port, evidence))
 		default:
-			x.red(s, "network", &draft{code: "T0309", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: fmt.Sprintf("connections to %s:%d are refused: nothing listens there", host, port), evidence: evidence,
-				fix: Fix{Text: fmt.Sprintf("Let the collector's receiver listen on 0.0.0.0:%d (many bind to localhost), or correct the Service's targetPort.", port), Command: fmt.Sprintf("kubectl get service -n %s %s -o yaml", namespaceOf(host), strings.Split(host, ".")[0]), Diff: receiverYAML(s.tracer.Protocol(), port)}})
+			x.red(s, "network", &draft{code: "T0309", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: say("connections to %s:%d are refused: nothing listens there", host, port), evidence: evidence,
+				fix: Fix{text: say("Let the collector's receiver listen on 0.0.0.0:%d (many bind to localhost), or correct the Service's targetPort.", port), Command: fmt.Sprintf("kubectl get service -n %s %s -o yaml", namespaceOf(host), strings.Split(host, ".")[0]), Diff: receiverYAML(s.tracer.Protocol(), port)}})
 		}
 		return false
 	}
 	if f.known && f.connects > 0 && f.total == 0 && f.refused == 0 && f.failed == 0 && policy == nil {
-		x.red(s, "network", x.droppedDraft(s, host, port, []string{s.flowEvidence(f), s.name + ": connections are begun, and neither accepted nor refused"}))
+		x.red(s, "network", x.droppedDraft(s, host, port, []Text{s.flowEvidence(f), say("%s: connections are begun, and neither accepted nor refused", s.name)}))
 		return false
 	}
 	switch {
@@ -160,16 +160,16 @@ func (x *exam) targetUndeclared(host string, port int) *draft {
 		}
 		slices.Sort(declared)
 		at := v.Ref.At("spec.ports", p.Line)
-		return &draft{code: "T0309", severity: Warning, soft: true, object: at, detail: fmt.Sprintf("port %d of %s leads to %d, which no container behind it declares", port, v.Ref, target),
-			evidence: []string{fmt.Sprintf("%s: targetPort %d", place(at), target), fmt.Sprintf("the containers declare %v", slices.Compact(declared))},
-			fix:      Fix{Text: fmt.Sprintf("Set targetPort to the port on which the collector's receiver listens, or let it listen on %d.", target), Command: editCommand(v.Ref)}}
+		return &draft{code: "T0309", severity: Warning, soft: true, object: at, detail: say("port %d of %s leads to %d, which no container behind it declares", port, v.Ref, target),
+			evidence: []Text{say("%s: targetPort %d", place(at), target), say("the containers declare %v", slices.Compact(declared))},
+			fix:      Fix{text: say("Set targetPort to the port on which the collector's receiver listens, or let it listen on %d.", target), Command: editCommand(v.Ref)}}
 	}
 	return nil
 }
 
-func (x *exam) droppedDraft(s *subject, host string, port int, evidence []string) *draft {
-	return &draft{code: "T0310", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: fmt.Sprintf("connections to %s:%d time out: packets are dropped", host, port), evidence: evidence,
-		fix: Fix{Text: fmt.Sprintf("Allow TCP %d from the workloads (egress) and at the collector (ingress) in the NetworkPolicies of both namespaces.", port), Command: "kubectl get networkpolicies -A", Diff: egressYAML(s.namespace, namespaceOf(host), port)}}
+func (x *exam) droppedDraft(s *subject, host string, port int, evidence []Text) *draft {
+	return &draft{code: "T0310", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: say("connections to %s:%d time out: packets are dropped", host, port), evidence: evidence,
+		fix: Fix{text: say("Allow TCP %d from the workloads (egress) and at the collector (ingress) in the NetworkPolicies of both namespaces.", port), Command: "kubectl get networkpolicies -A", Diff: egressYAML(s.namespace, namespaceOf(host), port)}}
 }
 
 func receiverYAML(protocol string, port int) string {
@@ -198,11 +198,11 @@ func (x *exam) receiver(s *subject) bool {
 	if f.total == 0 {
 		return x.nothingSent(s)
 	}
-	evidence := []string{s.flowEvidence(f)}
+	evidence := []Text{s.flowEvidence(f)}
 	stat := func(name string) int64 {
 		n, ok := s.proxy.ClusterStat(s.tracer.Cluster, name)
 		if ok && n > 0 {
-			evidence = append(evidence, fmt.Sprintf("%s: %s %d", s.name, name, n))
+			evidence = append(evidence, say("%s: %s %d", s.name, name, n))
 		}
 		return n
 	}
@@ -212,13 +212,13 @@ func (x *exam) receiver(s *subject) bool {
 	reset := stat("upstream_rq_rx_reset")
 	switch {
 	case denied > 0 && denied >= f.total:
-		x.red(s, "receiver", &draft{code: "T0312", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: fmt.Sprintf("%s:%d forbids the requests (401 or 403)", host, port), evidence: evidence,
-			fix: Fix{Text: "Allow the workloads in the AuthorizationPolicies of the collector's namespace, or give the proxies the credentials that the collector asks for.", Command: "kubectl get authorizationpolicies -n " + namespaceOf(host)}})
+		x.red(s, "receiver", &draft{code: "T0312", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: say("%s:%d forbids the requests (401 or 403)", host, port), evidence: evidence,
+			fix: Fix{text: say("Allow the workloads in the AuthorizationPolicies of the collector's namespace, or give the proxies the credentials that the collector asks for."), Command: "kubectl get authorizationpolicies -n " + namespaceOf(host)}})
 		return false
 	case strings.HasPrefix(protocol, "otlp") && f.success == 0 && (reset > 0 || f.failed == 0 || protocol == "otlp-http" && port == 4317):
-		what := "the collector's port does not speak OTLP over gRPC"
+		what := say("the collector's port does not speak OTLP over gRPC")
 		if protocol == "otlp-http" {
-			what = "the collector's port does not speak OTLP over HTTP"
+			what = say("the collector's port does not speak OTLP over HTTP")
 		}
 		x.red(s, "receiver", x.mixed(s, host, port, evidence, what))
 		return false
@@ -226,13 +226,13 @@ func (x *exam) receiver(s *subject) bool {
 		x.red(s, "receiver", x.pathDraft(s, evidence))
 		return false
 	case protocol == "zipkin" && port == 4317 && f.success == 0 && f.failed > 0:
-		x.red(s, "receiver", x.mixed(s, host, port, evidence, "Zipkin's spans are sent to the port of OTLP over gRPC"))
+		x.red(s, "receiver", x.mixed(s, host, port, evidence, say("Zipkin's spans are sent to the port of OTLP over gRPC")))
 		return false
 	case f.success == 0 && f.failed > 0:
-		x.red(s, "receiver", &draft{code: "T0312", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: fmt.Sprintf("%s:%d fails on every request", host, port), evidence: evidence, fix: Fix{Text: "Look at the collector's log: it refuses what it gets or dies on it.", Command: fmt.Sprintf("kubectl logs -n %s svc/%s", namespaceOf(host), strings.Split(host, ".")[0])}})
+		x.red(s, "receiver", &draft{code: "T0312", object: istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}, detail: say("%s:%d fails on every request", host, port), evidence: evidence, fix: Fix{text: say("Look at the collector's log: it refuses what it gets or dies on it."), Command: fmt.Sprintf("kubectl logs -n %s svc/%s", namespaceOf(host), strings.Split(host, ".")[0])}})
 		return false
 	case protocol != "otlp-grpc" && x.f.Received != nil && x.f.Received.of(s) == 0 && f.success > 0 && !x.pathProven(s) && (x.f.Received.Spans == 0 || x.recognised()):
-		evidence = append(evidence, "Envoy counts any answer as a success, a 404 too, and nothing of "+s.name+" arrived")
+		evidence = append(evidence, say("Envoy counts any answer as a success, a 404 too, and nothing of %s arrived", s.name))
 		x.red(s, "receiver", x.pathDraft(s, evidence))
 		return false
 	}
@@ -277,10 +277,10 @@ func (x *exam) otherCode404() []string {
 	return out
 }
 
-func (x *exam) pathDraft(s *subject, evidence []string) *draft {
+func (x *exam) pathDraft(s *subject, evidence []Text) *draft {
 	good := firstOf(append(goodPaths[s.tracer.Protocol()], "/")...)
 	for _, r := range x.otherCode404() {
-		evidence = append(evidence, "collector: "+r)
+		evidence = append(evidence, say("collector: %s", r))
 	}
 	at := istio.Ref{Kind: "Bootstrap", Namespace: s.namespace, Name: s.workload, Path: "tracing.http.typed_config.collector_endpoint"}
 	field := "collectorEndpoint"
@@ -301,16 +301,19 @@ func (x *exam) pathDraft(s *subject, evidence []string) *draft {
 			}
 		}
 	}
-	d := &draft{code: "T0311", object: at, detail: fmt.Sprintf("the collector does not serve %s", firstOf(s.tracer.Path, "the path")), evidence: evidence}
+	d := &draft{code: "T0311", object: at, detail: say("the collector does not serve %s", s.tracer.Path), evidence: evidence}
+	if s.tracer.Path == "" {
+		d.detail = say("the collector does not serve the path")
+	}
 	if s.tracer.Path == good {
 		host, port := x.destination(s)
-		d.detail = fmt.Sprintf("%s:%d does not serve %s", host, port, good)
-		d.fix = Fix{Text: fmt.Sprintf("Send to the port of the %s receiver (9411 for Zipkin, 4318 for OTLP over HTTP); %s:%d answers 404 to %s.", s.tracer.Protocol(), host, port, good), Command: editCommand(at)}
+		d.detail = say("%s:%d does not serve %s", host, port, good)
+		d.fix = Fix{text: say("Send to the port of the %s receiver (9411 for Zipkin, 4318 for OTLP over HTTP); %s:%d answers 404 to %s.", s.tracer.Protocol(), host, port, good), Command: editCommand(at)}
 		return d
 	}
-	d.fix = Fix{Text: fmt.Sprintf("Set %s: %s.", field, good), Command: editCommand(at), Diff: diff(at, field+": "+s.tracer.Path, field+": "+good)}
+	d.fix = Fix{text: say("Set %s: %s.", field, good), Command: editCommand(at), Diff: diff(at, field+": "+s.tracer.Path, field+": "+good)}
 	if s.source == "bootstrap" {
-		d.fix.Text = fmt.Sprintf("Set collectorEndpoint: %s in the bootstrap override, or drop the override; then restart the workload.", good)
+		d.fix.text = say("Set collectorEndpoint: %s in the bootstrap override, or drop the override; then restart the workload.", good)
 		d.fix.Command = fmt.Sprintf("kubectl rollout restart -n %s deployment/%s", s.namespace, s.workload)
 	}
 	return d
@@ -322,7 +325,7 @@ func (x *exam) pathWritten(s *subject) *draft {
 		return nil
 	}
 	if good := goodPaths[s.tracer.Protocol()]; good != nil && s.tracer.Path != "" && !slices.Contains(good, s.tracer.Path) {
-		d := x.pathDraft(s, []string{fmt.Sprintf("%s: path %s", s.name, s.tracer.Path)})
+		d := x.pathDraft(s, []Text{say("%s: path %s", s.name, s.tracer.Path)})
 		return d
 	}
 	if s.tracer.Protocol() == "otlp-http" && s.tracer.Path == "" {
@@ -342,8 +345,8 @@ func (x *exam) nothingSent(s *subject) bool {
 		x.red(s, "receiver", x.callerDraft(s, sampled))
 		return false
 	case visible && sampled == 0 && hidden > 0 && s.sampling >= 50:
-		x.red(s, "receiver", &draft{code: "T0402", object: firstRef(s.policy.Used, x.mesh), detail: "request ids of callers keep requests from being traced", evidence: []string{fmt.Sprintf("%s: tracing.not_traceable %d, tracing.random_sampling 0 at a rate of %s %%", s.name, hidden, number(s.sampling))},
-			fix: Fix{Text: "Set useRequestIdForTraceSampling: false in the Telemetry, or let the edge write x-request-id as a UUID.", Command: editCommand(firstRef(s.policy.Used, x.mesh)), Diff: "--- Telemetry\n   tracing:\n+  - useRequestIdForTraceSampling: false\n"}})
+		x.red(s, "receiver", &draft{code: "T0402", object: firstRef(s.policy.Used, x.mesh), detail: say("request ids of callers keep requests from being traced"), evidence: []Text{say("%s: tracing.not_traceable %d, tracing.random_sampling 0 at a rate of %s %%", s.name, hidden, number(s.sampling))},
+			fix: Fix{text: say("Set useRequestIdForTraceSampling: false in the Telemetry, or let the edge write x-request-id as a UUID."), Command: editCommand(firstRef(s.policy.Used, x.mesh)), Diff: "--- Telemetry\n   tracing:\n+  - useRequestIdForTraceSampling: false\n"}})
 		return false
 	}
 	if !visible {
@@ -356,8 +359,8 @@ func (x *exam) nothingSent(s *subject) bool {
 
 func (x *exam) callerDraft(s *subject, sampled int64) *draft {
 	at := istio.Ref{Kind: "Gateway", Name: "the edge in front of the mesh"}
-	return &draft{code: "T0401", object: at, detail: "callers send a decision not to sample, and proxies follow it", evidence: []string{fmt.Sprintf("%s: tracing.random_sampling %d at a rate of %s %%, and no span was made", s.name, sampled, number(s.sampling))},
-		fix: Fix{Text: "Remove x-b3-sampled: 0, b3: 0 and traceparent …-00 at the edge, or sample at the caller (a gateway, a test tool, an SDK).", Diff: "--- VirtualService of the edge\n   headers:\n     request:\n+      remove: [x-b3-sampled, b3, traceparent]\n"}}
+	return &draft{code: "T0401", object: at, detail: say("callers send a decision not to sample, and proxies follow it"), evidence: []Text{say("%s: tracing.random_sampling %d at a rate of %s %%, and no span was made", s.name, sampled, number(s.sampling))},
+		fix: Fix{text: say("Remove x-b3-sampled: 0, b3: 0 and traceparent …-00 at the edge, or sample at the caller (a gateway, a test tool, an SDK)."), Diff: "--- VirtualService of the edge\n   headers:\n     request:\n+      remove: [x-b3-sampled, b3, traceparent]\n"}}
 }
 
 // stored: did the workload's spans arrive?
@@ -373,7 +376,7 @@ func (x *exam) stored(s *subject) bool {
 	case x.f.Received.Spans > 0 && !x.recognised():
 		s.unknown("stored", "%d spans arrived, under names that are those of no workload", x.f.Received.Spans)
 	case s.sent && s.broken == nil:
-		x.red(s, "stored", &draft{code: "T0410", object: istio.Ref{Kind: "Workload", Namespace: s.namespace, Name: s.workload}, detail: fmt.Sprintf("the proxy's requests are answered well, and no span of %s is there", s.name), evidence: []string{s.flowEvidence(s.flow())}, fix: Fix{Text: "Look whether the collector drops, samples or forwards elsewhere; whether this is the collector that was asked."}})
+		x.red(s, "stored", &draft{code: "T0410", object: istio.Ref{Kind: "Workload", Namespace: s.namespace, Name: s.workload}, detail: say("the proxy's requests are answered well, and no span of %s is there", s.name), evidence: []Text{s.flowEvidence(s.flow())}, fix: Fix{text: say("Look whether the collector drops, samples or forwards elsewhere; whether this is the collector that was asked.")}})
 	default:
 		s.unknown("stored", "no span of it")
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -82,8 +81,7 @@ func between(t *testing.T, text, mark, with string) string {
 	return head + "<!-- " + mark + " -->\n" + with + "<!-- end -->" + tail
 }
 
-// setUps is one row for each folder: everything that is said of it, but cost and style. What a finding found in detail has no
-// Korean text; the Korean table has the catalog's.
+// setUps is one row for each folder: everything that is said of it, but cost and style, in English or as --lang ko says it.
 func setUps(t *testing.T, pattern string, korean bool) string {
 	dirs, err := filepath.Glob(pattern)
 	if err != nil || len(dirs) == 0 {
@@ -100,21 +98,22 @@ func setUps(t *testing.T, pattern string, korean bool) string {
 			continue
 		}
 		r := diagnose(t, dir)
+		if korean {
+			r.In("ko")
+		}
 		var said []string
 		fix := "-"
 		for _, f := range r.Findings {
 			if f.Severity == doctor.Info {
 				continue
 			}
-			line, way := fmt.Sprintf("%s [%s](../findings/%s.md) `%s`: %s", f.Severity, f.Code, f.Code, f.Cause, f.Detail), f.Fix.Text
-			if k := doctor.InKorean(f.Code); korean {
-				line, way = fmt.Sprintf("%s [%s](../findings/ko/%s.md) `%s`: %s", inKorean[f.Severity], f.Code, f.Code, f.Cause, k.Title), k.Fix
+			folder, severity := "", string(f.Severity)
+			if korean {
+				folder, severity = "ko/", inKorean[f.Severity]
 			}
-			if slices.Contains(said, line) {
-				continue
-			}
+			line := fmt.Sprintf("%s [%s](../findings/%s%s.md) `%s`: %s", severity, f.Code, folder, f.Code, f.Cause, f.Detail)
 			if said == nil {
-				fix = way
+				fix = f.Fix.Text
 			}
 			said = append(said, line)
 		}

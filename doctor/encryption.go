@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 
@@ -60,25 +59,25 @@ func NewEncryption(f *Facts) *Encryption {
 // Between tells of calls from one workload to another, each by namespace and the name that its spans have, and names the object
 // or the fact that decides. Rules: https://istio.io/latest/docs/concepts/security/#mutual-tls-authentication. Cost: a look at
 // the Services of the callee's namespace for each of its pods, and at each DestinationRule and PeerAuthentication for every port.
-func (e *Encryption) Between(fromNamespace, from, toNamespace, to string) (Secrecy, string) {
+func (e *Encryption) Between(fromNamespace, from, toNamespace, to string) (Secrecy, Text) {
 	if e == nil {
-		return UnknownSecrecy, ""
+		return UnknownSecrecy, Text{}
 	}
 	callers, callees := e.parties[party{fromNamespace, from}], e.parties[party{toNamespace, to}]
 	if len(callers) == 0 || len(callees) == 0 {
-		return UnknownSecrecy, ""
+		return UnknownSecrecy, Text{}
 	}
 	for _, side := range [][]*istio.Workload{callees, callers} {
 		with, without := sides(side)
 		switch {
 		case len(with) == 0:
-			return Plain, fmt.Sprintf("%s/%s has no sidecar", side[0].Namespace, side[0].Name)
+			return Plain, say("%s/%s has no sidecar", side[0].Namespace, side[0].Name)
 		case len(without) > 0:
-			return UnknownSecrecy, fmt.Sprintf("%s/%s has a sidecar in some pods only", side[0].Namespace, without[0].Name)
+			return UnknownSecrecy, say("%s/%s has a sidecar in some pods only", side[0].Namespace, without[0].Name)
 		}
 	}
 	var answer Secrecy
-	var why string
+	var why Text
 	for _, callee := range callees {
 		for _, target := range e.ports(callee) {
 			secrecy, source := e.toPort(callers[0], callee, target)
@@ -86,7 +85,7 @@ func (e *Encryption) Between(fromNamespace, from, toNamespace, to string) (Secre
 			case answer == "":
 				answer, why = secrecy, source
 			case answer != secrecy:
-				return UnknownSecrecy, fmt.Sprintf("it differs by port: %s; %s", why, source)
+				return UnknownSecrecy, say("it differs by port: %s; %s", why, source)
 			}
 		}
 	}
@@ -135,21 +134,21 @@ func (e *Encryption) ports(w *istio.Workload) []port {
 	return list
 }
 
-func (e *Encryption) toPort(caller, callee *istio.Workload, p port) (Secrecy, string) {
+func (e *Encryption) toPort(caller, callee *istio.Workload, p port) (Secrecy, Text) {
 	mode, rule := e.objects.ClientTLS(e.root, istio.Proxy{Namespace: caller.Namespace, Labels: caller.Labels, Gateway: caller.Gateway}, callee.Namespace, p.host, p.number)
 	server, from := e.objects.ServerTLS(e.root, callee.Namespace, callee.Labels, p.inner)
-	ruled := func(s Secrecy) (Secrecy, string) { return s, fmt.Sprintf("%s sets TLS mode %s", place(rule.Ref), mode) }
+	ruled := func(s Secrecy) (Secrecy, Text) { return s, say("%s sets TLS mode %s", place(rule.Ref), mode) }
 	switch {
 	case mode == "DISABLE":
 		return ruled(Plain)
 	case mode != "":
 		return ruled(Encrypted)
 	case !e.auto:
-		return Plain, "enableAutoMtls is false, and no DestinationRule sets TLS"
+		return Plain, say("enableAutoMtls is false, and no DestinationRule sets TLS")
 	case server == "DISABLE":
-		return Plain, fmt.Sprintf("%s sets DISABLE", place(from.Ref))
+		return Plain, say("%s sets DISABLE", place(from.Ref))
 	case from != nil:
-		return Encrypted, fmt.Sprintf("automatic mutual TLS; %s sets %s", place(from.Ref), server)
+		return Encrypted, say("automatic mutual TLS; %s sets %s", place(from.Ref), server)
 	}
-	return Encrypted, "automatic mutual TLS between sidecars"
+	return Encrypted, say("automatic mutual TLS between sidecars")
 }

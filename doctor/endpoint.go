@@ -20,9 +20,9 @@ func (x *exam) endpoint(s *subject) bool {
 		return true
 	}
 	c := s.proxy.Cluster(s.tracer.Cluster)
-	evidence := []string{fmt.Sprintf("%s: cluster %s has no host lines in /clusters", s.name, s.tracer.Cluster)}
+	evidence := []Text{say("%s: cluster %s has no host lines in /clusters", s.name, s.tracer.Cluster)}
 	if n, ok := s.proxy.ClusterStat(s.tracer.Cluster, "upstream_cx_none_healthy"); ok && n > 0 {
-		evidence = append(evidence, fmt.Sprintf("%s: upstream_cx_none_healthy %d", s.name, n))
+		evidence = append(evidence, say("%s: upstream_cx_none_healthy %d", s.name, n))
 	}
 	if c != nil && strings.HasSuffix(c.Type, "_DNS") || s.source == "bootstrap" {
 		x.red(s, "endpoint", x.unresolvable(s, c, evidence))
@@ -38,15 +38,15 @@ func (x *exam) endpoint(s *subject) bool {
 
 // headless: for a sidecar the cluster of a headless Service sends to the address that a caller asked for, and spans have
 // no caller. Gateways use the endpoints.
-func (x *exam) headless(s *subject, evidence []string) *draft {
+func (x *exam) headless(s *subject, evidence []Text) *draft {
 	d := x.noEndpoints(s, evidence)
 	host, _ := x.destination(s)
-	d.detail = host + " is headless: sidecars have no endpoints for it"
-	d.fix = Fix{Text: "Send to a Service with a cluster IP in front of the same pods.", Command: fmt.Sprintf("kubectl get service -n %s %s -o yaml", d.object.Namespace, d.object.Name), Diff: diff(d.object.At("spec.clusterIP", 0), "clusterIP: None", "")}
+	d.detail = say("%s is headless: sidecars have no endpoints for it", host)
+	d.fix = Fix{text: say("Send to a Service with a cluster IP in front of the same pods."), Command: fmt.Sprintf("kubectl get service -n %s %s -o yaml", d.object.Namespace, d.object.Name), Diff: diff(d.object.At("spec.clusterIP", 0), "clusterIP: None", "")}
 	return d
 }
 
-func (x *exam) unresolvable(s *subject, c *envoy.Cluster, evidence []string) *draft {
+func (x *exam) unresolvable(s *subject, c *envoy.Cluster, evidence []Text) *draft {
 	address := ""
 	if c != nil && c.Address != "" {
 		address = fmt.Sprintf("%s:%d", c.Address, c.Port)
@@ -66,30 +66,30 @@ func (x *exam) unresolvable(s *subject, c *envoy.Cluster, evidence []string) *dr
 			at = v.Ref
 		}
 	}
-	fix := Fix{Text: fmt.Sprintf("Correct the address %s: a Service is NAME.NAMESPACE:PORT.", address), Command: editCommand(at)}
+	fix := Fix{text: say("Correct the address %s: a Service is NAME.NAMESPACE:PORT.", address), Command: editCommand(at)}
 	host, port := hostPort(address)
 	if to := x.similarHost(host); to != "" {
-		fix.Text = fmt.Sprintf("Write %s:%d, which exists.", to, port)
+		fix.text = say("Write %s:%d, which exists.", to, port)
 		fix.Diff = diff(at, "address: "+address, fmt.Sprintf("address: %s:%d", to, port))
 	}
-	return &draft{code: "T0307", object: at, detail: fmt.Sprintf("%s does not resolve", address), evidence: evidence, fix: fix}
+	return &draft{code: "T0307", object: at, detail: say("%s does not resolve", address), evidence: evidence, fix: fix}
 }
 
-func (x *exam) noEndpoints(s *subject, evidence []string) *draft {
+func (x *exam) noEndpoints(s *subject, evidence []Text) *draft {
 	host, _ := x.destination(s)
 	at := istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}
-	fix := Fix{Text: "Correct the Service's selector, or bring the collector's pods up and ready."}
+	fix := Fix{text: say("Correct the Service's selector, or bring the collector's pods up and ready.")}
 	for _, v := range x.f.Objects.FindHost(host) {
 		at = v.Ref.At("spec.selector", 0)
 		if len(v.Selector) > 0 {
-			evidence = append(evidence, fmt.Sprintf("%s selects %s", place(v.Ref), labelText(v.Selector)))
+			evidence = append(evidence, say("%s selects %s", place(v.Ref), labelText(v.Selector)))
 			if l := x.similarLabels(v); l != "" {
 				fix.Diff = diff(at, labelText(v.Selector), l)
 			}
 		}
 	}
 	fix.Command = fmt.Sprintf("kubectl get endpointslices -n %s -l kubernetes.io/service-name=%s", at.Namespace, at.Name)
-	return &draft{code: "T0306", object: at, detail: host + " has no endpoints", evidence: evidence, fix: fix}
+	return &draft{code: "T0306", object: at, detail: say("%s has no endpoints", host), evidence: evidence, fix: fix}
 }
 
 // similarLabels finds the labels of a workload of the service's namespace that was probably meant.
@@ -126,12 +126,12 @@ func (x *exam) noSuchService(host string) bool {
 func (x *exam) endpointWritten(s *subject) bool {
 	host, _ := x.destination(s)
 	if s.source == "bootstrap" && x.noSuchService(host) {
-		x.red(s, "endpoint", x.unresolvable(s, nil, []string{fmt.Sprintf("%d Services were read, none is %s", len(x.f.Objects.Services), host)}))
+		x.red(s, "endpoint", x.unresolvable(s, nil, []Text{say("%d Services were read, none is %s", len(x.f.Objects.Services), host)}))
 		return false
 	}
 	for _, v := range x.f.Objects.FindHost(host) {
 		if v.Headless && s.source != "bootstrap" && !s.gateway {
-			d := x.headless(s, []string{place(v.Ref) + ": clusterIP: None"})
+			d := x.headless(s, []Text{quote(place(v.Ref) + ": clusterIP: None")})
 			d.severity, d.soft = Warning, true
 			x.red(s, "endpoint", d)
 			return true
@@ -144,7 +144,7 @@ func (x *exam) endpointWritten(s *subject) bool {
 		}
 		switch {
 		case known && ready == 0:
-			x.red(s, "endpoint", x.noEndpoints(s, []string{"the EndpointSlices of " + v.Ref.String() + " have no ready address"}))
+			x.red(s, "endpoint", x.noEndpoints(s, []Text{say("the EndpointSlices of %s have no ready address", v.Ref)}))
 			return false
 		case known:
 			s.green("endpoint", "%d ready addresses", ready)
@@ -165,7 +165,7 @@ func (x *exam) endpointWritten(s *subject) bool {
 				}
 			}
 			if here > 0 && x.similarLabels(v) != "" {
-				x.red(s, "endpoint", x.noEndpoints(s, []string{fmt.Sprintf("%d workloads of %s were read, none has the labels of the Service's selector", here, v.Namespace)}))
+				x.red(s, "endpoint", x.noEndpoints(s, []Text{say("%d workloads of %s were read, none has the labels of the Service's selector", here, v.Namespace)}))
 				return false
 			}
 		}

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -40,8 +39,8 @@ type exam struct {
 type draft struct {
 	code     string
 	object   istio.Ref
-	detail   string
-	evidence []string
+	detail   Text
+	evidence []Text
 	fix      Fix
 	severity Severity // overrides the catalog's
 	soft     bool     // it does not hide what comes behind it
@@ -204,20 +203,20 @@ func (x *exam) indexClusters() {
 }
 
 func (s *subject) green(station, reason string, args ...any) {
-	s.chain = append(s.chain, Station{Name: station, State: Green, Reason: fmt.Sprintf(reason, args...)})
+	s.chain = append(s.chain, newStation(station, Green, say(reason, args...), ""))
 }
 
 func (s *subject) unknown(station, reason string, args ...any) {
-	s.chain = append(s.chain, Station{Name: station, State: Neutral, Reason: fmt.Sprintf(reason, args...)})
+	s.chain = append(s.chain, newStation(station, Neutral, say(reason, args...), ""))
 }
 
 // red breaks the chain at a station. A soft one lets the walk go on.
 func (x *exam) red(s *subject, station string, d *draft) {
 	reason := d.detail
-	if reason == "" {
-		reason = d.entry().Title
+	if reason.empty() {
+		reason = titleOf(d.code)
 	}
-	s.chain = append(s.chain, Station{Name: station, State: Red, Reason: reason, Cause: d.entry().Cause})
+	s.chain = append(s.chain, newStation(station, Red, reason, d.entry().Cause))
 	if s.broken == nil || s.broken.soft && !d.soft {
 		s.broken = d
 	}
@@ -234,7 +233,7 @@ func (x *exam) add(d *draft, workload string) {
 			}
 			o.concerns(workload)
 			for _, e := range d.evidence {
-				if len(o.evidence) < 8 && !slices.Contains(o.evidence, e) {
+				if len(o.evidence) < 8 && !slices.ContainsFunc(o.evidence, func(t Text) bool { return t.english == e.english }) {
 					o.evidence = append(o.evidence, e)
 				}
 			}
@@ -255,9 +254,9 @@ func (x *exam) walk(s *subject) {
 	}
 	for _, name := range StationNames {
 		if !slices.ContainsFunc(s.chain, func(st Station) bool { return st.Name == name }) && name != "joined" {
-			reason := "not looked at"
+			reason := say("not looked at")
 			if s.broken != nil {
-				reason = "behind the broken link"
+				reason = say("behind the broken link")
 			}
 			s.unknown(name, "%s", reason)
 		}

@@ -48,7 +48,7 @@ func lines(s string) []string {
 
 func removeField(at istio.Ref, field string) Fix {
 	name, _, _ := strings.Cut(field, ":")
-	return Fix{Text: fmt.Sprintf("Remove %s from %s.", name, at), Command: editCommand(at), Diff: diff(at, field, "")}
+	return Fix{text: say("Remove %s from %s.", name, at), Command: editCommand(at), Diff: diff(at, field, "")}
 }
 
 // editCommand opens the object in the cluster; a file is edited where it lies.
@@ -93,12 +93,12 @@ func providerAndTelemetry(root string) string {
 }
 
 func sidecarFix(namespace, kind, name string) Fix {
-	return Fix{Text: fmt.Sprintf("Label the namespace %s for injection, remove what opts the pod out, and restart it.", namespace),
+	return Fix{text: say("Label the namespace %s for injection, remove what opts the pod out, and restart it.", namespace),
 		Command: fmt.Sprintf("kubectl label namespace %s istio-injection=enabled --overwrite && kubectl rollout restart -n %s %s/%s", namespace, namespace, strings.ToLower(firstOf(kind, "deployment")), name)}
 }
 
 func filterFix(e *istio.EnvoyFilter, p *istio.Patch) Fix {
-	f := Fix{Text: "Use an extension provider and a Telemetry instead. If it must be an EnvoyFilter: applyTo NETWORK_FILTER, operation MERGE, the tracing block under typed_config of the HttpConnectionManager.", Command: editCommand(e.Ref)}
+	f := Fix{text: say("Use an extension provider and a Telemetry instead. If it must be an EnvoyFilter: applyTo NETWORK_FILTER, operation MERGE, the tracing block under typed_config of the HttpConnectionManager."), Command: editCommand(e.Ref)}
 	if p.ApplyTo != "NETWORK_FILTER" {
 		f.Diff = diff(e.Ref.At("spec.configPatches", p.Line), "applyTo: "+p.ApplyTo, "applyTo: NETWORK_FILTER")
 	} else if p.Operation != "MERGE" {

@@ -39,8 +39,8 @@ func (x *exam) raised() {
 		}
 		said := istio.ExpiresAnnotation + ": " + t.Expires
 		workload := t.Namespace + "/" + strings.TrimPrefix(t.Name, "spanloom-raise-")
-		x.add(&draft{code: "T0129", object: t.Ref.At("metadata.annotations", 0), detail: "it was meant to stand until " + t.Expires, evidence: []string{said},
-			fix: Fix{Text: "Take it back, and see why the Job did not run: kubectl get jobs -n " + t.Namespace + ".", Command: "spanloom mesh sampling return " + workload}}, "")
+		x.add(&draft{code: "T0129", object: t.Ref.At("metadata.annotations", 0), detail: say("it was meant to stand until %s", t.Expires), evidence: []Text{quote(said)},
+			fix: Fix{text: say("Take it back, and see why the Job did not run: kubectl get jobs -n %s.", t.Namespace), Command: "spanloom mesh sampling return " + workload}}, "")
 	}
 }
 
@@ -50,16 +50,19 @@ func (x *exam) notes() {
 		if n.File == "" && n.Kind == "" {
 			continue
 		}
-		d := &draft{object: n.Ref, detail: n.Message, evidence: []string{place(n.Ref) + ": " + n.Message}, fix: Fix{Text: strings.TrimSpace("Correct it. " + n.Hint)}}
+		d := &draft{object: n.Ref, detail: heard(n.Message), evidence: []Text{say("%s: %s", place(n.Ref), heard(n.Message))}, fix: Fix{text: say("Correct it.")}}
+		if n.Hint != "" {
+			d.fix.text = say("Correct it. %s", heard(n.Hint))
+		}
 		mesh := slices.ContainsFunc(x.f.Objects.Meshes, func(m istio.MeshConfig) bool {
 			return m.File == n.File && m.Kind == n.Kind && m.Name == n.Name && strings.HasPrefix(n.Path, m.Path)
 		})
 		switch n.Reason {
 		case "unknown", "version":
-			d.fix = Fix{Text: fmt.Sprintf("Remove %s%s.", n.Path, hinted(n.Hint)), Diff: diff(n.Ref, lastPart(n.Path)+": …", "")}
+			d.fix = Fix{text: say("Remove %s%s.", n.Path, hinted(n.Hint)), Diff: diff(n.Ref, lastPart(n.Path)+": …", "")}
 			if mesh {
 				d.code = "T0119"
-				d.detail = "istiod drops " + n.Path + " without a word: " + n.Message
+				d.detail = say("istiod drops %s without a word: %s", n.Path, heard(n.Message))
 				break
 			}
 			d.code = "T0123"
@@ -86,11 +89,11 @@ func (x *exam) notes() {
 				d.severity = Info
 			}
 		case "twice":
-			d.code, d.fix = "T0124", Fix{Text: "Remove one of the two."}
+			d.code, d.fix = "T0124", Fix{text: say("Remove one of the two.")}
 		case "syntax":
-			d.code, d.fix = "T0125", Fix{Text: "Correct the document: what cannot be parsed is not applied, and its objects are unknown here."}
+			d.code, d.fix = "T0125", Fix{text: say("Correct the document: what cannot be parsed is not applied, and its objects are unknown here.")}
 			if strings.Contains(n.Hint, "Helm") {
-				d.fix.Text = "Give the rendered file: helm template."
+				d.fix.text = say("Give the rendered file: helm template.")
 			} else {
 				d.severity = Warning
 			}
@@ -98,7 +101,7 @@ func (x *exam) notes() {
 			if slices.ContainsFunc(x.drafts, func(o *draft) bool { return o.code == "T0120" && (o.object == n.Ref || ignoredTracing(n)) }) {
 				continue
 			}
-			d.code, d.severity, d.fix = "T0120", Warning, Fix{Text: strings.ToUpper(n.Hint[:1]) + n.Hint[1:] + "."}
+			d.code, d.severity, d.fix = "T0120", Warning, Fix{text: sentence(n.Hint)}
 		default:
 			continue
 		}
@@ -106,22 +109,22 @@ func (x *exam) notes() {
 	}
 	for _, u := range x.f.Unread {
 		if x.f.Source != "files" {
-			d := &draft{code: "T0128", object: istio.Ref{Kind: "Cluster"}, detail: u.Name + ": " + u.Why, evidence: []string{u.Name + ": " + u.Why}}
+			d := &draft{code: "T0128", object: istio.Ref{Kind: "Cluster"}, detail: say("%s: %s", heard(u.Name), heard(u.Why)), evidence: []Text{say("%s: %s", heard(u.Name), heard(u.Why))}}
 			if x.f.Source == "cluster" {
 				d.fix.Command = "spanloom doctor roles"
 			}
 			x.add(d, "")
 			continue
 		}
-		x.add(&draft{code: "T0125", object: istio.Ref{Kind: "File", File: u.Name}, detail: u.Why, evidence: []string{u.Name + ": " + u.Why}, fix: Fix{Text: "What it holds is unknown to this diagnosis; take it again."}}, "")
+		x.add(&draft{code: "T0125", object: istio.Ref{Kind: "File", File: u.Name}, detail: heard(u.Why), evidence: []Text{say("%s: %s", u.Name, heard(u.Why))}, fix: Fix{text: say("What it holds is unknown to this diagnosis; take it again.")}}, "")
 	}
 }
 
-func hinted(hint string) string {
+func hinted(hint string) Text {
 	if hint == "" {
-		return ""
+		return Text{}
 	}
-	return " (" + hint + ")"
+	return say(" (%s)", heard(hint))
 }
 
 func lastPart(path string) string {
@@ -147,11 +150,11 @@ func (x *exam) tags() {
 		for _, t := range tags {
 			ref := at.At(prefixed(path, "customTags."+t.Name), t.Line)
 			if t.From == "header" && secretHeader(t.Of) {
-				x.add(&draft{code: "T0406", object: ref, detail: fmt.Sprintf("tag %s records the header %s of every request", t.Name, t.Of), evidence: []string{place(ref) + ": header " + t.Of},
-					fix: Fix{Text: fmt.Sprintf("Remove the tag %s. A defaultValue does not redact: it is used only where the header is absent. Spans that are stored hold the secret: rotate it.", t.Name), Command: editCommand(at), Diff: diff(ref, t.Name+": {header: {name: "+t.Of+"}}", "")}}, "")
+				x.add(&draft{code: "T0406", object: ref, detail: say("tag %s records the header %s of every request", t.Name, t.Of), evidence: []Text{quote(place(ref) + ": header " + t.Of)},
+					fix: Fix{text: say("Remove the tag %s. A defaultValue does not redact: it is used only where the header is absent. Spans that are stored hold the secret: rotate it.", t.Name), Command: editCommand(at), Diff: diff(ref, t.Name+": {header: {name: "+t.Of+"}}", "")}}, "")
 			}
 			if t.Name == "service.name" {
-				x.add(&draft{code: "T0126", object: ref, detail: "the tag service.name is a tag of each span, not the name of the service", evidence: []string{place(ref)}, fix: Fix{Text: "Remove it; set tracingServiceName in defaultConfig if names of services should differ.", Diff: diff(ref, "service.name: …", "")}}, "")
+				x.add(&draft{code: "T0126", object: ref, detail: say("the tag service.name is a tag of each span, not the name of the service"), evidence: []Text{quote(place(ref))}, fix: Fix{text: say("Remove it; set tracingServiceName in defaultConfig if names of services should differ."), Diff: diff(ref, "service.name: …", "")}}, "")
 			}
 		}
 	}
@@ -178,7 +181,7 @@ func (x *exam) tags() {
 		for _, m := range p.Managers {
 			for _, h := range m.Tags {
 				if secretHeader(h) && !slices.ContainsFunc(x.drafts, func(d *draft) bool { return d.code == "T0406" }) {
-					x.add(&draft{code: "T0406", object: istio.Ref{Kind: "Proxy", Namespace: p.Namespace, Name: p.Name}, detail: "a tag records the header " + h, evidence: []string{p.Name + ": custom tag of request_header " + h}, fix: Fix{Text: "Remove the custom tag from the mesh configuration, the Telemetry or the EnvoyFilter it comes from."}}, p.Namespace+"/"+p.Workload)
+					x.add(&draft{code: "T0406", object: istio.Ref{Kind: "Proxy", Namespace: p.Namespace, Name: p.Name}, detail: say("a tag records the header %s", h), evidence: []Text{say("%s: custom tag of request_header %s", p.Name, h)}, fix: Fix{text: say("Remove the custom tag from the mesh configuration, the Telemetry or the EnvoyFilter it comes from.")}}, p.Namespace+"/"+p.Workload)
 				}
 			}
 		}
@@ -214,7 +217,7 @@ func (x *exam) duds() {
 		e := &x.f.Objects.EnvoyFilters[i]
 		var bad *istio.Patch
 		for j := range e.Patches {
-			if p := &e.Patches[j]; p.Tracer != "" && noEffect(p) != "" && bad == nil {
+			if p := &e.Patches[j]; p.Tracer != "" && !noEffect(p).empty() && bad == nil {
 				bad = p
 			}
 		}
@@ -224,7 +227,7 @@ func (x *exam) duds() {
 		if bad == nil || known {
 			continue
 		}
-		x.add(&draft{code: "T0114", severity: Warning, object: e.Ref.At("spec.configPatches", bad.Line), detail: fmt.Sprintf("%s does nothing: %s", e.Ref, noEffect(bad)), evidence: []string{place(e.Ref.At("", bad.Line))}, fix: filterFix(e, bad)}, "")
+		x.add(&draft{code: "T0114", severity: Warning, object: e.Ref.At("spec.configPatches", bad.Line), detail: say("%s does nothing: %s", e.Ref, noEffect(bad)), evidence: []Text{quote(place(e.Ref.At("", bad.Line)))}, fix: filterFix(e, bad)}, "")
 	}
 }
 
@@ -232,13 +235,13 @@ func (x *exam) duds() {
 func (x *exam) overrides() {
 	for _, b := range x.f.Objects.Bootstraps {
 		if b.Invalid != "" {
-			x.add(&draft{code: "T0123", object: b.Ref, detail: "the bootstrap override cannot be read: " + b.Invalid, evidence: []string{place(b.Ref)}}, "")
+			x.add(&draft{code: "T0123", object: b.Ref, detail: say("the bootstrap override cannot be read: %s", heard(b.Invalid)), evidence: []Text{quote(place(b.Ref))}}, "")
 			continue
 		}
 		if b.Tracer != "envoy.tracers.zipkin" || b.Endpoint == "" || slices.Contains(goodPaths["zipkin"], b.Endpoint) || slices.ContainsFunc(x.drafts, func(d *draft) bool { return d.code == "T0311" }) {
 			continue
 		}
-		x.add(&draft{code: "T0311", severity: Warning, object: b.Ref, detail: fmt.Sprintf("the override sends to %s, which collectors do not serve", b.Endpoint), evidence: []string{place(b.Ref)}, fix: Fix{Text: "Set collectorEndpoint: /api/v2/spans, then restart the workloads that use it.", Diff: diff(b.Ref, "collectorEndpoint: "+b.Endpoint, "collectorEndpoint: /api/v2/spans")}}, "")
+		x.add(&draft{code: "T0311", severity: Warning, object: b.Ref, detail: say("the override sends to %s, which collectors do not serve", b.Endpoint), evidence: []Text{quote(place(b.Ref))}, fix: Fix{text: say("Set collectorEndpoint: /api/v2/spans, then restart the workloads that use it."), Diff: diff(b.Ref, "collectorEndpoint: "+b.Endpoint, "collectorEndpoint: /api/v2/spans")}}, "")
 	}
 }
 
@@ -251,9 +254,9 @@ func (x *exam) owners() {
 			continue
 		}
 		text := keeperText(o)
-		d.fix.Text += fmt.Sprintf(" Make the change in the source of %s, which would undo it here.", text)
-		x.add(&draft{code: "T0121", object: d.object.At("", 0), detail: fmt.Sprintf("%s is kept by %s", d.object, text), evidence: []string{"labels, annotations or managed fields of " + d.object.String()}, after: []string{d.entry().Cause},
-			fix: Fix{Text: "Change the repository or the values, then synchronise."}}, "")
+		d.fix.text = say("%s Make the change in the source of %s, which would undo it here.", d.fix.text, text)
+		x.add(&draft{code: "T0121", object: d.object.At("", 0), detail: say("%s is kept by %s", d.object, text), evidence: []Text{say("labels, annotations or managed fields of %s", d.object)}, after: []string{d.entry().Cause},
+			fix: Fix{text: say("Change the repository or the values, then synchronise.")}}, "")
 	}
 }
 
@@ -263,8 +266,8 @@ func (x *exam) byHand() {
 		if o.Hand == "" {
 			return
 		}
-		x.add(&draft{code: "T0121", severity: Warning, object: r.At("", 0), detail: fmt.Sprintf("%s is kept by %s, and was changed with %s: that is undone at the next synchronisation", r, keeperText(o), o.Hand), evidence: []string{fmt.Sprintf("%s: managedFields of %s beside those of its keeper", place(r), o.Hand)},
-			fix: Fix{Text: "Make the change in the source of " + keeperText(o) + "."}}, "")
+		x.add(&draft{code: "T0121", severity: Warning, object: r.At("", 0), detail: say("%s is kept by %s, and was changed with %s: that is undone at the next synchronisation", r, keeperText(o), o.Hand), evidence: []Text{say("%s: managedFields of %s beside those of its keeper", place(r), o.Hand)},
+			fix: Fix{text: say("Make the change in the source of %s.", keeperText(o))}}, "")
 	}
 	for ref, o := range x.owned() {
 		if !slices.Contains([]string{"DestinationRule", "NetworkPolicy", "Service", "ServiceEntry"}, ref.Kind) {
@@ -278,8 +281,18 @@ func (x *exam) byHand() {
 	}
 }
 
-func keeperText(o istio.Owner) string {
-	return map[string]string{"argocd": "Argo CD application " + o.Name, "flux": "Flux " + o.Name, "helm": "Helm release " + o.Name, "operator": "the operator of " + o.Name}[o.Tool]
+func keeperText(o istio.Owner) Text {
+	switch o.Tool {
+	case "argocd":
+		return say("Argo CD application %s", o.Name)
+	case "flux":
+		return say("Flux %s", o.Name)
+	case "helm":
+		return say("Helm release %s", o.Name)
+	case "operator":
+		return say("the operator of %s", o.Name)
+	}
+	return Text{}
 }
 
 func (x *exam) ownerOf(r istio.Ref) istio.Owner {

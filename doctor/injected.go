@@ -50,18 +50,18 @@ func (x *exam) injected(s *subject) bool {
 		s.unknown("injected", "outside the mesh: %s", why)
 		return false
 	}
-	if strings.HasPrefix(why, "the namespace") { // one cause for all its workloads
+	if strings.HasPrefix(why.english, "the namespace") { // one cause for all its workloads
 		at := istio.Ref{Kind: "Namespace", Name: w.Namespace}
 		for _, n := range x.f.Objects.Namespaces {
 			if n.Name == w.Namespace {
 				at = n.Ref
 			}
 		}
-		x.red(s, "injected", &draft{code: "T0203", object: at, detail: fmt.Sprintf("workloads of %s have no sidecar: %s", w.Namespace, why), evidence: []string{place(at) + ": " + why},
-			fix: Fix{Text: fmt.Sprintf("Label the namespace %s for injection, and restart its workloads.", w.Namespace), Command: fmt.Sprintf("kubectl label namespace %s istio-injection=enabled --overwrite && kubectl rollout restart deployment -n %s", w.Namespace, w.Namespace)}})
+		x.red(s, "injected", &draft{code: "T0203", object: at, detail: say("workloads of %s have no sidecar: %s", w.Namespace, why), evidence: []Text{say("%s: %s", place(at), why)},
+			fix: Fix{text: say("Label the namespace %s for injection, and restart its workloads.", w.Namespace), Command: fmt.Sprintf("kubectl label namespace %s istio-injection=enabled --overwrite && kubectl rollout restart deployment -n %s", w.Namespace, w.Namespace)}})
 		return false
 	}
-	x.red(s, "injected", &draft{code: "T0203", object: w.Ref, detail: fmt.Sprintf("%s has no sidecar: %s", s.name, why), evidence: []string{why}, fix: sidecarFix(w.Namespace, w.Kind, w.Name)})
+	x.red(s, "injected", &draft{code: "T0203", object: w.Ref, detail: say("%s has no sidecar: %s", s.name, why), evidence: []Text{why}, fix: sidecarFix(w.Namespace, w.Kind, w.Name)})
 	return false
 }
 
@@ -85,14 +85,14 @@ func (x *exam) injectedPods(s *subject) (done, goOn bool) {
 	if have == 0 && (in != yes || w.Pod || s.gateway) {
 		return false, false
 	}
-	fix := Fix{Text: "Restart it: pods get their sidecar when they are made.", Command: fmt.Sprintf("kubectl rollout restart -n %s %s/%s", s.namespace, strings.ToLower(firstOf(w.Kind, "deployment")), s.workload)}
+	fix := Fix{text: say("Restart it: pods get their sidecar when they are made."), Command: fmt.Sprintf("kubectl rollout restart -n %s %s/%s", s.namespace, strings.ToLower(firstOf(w.Kind, "deployment")), s.workload)}
 	if w.Pod {
 		fix.Command = fmt.Sprintf("kubectl rollout restart -n %s %s/%s", s.namespace, strings.ToLower(firstOf(w.OfKind, "deployment")), s.workload)
 	}
-	d := &draft{code: "T0203", object: w.Ref, soft: have > 0, fix: fix, detail: fmt.Sprintf("%s has no sidecar: its pods were made before injection was switched on", s.name),
-		evidence: []string{why, fmt.Sprintf("pod %s has no container istio-proxy", without)}}
+	d := &draft{code: "T0203", object: w.Ref, soft: have > 0, fix: fix, detail: say("%s has no sidecar: its pods were made before injection was switched on", s.name),
+		evidence: []Text{why, say("pod %s has no container istio-proxy", without)}}
 	if have > 0 {
-		d.detail = fmt.Sprintf("%d of %d pods of %s have no sidecar", len(s.pods)-have, len(s.pods), s.name)
+		d.detail = say("%d of %d pods of %s have no sidecar", len(s.pods)-have, len(s.pods), s.name)
 	}
 	x.red(s, "injected", d)
 	return true, have > 0
@@ -118,34 +118,34 @@ const (
 )
 
 // injection tells whether a pod made now would get a sidecar, and why.
-func (x *exam) injection(w *istio.Workload) (string, answer) {
+func (x *exam) injection(w *istio.Workload) (Text, answer) {
 	switch {
 	case w.Pod:
-		return "the running pod has no container istio-proxy", no
+		return say("the running pod has no container istio-proxy"), no
 	case w.HostNetwork:
-		return "hostNetwork pods are never injected", no
+		return say("hostNetwork pods are never injected"), no
 	case w.Labels["sidecar.istio.io/inject"] == "false" || w.Annotations["sidecar.istio.io/inject"] == "false":
-		return "sidecar.istio.io/inject is false", no
+		return say("sidecar.istio.io/inject is false"), no
 	}
 	i := slices.IndexFunc(x.f.Objects.Namespaces, func(n istio.Namespace) bool { return n.Name == w.Namespace })
 	if i < 0 {
 		if w.Labels["sidecar.istio.io/inject"] == "true" {
-			return "sidecar.istio.io/inject is true", yes
+			return say("sidecar.istio.io/inject is true"), yes
 		}
-		return "the namespace's labels were not read", maybe
+		return say("the namespace's labels were not read"), maybe
 	}
 	l := x.f.Objects.Namespaces[i].Labels
 	switch {
 	case l["istio-injection"] == "disabled":
-		return "the namespace has istio-injection=disabled", no
+		return say("the namespace has istio-injection=disabled"), no
 	case w.Labels["sidecar.istio.io/inject"] == "true":
-		return "sidecar.istio.io/inject is true", yes
+		return say("sidecar.istio.io/inject is true"), yes
 	case l["istio-injection"] == "enabled":
-		return "the namespace has istio-injection=enabled", yes
+		return say("the namespace has istio-injection=enabled"), yes
 	case l["istio.io/rev"] != "":
-		return "the namespace has istio.io/rev=" + l["istio.io/rev"], yes
+		return say("the namespace has istio.io/rev=%s", l["istio.io/rev"]), yes
 	}
-	return "the namespace has neither istio-injection=enabled nor istio.io/rev", no
+	return say("the namespace has neither istio-injection=enabled nor istio.io/rev"), no
 }
 
 // meant tells whether a workload without sidecar should have one: its namespace is in the mesh, or HTTP routes lead to it.

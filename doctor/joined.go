@@ -50,8 +50,8 @@ func (x *exam) missingSidecars() {
 			known[s.name] = true
 			s.policy = x.f.Objects.PolicyOf(x.mesh, x.env, s.target())
 			x.subjects = append(x.subjects, s)
-			x.red(s, "injected", &draft{code: "T0203", object: istio.Ref{Kind: "Workload", Namespace: ns, Name: name}, detail: fmt.Sprintf("%s has no sidecar: no proxy of it was found, and none of its spans arrived", s.name),
-				evidence: []string{fmt.Sprintf("%s sent %d requests to %s at %s, where no proxy reports", p.Name, h.Total, host, h.Address), "no span of " + s.name + " arrived, while its neighbours' did"}, fix: sidecarFix(ns, "deployment", name)})
+			x.red(s, "injected", &draft{code: "T0203", object: istio.Ref{Kind: "Workload", Namespace: ns, Name: name}, detail: say("%s has no sidecar: no proxy of it was found, and none of its spans arrived", s.name),
+				evidence: []Text{say("%s sent %d requests to %s at %s, where no proxy reports", p.Name, h.Total, host, h.Address), say("no span of %s arrived, while its neighbours' did", s.name)}, fix: sidecarFix(ns, "deployment", name)})
 			for _, station := range StationNames[1:] {
 				if station != "joined" {
 					s.unknown(station, "behind the broken link")
@@ -140,9 +140,9 @@ func (x *exam) joined() {
 			}
 		}
 	}
-	family, forward := "W3C (traceparent, tracestate)", "traceparent and tracestate"
+	family, forward := "W3C (traceparent, tracestate)", say("traceparent and tracestate")
 	if protocol == "zipkin" && !x.bothFamilies() {
-		code, family, forward = "T0404", "B3 (x-b3-*)", "x-b3-traceid, x-b3-spanid, x-b3-parentspanid, x-b3-sampled"
+		code, family, forward = "T0404", "B3 (x-b3-*)", quote("x-b3-traceid, x-b3-spanid, x-b3-parentspanid, x-b3-sampled")
 	}
 	if x.sdkMismatch(protocol) {
 		code = "T0404"
@@ -151,16 +151,16 @@ func (x *exam) joined() {
 		x.mutedTrace(t, evidence)
 		return
 	}
-	d := &draft{code: code, object: istio.Ref{Kind: "Application"}, evidence: append(evidence, fmt.Sprintf("the proxies' tracer speaks %s", family)),
-		fix: Fix{Text: fmt.Sprintf("Forward %s (and x-request-id) from each incoming request to the requests it causes, or use an OpenTelemetry SDK with OTEL_PROPAGATORS=tracecontext,baggage,b3.", forward)}}
-	d.detail = "an application does not forward the headers that the proxies' tracer speaks"
+	d := &draft{code: code, object: istio.Ref{Kind: "Application"}, evidence: append(evidence, say("the proxies' tracer speaks %s", family)),
+		fix: Fix{text: say("Forward %s (and x-request-id) from each incoming request to the requests it causes, or use an OpenTelemetry SDK with OTEL_PROPAGATORS=tracecontext,baggage,b3.", forward)}}
+	d.detail = say("an application does not forward the headers that the proxies' tracer speaks")
 	if code == "T0404" {
-		d.fix.Text = x.familyFix(protocol)
+		d.fix.text = x.familyFix(protocol)
 		d.fix.Diff = x.familyDiff(protocol)
 	}
 	if len(droppers) > 0 {
 		d.object = istio.Ref{Kind: "Workload", Namespace: droppers[0].namespace, Name: droppers[0].workload}
-		d.detail = fmt.Sprintf("%s does not forward the headers that the proxies' tracer speaks", droppers[0].name)
+		d.detail = say("%s does not forward the headers that the proxies' tracer speaks", droppers[0].name)
 	}
 	for _, s := range x.subjects {
 		if slices.Contains(droppers, s) || len(droppers) == 0 && !s.gateway {
@@ -186,8 +186,8 @@ func (x *exam) muted() *istio.Telemetry {
 	return nil
 }
 
-func (x *exam) mutedTrace(t *istio.Telemetry, evidence []string) {
-	d := &draft{code: "T0403", object: t.Ref.At("spec.tracing.disableContextPropagation", 0), detail: t.Ref.String() + " tells proxies not to pass the trace context on", evidence: append(evidence, place(t.Ref)+": disableContextPropagation: true"), fix: removeField(t.Ref.At("spec.tracing", 0), "disableContextPropagation: true")}
+func (x *exam) mutedTrace(t *istio.Telemetry, evidence []Text) {
+	d := &draft{code: "T0403", object: t.Ref.At("spec.tracing.disableContextPropagation", 0), detail: say("%s tells proxies not to pass the trace context on", t.Ref), evidence: append(evidence, quote(place(t.Ref)+": disableContextPropagation: true")), fix: removeField(t.Ref.At("spec.tracing", 0), "disableContextPropagation: true")}
 	for _, s := range x.subjects {
 		if slices.Contains(s.policy.Used, t.Ref) {
 			x.red(s, "joined", d)
@@ -203,14 +203,14 @@ func (x *exam) bothFamilies() bool {
 	})
 }
 
-func (x *exam) familyFix(protocol string) string {
+func (x *exam) familyFix(protocol string) Text {
 	if protocol != "zipkin" {
-		return "Let the SDKs speak W3C: OTEL_PROPAGATORS=tracecontext,baggage (b3 beside it where others need it)."
+		return say("Let the SDKs speak W3C: OTEL_PROPAGATORS=tracecontext,baggage (b3 beside it where others need it).")
 	}
 	if m := x.minor(); m != "" && !minorAtLeast(m, 28) {
-		return "Let applications forward x-b3-* headers too (OTEL_PROPAGATORS=b3,tracecontext,baggage), or use an OpenTelemetry provider, which speaks W3C."
+		return say("Let applications forward x-b3-* headers too (OTEL_PROPAGATORS=b3,tracecontext,baggage), or use an OpenTelemetry provider, which speaks W3C.")
 	}
-	return "Set traceContextOption: USE_B3_WITH_W3C_PROPAGATION on the Zipkin provider (Istio 1.28 and later), or use an OpenTelemetry provider, or let applications forward x-b3-* too (OTEL_PROPAGATORS=b3,tracecontext,baggage)."
+	return say("Set traceContextOption: USE_B3_WITH_W3C_PROPAGATION on the Zipkin provider (Istio 1.28 and later), or use an OpenTelemetry provider, or let applications forward x-b3-* too (OTEL_PROPAGATORS=b3,tracecontext,baggage).")
 }
 
 func minorAtLeast(minor string, n int) bool {
@@ -234,11 +234,11 @@ func (x *exam) familyDiff(protocol string) string {
 }
 
 // extraTraces counts the traces beyond one for each request that entered the mesh.
-func (x *exam) extraTraces() (int, []string) {
+func (x *exam) extraTraces() (int, []Text) {
 	r := x.f.Received
 	if r.Traffic > 0 {
 		n := x.entered()
-		return r.Traces - n, []string{fmt.Sprintf("%d traces (%d roots) for %d requests", r.Traces, r.Roots, n)}
+		return r.Traces - n, []Text{say("%d traces (%d roots) for %d requests", r.Traces, r.Roots, n)}
 	}
 	// Without a count of requests: every trace should pass the gateway, if nobody else begins any.
 	through, gateways := 0, 0
@@ -273,7 +273,7 @@ func (x *exam) extraTraces() (int, []string) {
 	if extra*5 < r.Traces {
 		return 0, nil
 	}
-	return extra, []string{fmt.Sprintf("%d traces, of which %d pass the gateway, and no other workload begins requests", r.Traces, through)}
+	return extra, []Text{say("%d traces, of which %d pass the gateway, and no other workload begins requests", r.Traces, through)}
 }
 
 // sdkMismatch: an SDK's propagators lack the family that the proxies' tracer speaks.
@@ -305,14 +305,17 @@ func (x *exam) propagators() {
 			if s.namespace != w.Namespace || s.workload != w.Name || s.tracer == nil || !x.lacksFamily(w, s.tracer.Protocol()) {
 				continue
 			}
-			have := firstOf(strings.Join(w.SDK.Propagators, ","), "tracecontext,baggage (the default)")
+			have := quote(strings.Join(w.SDK.Propagators, ","))
+			if have.empty() {
+				have = say("tracecontext,baggage (the default)")
+			}
 			now := "b3,tracecontext,baggage"
 			if s.tracer.Protocol() != "zipkin" {
 				now = "tracecontext,baggage"
 			}
 			at := w.Ref.At("spec.template.spec.containers.env.OTEL_PROPAGATORS", firstLine(w.SDK.PropLine, w.SDK.Line))
-			x.add(&draft{code: "T0404", object: at, severity: Warning, detail: fmt.Sprintf("the SDK of %s speaks %s, the proxies' %s tracer does not", s.name, have, s.tracer.Protocol()), evidence: []string{place(at) + ": " + have, "tracer of the proxies: " + s.tracer.Protocol()},
-				fix: Fix{Text: "Set OTEL_PROPAGATORS=" + now + ".", Command: fmt.Sprintf("kubectl set env -n %s deployment/%s OTEL_PROPAGATORS=%s", w.Namespace, w.Name, now), Diff: diff(at, "OTEL_PROPAGATORS: "+strings.Join(w.SDK.Propagators, ","), "OTEL_PROPAGATORS: "+now)}}, s.name)
+			x.add(&draft{code: "T0404", object: at, severity: Warning, detail: say("the SDK of %s speaks %s, the proxies' %s tracer does not", s.name, have, s.tracer.Protocol()), evidence: []Text{say("%s: %s", place(at), have), say("tracer of the proxies: %s", s.tracer.Protocol())},
+				fix: Fix{text: say("Set OTEL_PROPAGATORS=%s.", now), Command: fmt.Sprintf("kubectl set env -n %s deployment/%s OTEL_PROPAGATORS=%s", w.Namespace, w.Name, now), Diff: diff(at, "OTEL_PROPAGATORS: "+strings.Join(w.SDK.Propagators, ","), "OTEL_PROPAGATORS: "+now)}}, s.name)
 		}
 	}
 }

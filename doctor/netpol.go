@@ -99,16 +99,23 @@ func (x *exam) side(policies []istio.NetworkPolicy, own, other end, port int, in
 	}) {
 		return peersDraft(p, at, direction, own, other, port)
 	}
-	ports := firstOf(strings.Join(has, ", "), "none")
-	return &draft{code: "T0310", object: at, detail: fmt.Sprintf("%s lets %s of %s pass to the ports %s only, not to %d", p.Ref, direction, own.namespace, ports, port), evidence: []string{fmt.Sprintf("%s: allowed ports %s; %d policies select the pods, none allows TCP %d", place(at), ports, len(selecting), port)},
-		fix: Fix{Text: fmt.Sprintf("Add port %d to the %s rules of %s.", port, direction, p.Ref), Command: editCommand(p.Ref), Diff: diff(at, "", fmt.Sprintf("- port: %d\n  protocol: TCP", port))}}
+	ports := quote(strings.Join(has, ", "))
+	if ports.empty() {
+		ports = say("none")
+	}
+	return &draft{code: "T0310", object: at, detail: say("%s lets %s of %s pass to the ports %s only, not to %d", p.Ref, direction, own.namespace, ports, port), evidence: []Text{say("%s: allowed ports %s; %d policies select the pods, none allows TCP %d", place(at), ports, len(selecting), port)},
+		fix: Fix{text: say("Add port %d to the %s rules of %s.", port, direction, p.Ref), Command: editCommand(p.Ref), Diff: diff(at, "", fmt.Sprintf("- port: %d\n  protocol: TCP", port))}}
 }
 
 // peersDraft: the port is allowed, and not for the other end.
 func peersDraft(p istio.NetworkPolicy, at istio.Ref, direction string, own, other end, port int) *draft {
 	side := map[string]string{"egress": "to", "ingress": "from"}[direction]
-	return &draft{code: "T0310", object: at, detail: fmt.Sprintf("%s does not let %s of %s pass %s namespace %s", p.Ref, direction, own.namespace, side, other.namespace), evidence: []string{fmt.Sprintf("%s: no rule's peers include pods of %s", place(at), other.namespace)},
-		fix: Fix{Text: fmt.Sprintf("Add namespace %s to the %s rules of %s, for port %d.", other.namespace, direction, p.Ref, port), Command: editCommand(p.Ref), Diff: diff(at, "", fmt.Sprintf("- %s: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %s}}}]\n  ports: [{port: %d, protocol: TCP}]", side, other.namespace, port))}}
+	what := say("%s does not let egress of %s pass to namespace %s", p.Ref, own.namespace, other.namespace)
+	if side == "from" {
+		what = say("%s does not let ingress of %s pass from namespace %s", p.Ref, own.namespace, other.namespace)
+	}
+	return &draft{code: "T0310", object: at, detail: what, evidence: []Text{say("%s: no rule's peers include pods of %s", place(at), other.namespace)},
+		fix: Fix{text: say("Add namespace %s to the %s rules of %s, for port %d.", other.namespace, direction, p.Ref, port), Command: editCommand(p.Ref), Diff: diff(at, "", fmt.Sprintf("- %s: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %s}}}]\n  ports: [{port: %d, protocol: TCP}]", side, other.namespace, port))}}
 }
 
 func (x *exam) ruleAllows(r istio.PolicyRule, own, other end, port int) bool {
@@ -196,8 +203,8 @@ func (x *exam) egressWithoutDNS() {
 		})
 		if !allowed {
 			at := p.Ref.At("spec.egress", 0)
-			x.add(&draft{code: "T0412", object: at, detail: fmt.Sprintf("%s is the only egress policy of %s, and it leaves DNS (53) and istiod (15012) out", p.Ref, p.Namespace), evidence: []string{place(at)},
-				fix: Fix{Text: "Allow port 53 (UDP and TCP) and istiod's 15012 beside it.", Command: editCommand(p.Ref), Diff: diff(at, "", "- ports:\n  - {port: 53, protocol: UDP}\n  - {port: 53, protocol: TCP}\n- to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: istio-system}}}]\n  ports: [{port: 15012}]")}}, "")
+			x.add(&draft{code: "T0412", object: at, detail: say("%s is the only egress policy of %s, and it leaves DNS (53) and istiod (15012) out", p.Ref, p.Namespace), evidence: []Text{quote(place(at))},
+				fix: Fix{text: say("Allow port 53 (UDP and TCP) and istiod's 15012 beside it."), Command: editCommand(p.Ref), Diff: diff(at, "", "- ports:\n  - {port: 53, protocol: UDP}\n  - {port: 53, protocol: TCP}\n- to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: istio-system}}}]\n  ports: [{port: 15012}]")}}, "")
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -24,7 +23,8 @@ func (x *exam) report(o Options) *Report {
 	if b := x.f.Book; b != nil {
 		r.Window = &Window{From: b.From, To: b.To}
 	}
-	r.State, r.Reason = x.state()
+	r.State, r.reason = x.state()
+	r.Reason = r.reason.String()
 	for _, d := range x.drafts {
 		if !x.folded(d) && o.wants(d) {
 			r.Findings = append(r.Findings, d.finding())
@@ -85,8 +85,11 @@ func (x *exam) folded(d *draft) bool {
 
 func (d *draft) finding() Finding {
 	e := d.entry()
-	f := Finding{Code: d.code, Cause: e.Cause, Severity: d.severityOf(), Title: e.Title, Detail: d.detail, Object: d.object, Workloads: d.subjects, Evidence: d.evidence, Consequence: e.Means, Fix: d.fix, DependsOn: d.after, Docs: "docs/findings/" + d.code + ".md"}
-	if f.Fix.Text == "" {
+	f := Finding{Code: d.code, Cause: e.Cause, Severity: d.severityOf(), Title: e.Title, Detail: d.detail.String(), Object: d.object, Workloads: d.subjects, Consequence: e.Means, Fix: d.fix, DependsOn: d.after, Docs: "docs/findings/" + d.code + ".md", own: true, detail: d.detail, evidence: d.evidence}
+	for _, e := range d.evidence {
+		f.Evidence = append(f.Evidence, e.String())
+	}
+	if f.Fix.Text = f.Fix.text.String(); f.Fix.Text == "" {
 		f.Fix.Text = e.Fix
 	}
 	if d.code == "T0117" && len(d.subjects) > 0 {
@@ -138,7 +141,7 @@ func (x *exam) believeArrivals() {
 }
 
 // state sums up: by what was received where that is known.
-func (x *exam) state() (State, string) {
+func (x *exam) state() (State, Text) {
 	lost := 0 // workloads of findings that lose spans
 	errors := false
 	for _, d := range x.drafts {
@@ -160,11 +163,11 @@ func (x *exam) state() (State, string) {
 	}
 	switch {
 	case lost > 0 && lost == in:
-		return Broken, "the chain of every workload is broken; what the collector got was not read"
+		return Broken, say("the chain of every workload is broken; what the collector got was not read")
 	case errors && lost == 0:
-		return Partial, "part of the spans is lost, as far as can be seen without what the collector got"
+		return Partial, say("part of the spans is lost, as far as can be seen without what the collector got")
 	case errors:
-		return Partial, fmt.Sprintf("the chain of %d of %d workloads is broken; what the collector got was not read", lost, in)
+		return Partial, say("the chain of %d of %d workloads is broken; what the collector got was not read", lost, in)
 	}
 	sent := 0
 	for _, s := range x.subjects {
@@ -173,48 +176,48 @@ func (x *exam) state() (State, string) {
 		}
 	}
 	if sent > 0 && sent == in {
-		return Healthy, "every proxy's requests with spans are answered well; what the collector stored was not read"
+		return Healthy, say("every proxy's requests with spans are answered well; what the collector stored was not read")
 	}
 	if len(x.subjects) == 0 {
-		return Unknown, "no workload, no mesh configuration and no Envoy state were read"
+		return Unknown, say("no workload, no mesh configuration and no Envoy state were read")
 	}
-	return Unknown, "nothing that was read is wrong, and whether spans arrive was not read"
+	return Unknown, say("nothing that was read is wrong, and whether spans arrive was not read")
 }
 
-func (x *exam) received(r *Received, errors bool, lost int) (State, string) {
+func (x *exam) received(r *Received, errors bool, lost int) (State, Text) {
 	if r.Spans == 0 {
 		few := r.Traffic > 0 && x.maxSampling() > 0 && x.maxSampling() < 50 && float64(x.entered())*x.maxSampling()/100 < 3
 		switch {
 		case errors:
-			return Broken, "no span arrived"
+			return Broken, say("no span arrived")
 		case few:
-			return Healthy, fmt.Sprintf("nothing is wrong; %d requests at %s %% are too few to expect a trace", r.Traffic, number(x.maxSampling()))
+			return Healthy, say("nothing is wrong; %d requests at %s %% are too few to expect a trace", r.Traffic, number(x.maxSampling()))
 		case r.Traffic == 0 && !x.busy():
-			return Unknown, "no span arrived, and no request that should have made one is known"
+			return Unknown, say("no span arrived, and no request that should have made one is known")
 		}
-		x.add(&draft{code: "T0410", detail: "no span arrived, and the chain is not broken where it can be seen", evidence: []string{fmt.Sprintf("%d requests, no span", r.Traffic)}, fix: Fix{Text: "Read more: config_dump, clusters and stats of the proxies, the Services and NetworkPolicies, the collector's log.", Command: "spanloom doctor -f DIR"}}, "")
-		return Broken, "no span arrived"
+		x.add(&draft{code: "T0410", detail: say("no span arrived, and the chain is not broken where it can be seen"), evidence: []Text{say("%d requests, no span", r.Traffic)}, fix: Fix{text: say("Read more: config_dump, clusters and stats of the proxies, the Services and NetworkPolicies, the collector's log."), Command: "spanloom doctor -f DIR"}}, "")
+		return Broken, say("no span arrived")
 	}
 	if errors {
 		if x.byBook {
-			return Partial, fmt.Sprintf("%d spans arrived; some are missing or do not join", r.Spans)
+			return Partial, say("%d spans arrived; some are missing or do not join", r.Spans)
 		}
-		return Partial, fmt.Sprintf("%d spans in %d traces arrived; some are missing or do not join", r.Spans, r.Traces)
+		return Partial, say("%d spans in %d traces arrived; some are missing or do not join", r.Spans, r.Traces)
 	}
 	recognised := x.recognised()
 	for _, s := range x.subjects {
 		if recognised && s.proxy != nil && r.of(s) == 0 && s.sampling >= 50 && s.busy(x) {
-			x.add(&draft{code: "T0410", object: istio.Ref{Kind: "Workload", Namespace: s.namespace, Name: s.workload}, detail: fmt.Sprintf("requests pass the proxy of %s, and none of its spans arrived", s.name), evidence: x.hcmEvidence(s, "its chain is not broken where it can be seen"), fix: Fix{Text: "Read more of this proxy: clusters and stats show what became of its spans.", Command: "spanloom why " + s.name + " -f DIR"}}, s.name)
-			return Partial, fmt.Sprintf("no span of %s arrived", s.name)
+			x.add(&draft{code: "T0410", object: istio.Ref{Kind: "Workload", Namespace: s.namespace, Name: s.workload}, detail: say("requests pass the proxy of %s, and none of its spans arrived", s.name), evidence: x.hcmEvidence(s, say("its chain is not broken where it can be seen")), fix: Fix{text: say("Read more of this proxy: clusters and stats show what became of its spans."), Command: "spanloom why " + s.name + " -f DIR"}}, s.name)
+			return Partial, say("no span of %s arrived", s.name)
 		}
 	}
 	if x.silent > 0 {
-		return Partial, fmt.Sprintf("%d spans arrived; %d workloads are called and send none", r.Spans, x.silent)
+		return Partial, say("%d spans arrived; %d workloads are called and send none", r.Spans, x.silent)
 	}
 	if x.byBook {
-		return Healthy, fmt.Sprintf("%d spans of %d workloads arrived, and no loss of context was seen", r.Spans, len(r.ByService))
+		return Healthy, say("%d spans of %d workloads arrived, and no loss of context was seen", r.Spans, len(r.ByService))
 	}
-	return Healthy, fmt.Sprintf("%d spans in %d traces arrived and join", r.Spans, r.Traces)
+	return Healthy, say("%d spans in %d traces arrived and join", r.Spans, r.Traces)
 }
 
 func (x *exam) maxSampling() float64 {

@@ -60,18 +60,18 @@ func (x *exam) policy(s *subject) bool {
 	return true
 }
 
-func (x *exam) tracerText(s *subject) string {
+func (x *exam) tracerText(s *subject) Text {
 	to := s.tracer.Cluster
 	switch s.source {
 	case "bootstrap":
-		return "tracer of the bootstrap: " + s.tracer.Protocol() + " to " + to
+		return say("tracer of the bootstrap: %s to %s", s.tracer.Protocol(), to)
 	case "envoyfilter":
-		return "tracer of an EnvoyFilter: " + s.tracer.Protocol() + " to " + to
+		return say("tracer of an EnvoyFilter: %s to %s", s.tracer.Protocol(), to)
 	}
 	if s.provider != nil {
-		return "provider " + s.provider.Name + ": " + s.tracer.Protocol() + " to " + to
+		return say("provider %s: %s to %s", s.provider.Name, s.tracer.Protocol(), to)
 	}
-	return s.tracer.Protocol() + " to " + to
+	return say("%s to %s", s.tracer.Protocol(), to)
 }
 
 // nameSource finds out who put the tracer there: a provider of the mesh configuration, or an EnvoyFilter.
@@ -212,13 +212,13 @@ func (x *exam) offCause(s *subject) *draft {
 	}
 	switch d.Reason {
 	case istio.ReasonDisabled:
-		return &draft{code: "T0108", object: d.DisabledRef, detail: fmt.Sprintf("%s sets disableSpanReporting: true", d.DisabledRef), evidence: x.hcmEvidence(s, "disableSpanReporting: true in "+place(d.DisabledRef)), fix: removeField(d.DisabledRef, "disableSpanReporting: true")}
+		return &draft{code: "T0108", object: d.DisabledRef, detail: say("%s sets disableSpanReporting: true", d.DisabledRef), evidence: x.hcmEvidence(s, say("disableSpanReporting: true in %s", place(d.DisabledRef))), fix: removeField(d.DisabledRef, "disableSpanReporting: true")}
 	case istio.ReasonEnableTracing, istio.ReasonNothing:
 		if d.Reason == istio.ReasonEnableTracing || s.proxy != nil && s.proxy.Bootstrap != nil {
 			if d.DisabledRef.Path == "" {
 				d.DisabledRef = x.mesh.Ref.At(prefixed(x.mesh.Path, "enableTracing"), 0)
 			}
-			return &draft{code: "T0109", object: d.DisabledRef, detail: "enableTracing is false and no Telemetry selects a provider", evidence: x.hcmEvidence(s, "enableTracing: false in "+place(d.DisabledRef)), fix: Fix{Text: "Set enableTracing: true in the mesh configuration, or select a provider with a Telemetry.", Command: editCommand(d.DisabledRef), Diff: diff(d.DisabledRef, "enableTracing: false", "enableTracing: true")}}
+			return &draft{code: "T0109", object: d.DisabledRef, detail: say("enableTracing is false and no Telemetry selects a provider"), evidence: x.hcmEvidence(s, say("enableTracing: false in %s", place(d.DisabledRef))), fix: Fix{text: say("Set enableTracing: true in the mesh configuration, or select a provider with a Telemetry."), Command: editCommand(d.DisabledRef), Diff: diff(d.DisabledRef, "enableTracing: false", "enableTracing: true")}}
 		}
 		if d.Decision == istio.Off {
 			return x.bareCause(s)
@@ -237,8 +237,8 @@ func (x *exam) offCause(s *subject) *draft {
 	if d.Provider != nil && d.Provider.Service != "" && x.hostMissing(istio.HostOf(d.Provider.Service)) {
 		return x.hostUnknown(d.Provider)
 	}
-	return &draft{code: "T0410", detail: "Envoy has no tracing block, and nothing that was read tells why", evidence: x.hcmEvidence(s, "the objects that were read ask for tracing or say nothing about it"),
-		fix: Fix{Text: "Compare what istiod holds with the objects: istioctl proxy-status shows a proxy that does not get its configuration; add the mesh configuration and all Telemetries to the facts.", Command: "istioctl proxy-status"}}
+	return &draft{code: "T0410", detail: say("Envoy has no tracing block, and nothing that was read tells why"), evidence: x.hcmEvidence(s, say("the objects that were read ask for tracing or say nothing about it")),
+		fix: Fix{text: say("Compare what istiod holds with the objects: istioctl proxy-status shows a proxy that does not get its configuration; add the mesh configuration and all Telemetries to the facts."), Command: "istioctl proxy-status"}}
 }
 
 // unreadCause: Envoy has no tracing block, and what was read would give one. Only a Telemetry, a default provider or
@@ -251,30 +251,30 @@ func (x *exam) unreadCause(s *subject) *draft {
 		return x.halfCause(s)
 	}
 	if x.mesh == nil && s.proxy.Bootstrap != nil {
-		return &draft{code: "T0109", object: istio.Ref{Kind: "MeshConfig"}, detail: "a tracer is in the bootstrap, and the connection managers have no tracing block: enableTracing is false, or a Telemetry failed", evidence: x.hcmEvidence(s, "no mesh configuration was read"), fix: Fix{Text: "Set enableTracing: true, or look for a Telemetry whose provider cannot be found."}}
+		return &draft{code: "T0109", object: istio.Ref{Kind: "MeshConfig"}, detail: say("a tracer is in the bootstrap, and the connection managers have no tracing block: enableTracing is false, or a Telemetry failed"), evidence: x.hcmEvidence(s, say("no mesh configuration was read")), fix: Fix{text: say("Set enableTracing: true, or look for a Telemetry whose provider cannot be found.")}}
 	}
-	return &draft{code: "T0410", detail: "Envoy has no tracing block: a Telemetry or default provider fails or is switched off, and it was not read", evidence: x.hcmEvidence(s, "nothing that was read takes tracing away"), severity: Error,
-		fix: Fix{Text: "Add all Telemetries to the facts: one names a provider that cannot be found, or has disableSpanReporting.", Command: "kubectl get telemetries -A -o yaml"}}
+	return &draft{code: "T0410", detail: say("Envoy has no tracing block: a Telemetry or default provider fails or is switched off, and it was not read"), evidence: x.hcmEvidence(s, say("nothing that was read takes tracing away")), severity: Error,
+		fix: Fix{text: say("Add all Telemetries to the facts: one names a provider that cannot be found, or has disableSpanReporting."), Command: "kubectl get telemetries -A -o yaml"}}
 }
 
 // hcmEvidence is what the proxy shows, with what the objects say.
-func (x *exam) hcmEvidence(s *subject, said string) []string {
-	out := []string{said}
+func (x *exam) hcmEvidence(s *subject, said Text) []Text {
+	out := []Text{said}
 	if !s.seen.any {
 		return out
 	}
 	for _, m := range s.seen.needed() {
 		switch {
 		case !m.Tracing:
-			out = append(out, fmt.Sprintf("%s %s: connection managers have no tracing block", s.name, m.Direction))
+			out = append(out, say("%s %s: connection managers have no tracing block", s.name, m.Direction))
 		case m.Tracer == nil:
-			out = append(out, fmt.Sprintf("%s %s: a tracing block without provider, random_sampling %s", s.name, m.Direction, number(m.Sampling)))
+			out = append(out, say("%s %s: a tracing block without provider, random_sampling %s", s.name, m.Direction, number(m.Sampling)))
 		default:
-			out = append(out, fmt.Sprintf("%s %s: %s to %s, random_sampling %s", s.name, m.Direction, m.Tracer.Protocol(), m.Tracer.Cluster, number(m.Sampling)))
+			out = append(out, say("%s %s: %s to %s, random_sampling %s", s.name, m.Direction, m.Tracer.Protocol(), m.Tracer.Cluster, number(m.Sampling)))
 		}
 	}
 	if s.proxy.Bootstrap == nil && s.proxy.Has.Bootstrap {
-		out = append(out, s.name+": bootstrap.tracing is empty")
+		out = append(out, say("%s: bootstrap.tracing is empty", s.name))
 	}
 	return out
 }
@@ -284,7 +284,7 @@ func (x *exam) refused(s *subject) *draft {
 	if x.raw == nil {
 		for _, w := range x.f.Warnings {
 			if strings.Contains(w, "invalid mesh config") {
-				return &draft{code: "T0118", object: istio.Ref{Kind: "ConfigMap", Namespace: x.root(), Name: "istio", Path: "data.mesh"}, detail: "istiod refuses the mesh configuration and runs on its last good state", evidence: x.hcmEvidence(s, "istiod: "+w), fix: Fix{Text: "Correct the value that istiod's log names.", Command: "kubectl edit configmap -n " + x.root() + " istio"}}
+				return &draft{code: "T0118", object: istio.Ref{Kind: "ConfigMap", Namespace: x.root(), Name: "istio", Path: "data.mesh"}, detail: say("istiod refuses the mesh configuration and runs on its last good state"), evidence: x.hcmEvidence(s, quote("istiod: "+w)), fix: Fix{text: say("Correct the value that istiod's log names."), Command: "kubectl edit configmap -n " + x.root() + " istio"}}
 			}
 		}
 		return nil
@@ -306,15 +306,15 @@ func (x *exam) invalidMesh() *draft {
 		if n.Reason == "type" && n.File == x.raw.File && n.Kind == x.raw.Kind && n.Name == x.raw.Name {
 			if len(d.evidence) == 0 {
 				d.object = n.Ref
-				d.detail = n.Message
-				d.fix = Fix{Text: "Correct the value: " + n.Message + ".", Command: editCommand(x.raw.Ref)}
+				d.detail = heard(n.Message)
+				d.fix = Fix{text: say("Correct the value: %s.", heard(n.Message)), Command: editCommand(x.raw.Ref)}
 			}
-			d.evidence = append(d.evidence, place(n.Ref)+": "+n.Message)
+			d.evidence = append(d.evidence, say("%s: %s", place(n.Ref), heard(n.Message)))
 		}
 	}
 	for _, w := range x.f.Warnings {
 		if strings.Contains(w, "invalid mesh config") {
-			d.evidence = append(d.evidence, "istiod: "+w)
+			d.evidence = append(d.evidence, quote("istiod: "+w))
 			break
 		}
 	}
@@ -351,18 +351,18 @@ func (x *exam) conflict(s *subject) *draft {
 }
 
 func conflictDraft(winner, other *istio.Telemetry) *draft {
-	order := fmt.Sprintf("%s (created %s) is older than %s (created %s)", winner.Ref, orUnknown(winner.Created), other.Ref, orUnknown(other.Created))
-	return &draft{code: "T0107", object: winner.Ref, detail: fmt.Sprintf("%s is in force, %s is ignored", winner.Ref, other.Ref),
-		evidence: []string{order, place(winner.Ref), place(other.Ref)},
-		fix: Fix{Text: fmt.Sprintf("Keep one Telemetry for this place: move what is needed of %s into %s, or delete %s.", other.Ref.Name, winner.Ref.Name, winner.Ref),
+	order := say("%s (created %s) is older than %s (created %s)", winner.Ref, orUnknown(winner.Created), other.Ref, orUnknown(other.Created))
+	return &draft{code: "T0107", object: winner.Ref, detail: say("%s is in force, %s is ignored", winner.Ref, other.Ref),
+		evidence: []Text{order, quote(place(winner.Ref)), quote(place(other.Ref))},
+		fix: Fix{text: say("Keep one Telemetry for this place: move what is needed of %s into %s, or delete %s.", other.Ref.Name, winner.Ref.Name, winner.Ref),
 			Command: fmt.Sprintf("kubectl delete telemetry -n %s %s", winner.Namespace, winner.Name)}}
 }
 
-func orUnknown(s string) string {
+func orUnknown(s string) Text {
 	if s == "" {
-		return "at a time not known"
+		return say("at a time not known")
 	}
-	return s
+	return quote(s)
 }
 
 // warnedHost reads istiod's log: it says when a provider's host could not be turned into a cluster.
@@ -386,7 +386,7 @@ func (x *exam) warnedHost() *draft {
 		default:
 			continue
 		}
-		d.evidence = append(d.evidence, "istiod: "+w)
+		d.evidence = append(d.evidence, quote("istiod: "+w))
 		return d
 	}
 	return nil
@@ -396,8 +396,8 @@ func (x *exam) warnedHost() *draft {
 func (x *exam) halfCause(s *subject) *draft {
 	for _, d := range []istio.Direction{s.policy.Client, s.policy.Server} {
 		if d.ModeRef.Path != "" {
-			return &draft{code: "T0113", object: d.ModeRef, soft: true, detail: fmt.Sprintf("%s traces one direction only", d.ModeRef), evidence: x.hcmEvidence(s, "match.mode in "+place(d.ModeRef)), fix: removeField(d.ModeRef, "match")}
+			return &draft{code: "T0113", object: d.ModeRef, soft: true, detail: say("%s traces one direction only", d.ModeRef), evidence: x.hcmEvidence(s, say("match.mode in %s", place(d.ModeRef))), fix: removeField(d.ModeRef, "match")}
 		}
 	}
-	return &draft{code: "T0113", soft: true, detail: "only one direction is traced", evidence: x.hcmEvidence(s, "the rule that does so was not read"), fix: Fix{Text: "Look for a Telemetry with match.mode, or an EnvoyFilter for one context, that reaches this workload."}}
+	return &draft{code: "T0113", soft: true, detail: say("only one direction is traced"), evidence: x.hcmEvidence(s, say("the rule that does so was not read")), fix: Fix{text: say("Look for a Telemetry with match.mode, or an EnvoyFilter for one context, that reaches this workload.")}}
 }

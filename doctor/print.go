@@ -4,25 +4,26 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 )
 
 // Print writes a report for people: the verdict, what to do, and where each workload's chain is broken.
 func Print(w io.Writer, r *Report) {
-	fmt.Fprintf(w, "%s: %s\n", r.State, r.Reason)
+	fmt.Fprintf(w, "%s: %s\n", wordOf(string(r.State)).In(r.language), r.Reason)
 	hidden := 0
 	for _, f := range r.Findings {
 		if f.Severity == Info {
 			hidden++
 			continue
 		}
-		printFinding(w, f)
+		printFinding(w, f, r.language)
 	}
 	if len(r.Stations) > 0 {
-		fmt.Fprintf(w, "\n%s\n", "the way of the spans (+ fine, ! broken, ? not known)")
-		printChains(w, r.Stations)
+		fmt.Fprintf(w, "\n%s\n", say("the way of the spans (+ fine, ! broken, ? not known)").In(r.language))
+		printChains(w, r.Stations, r.language)
 	}
 	if hidden > 0 {
-		fmt.Fprintf(w, "\nnotes on cost and style\n")
+		fmt.Fprintf(w, "\n%s\n", say("notes on cost and style").In(r.language))
 		for _, f := range r.Findings {
 			if f.Severity == Info {
 				fmt.Fprintf(w, "  %s %s: %s\n", f.Code, f.Cause, firstOf(f.Detail, f.Title))
@@ -31,10 +32,14 @@ func Print(w io.Writer, r *Report) {
 	}
 }
 
-func printFinding(w io.Writer, f Finding) {
-	fmt.Fprintf(w, "\n%s %s  %s (%s)\n", f.Code, f.Severity, f.Title, f.Cause)
+func printFinding(w io.Writer, f Finding, language string) {
+	fmt.Fprintf(w, "\n%s %s  %s (%s)\n", f.Code, wordOf(string(f.Severity)).In(language), f.Title, f.Cause)
 	line := func(label, text string) {
 		if text != "" {
+			label = wordOf(label).In(language)
+			if wide := utf8.RuneCountInString(label); wide < len(label) {
+				label += strings.Repeat(" ", max(0, 9-2*wide)) // a letter of Hangul takes two columns
+			}
 			fmt.Fprintf(w, "  %-9s %s\n", label, strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n            "))
 		}
 	}
@@ -46,7 +51,7 @@ func printFinding(w io.Writer, f Finding) {
 		shown := f.Workloads
 		more := ""
 		if len(shown) > 8 {
-			more = fmt.Sprintf(" and %d more", len(shown)-8)
+			more = say(" and %d more", len(shown)-8).In(language)
 			shown = shown[:8]
 		}
 		line("workloads", strings.Join(shown, ", ")+more)
@@ -64,14 +69,14 @@ func printFinding(w io.Writer, f Finding) {
 // maxChains shown in text: the broken ones first come from the findings anyway.
 const maxChains = 40
 
-func printChains(w io.Writer, chains []Chain) {
+func printChains(w io.Writer, chains []Chain, language string) {
 	width := 0
 	for _, c := range chains {
 		width = max(width, len(c.Workload))
 	}
 	for i, c := range chains {
 		if i == maxChains {
-			fmt.Fprintf(w, "  and %d more (-o json shows all)\n", len(chains)-maxChains)
+			fmt.Fprintf(w, "  %s\n", say("and %d more (-o json shows all)", len(chains)-maxChains).In(language))
 			return
 		}
 		fmt.Fprintf(w, "  %-*s ", width, c.Workload)
@@ -89,3 +94,6 @@ func printChains(w io.Writer, chains []Chain) {
 		}
 	}
 }
+
+// wordOf is a label, a state or a severity.
+func wordOf(english string) Text { return Text{english: english, korean: koreanWords[english]} }

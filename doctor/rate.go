@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/spanloom/spanloom/mesh/istio"
@@ -15,9 +14,9 @@ func (x *exam) rate(s *subject) *draft {
 	}
 	seen := s.seen.any
 	written := s.source != "envoyfilter"
-	evidence := x.hcmEvidence(s, "sampling "+number(d.Sampling)+" % set by "+samplerText(d))
+	evidence := x.hcmEvidence(s, say("sampling %s %% set by %s", number(d.Sampling), samplerText(d)))
 	if !seen && d.SampledBy == "default" {
-		evidence[0] += " (PILOT_TRACE_SAMPLING of istiod was not read)"
+		evidence[0] = say("%s (PILOT_TRACE_SAMPLING of istiod was not read)", evidence[0])
 	}
 	switch {
 	case s.sampling == 0 && d.Sampling >= 0:
@@ -26,18 +25,18 @@ func (x *exam) rate(s *subject) *draft {
 		}
 		if d.SampledBy == "omitted" {
 			at := x.ruleRef(s)
-			return &draft{code: "T0110", object: at, detail: "no rate is set, which Istio " + x.f.Istio + " takes for 0 %", evidence: evidence,
-				fix: Fix{Text: "Set randomSamplingPercentage to 100 while testing, 1 to 10 under load; or update Istio, where the rate of defaultConfig counts again since 1.17.6, 1.18.3 and 1.19.1.", Command: patchSampling(at)}}
+			return &draft{code: "T0110", object: at, detail: say("no rate is set, which Istio %s takes for 0 %%", x.f.Istio), evidence: evidence,
+				fix: Fix{text: say("Set randomSamplingPercentage to 100 while testing, 1 to 10 under load; or update Istio, where the rate of defaultConfig counts again since 1.17.6, 1.18.3 and 1.19.1."), Command: patchSampling(at)}}
 		}
-		return &draft{code: "T0110", object: d.SamplingRef, detail: "every request is decided not to be traced", evidence: evidence,
-			fix: Fix{Text: "Set randomSamplingPercentage to 100 while testing, 1 to 10 under load.", Command: patchSampling(d.SamplingRef), Diff: diff(d.SamplingRef, "randomSamplingPercentage: 0", "randomSamplingPercentage: 100")}}
+		return &draft{code: "T0110", object: d.SamplingRef, detail: say("every request is decided not to be traced"), evidence: evidence,
+			fix: Fix{text: say("Set randomSamplingPercentage to 100 while testing, 1 to 10 under load."), Command: patchSampling(d.SamplingRef), Diff: diff(d.SamplingRef, "randomSamplingPercentage: 0", "randomSamplingPercentage: 100")}}
 	case d.Invalid && written && (!seen || s.sampling <= 1 || s.sampling > 100):
-		return &draft{code: "T0112", object: d.SamplingRef, soft: d.SampledBy != "telemetry" && d.Sampling > 0, detail: "the rate in " + place(d.SamplingRef) + " is no percentage", evidence: evidence,
-			fix: Fix{Text: "Write a percentage from 0 to 100; 100 traces everything.", Command: editCommand(d.SamplingRef), Diff: diff(d.SamplingRef, "", rateField(d)+": 100")}}
+		return &draft{code: "T0112", object: d.SamplingRef, soft: d.SampledBy != "telemetry" && d.Sampling > 0, detail: say("the rate in %s is no percentage", place(d.SamplingRef)), evidence: evidence,
+			fix: Fix{text: say("Write a percentage from 0 to 100; 100 traces everything."), Command: editCommand(d.SamplingRef), Diff: diff(d.SamplingRef, "", rateField(d)+": 100")}}
 	case x.annotationRate(s):
 		return nil
 	case x.staleRate(s):
-		r := x.restart(s, fmt.Sprintf("the mesh configuration says %s %%, the running proxy samples %s %%", number(*x.mesh.Config.Tracing.Sampling), number(s.sampling)))
+		r := x.restart(s, say("the mesh configuration says %s %%, the running proxy samples %s %%", number(*x.mesh.Config.Tracing.Sampling), number(s.sampling)))
 		r.soft = true
 		return r
 	case !seen && x.oftenSampled(s):
@@ -47,8 +46,8 @@ func (x *exam) rate(s *subject) *draft {
 			return c
 		}
 		at := x.ruleRef(s)
-		return &draft{code: "T0111", object: at, soft: true, detail: "one request in 100 is traced: ten test requests most likely make no trace", evidence: evidence,
-			fix: Fix{Text: "Set randomSamplingPercentage: 100 in the Telemetry while testing.", Command: patchSampling(at)}}
+		return &draft{code: "T0111", object: at, soft: true, detail: say("one request in 100 is traced: ten test requests most likely make no trace"), evidence: evidence,
+			fix: Fix{text: say("Set randomSamplingPercentage: 100 in the Telemetry while testing."), Command: patchSampling(at)}}
 	}
 	return nil
 }
@@ -81,20 +80,20 @@ func (x *exam) ruleRef(s *subject) istio.Ref {
 	return firstRef(s.policy.Used, x.mesh)
 }
 
-func samplerText(d istio.Direction) string {
+func samplerText(d istio.Direction) Text {
 	switch d.SampledBy {
 	case "telemetry", "mesh":
-		return place(d.SamplingRef)
+		return quote(place(d.SamplingRef))
 	case "proxy":
-		return "the pod's own configuration"
+		return say("the pod's own configuration")
 	case "istiod":
-		return "PILOT_TRACE_SAMPLING"
+		return quote("PILOT_TRACE_SAMPLING")
 	case "provider":
-		return "the provider's sampler"
+		return say("the provider's sampler")
 	case "omitted":
-		return "nobody, which this version of Istio takes for 0 %"
+		return say("nobody, which this version of Istio takes for 0 %%")
 	}
-	return "nobody: istiod's default"
+	return say("nobody: istiod's default")
 }
 
 func rateField(d istio.Direction) string {
@@ -139,7 +138,7 @@ func (x *exam) stale(s *subject) *draft {
 	if a := annotated(s); now == "" || then == "" || now == then || a != nil && a.Tracing != nil {
 		return nil
 	}
-	d := x.restart(s, fmt.Sprintf("the mesh configuration names %s, the running proxy sends to %s", now, then))
+	d := x.restart(s, say("the mesh configuration names %s, the running proxy sends to %s", now, then))
 	if f := s.flow(); f.works() || x.f.Received != nil && x.f.Received.of(s) > 0 {
 		d.soft, d.severity = true, Warning // spans arrive at the old address
 	} else {
@@ -148,9 +147,9 @@ func (x *exam) stale(s *subject) *draft {
 	return d
 }
 
-func (x *exam) restart(s *subject, what string) *draft {
-	return &draft{code: "T0117", object: x.mesh.Ref.At(prefixed(x.mesh.Path, "defaultConfig.tracing"), tracingLine(x.mesh)), detail: what, evidence: []string{what, "PROXY_CONFIG of the running proxy is from its injection"},
-		fix: Fix{Text: "Restart the workloads, so that they are injected with the configuration in force.", Command: "kubectl rollout restart deployment -n " + s.namespace}}
+func (x *exam) restart(s *subject, what Text) *draft {
+	return &draft{code: "T0117", object: x.mesh.Ref.At(prefixed(x.mesh.Path, "defaultConfig.tracing"), tracingLine(x.mesh)), detail: what, evidence: []Text{what, say("PROXY_CONFIG of the running proxy is from its injection")},
+		fix: Fix{text: say("Restart the workloads, so that they are injected with the configuration in force."), Command: "kubectl rollout restart deployment -n " + s.namespace}}
 }
 
 func tracingLine(m *istio.MeshConfig) int {

@@ -26,6 +26,10 @@ type Report struct {
 	Source    string  `json:"source,omitempty"`           // of the facts: files, cluster, server
 	Collected int64   `json:"collected,omitempty,string"` // when they were collected, ns since the epoch
 	Window    *Window `json:"window,omitempty"`           // of the receipts that took part
+
+	language string // ko, or English; what Print says around the findings
+	reason   Text
+	unread   []Unread // as the facts have it
 }
 
 // Window is [From, To) in nanoseconds since the epoch.
@@ -34,15 +38,54 @@ type Window struct {
 	To   int64 `json:"to,string"`
 }
 
-// In puts titles, consequences and the general ways out into a language: ko for Korean, anything else is English.
-// Details and evidence stay as they are: they are names, numbers and lines.
+// In puts everything that is said into a language: ko for Korean, anything else is English. It costs no second diagnosis. Of a
+// report that was read from JSON only titles, consequences and the general ways out change: the rest is in the language in
+// which it was asked for.
 func (r *Report) In(language string) {
+	r.language = language
+	if !r.reason.empty() {
+		r.Reason = r.reason.In(language)
+	}
 	for i := range r.Findings {
-		f := &r.Findings[i]
-		f.Fix.General = Lookup(f.Code).Fix
-		if k := InKorean(f.Code); language == "ko" && k.Title != "" {
-			f.Title, f.Consequence, f.Fix.General = k.Title, k.Means, k.Fix
+		r.Findings[i].in(language)
+	}
+	for i := range r.Stations {
+		for j := range r.Stations[i].Stations {
+			if s := &r.Stations[i].Stations[j]; !s.reason.empty() {
+				s.Reason = s.reason.In(language)
+			}
 		}
+	}
+	if r.unread == nil {
+		r.unread = r.Unread
+	}
+	r.Unread = nil // what is there may be the facts' own
+	for _, u := range r.unread {
+		r.Unread = append(r.Unread, Unread{Name: heard(u.Name).In(language), Why: heard(u.Why).In(language)})
+	}
+}
+
+func (f *Finding) in(language string) {
+	e := Lookup(f.Code)
+	if k := InKorean(f.Code); language == "ko" && k.Title != "" {
+		e.Title, e.Means, e.Fix = k.Title, k.Means, k.Fix
+	}
+	f.Title, f.Consequence, f.Fix.General = e.Title, e.Means, e.Fix
+	f.Docs = "docs/findings/" + f.Code + ".md"
+	if language == "ko" {
+		f.Docs = "docs/findings/ko/" + f.Code + ".md"
+	}
+	if !f.detail.empty() {
+		f.Detail = f.detail.In(language)
+	}
+	for i, t := range f.evidence {
+		f.Evidence[i] = t.In(language)
+	}
+	switch {
+	case !f.Fix.text.empty():
+		f.Fix.Text = f.Fix.text.In(language)
+	case f.own:
+		f.Fix.Text = e.Fix
 	}
 }
 
@@ -60,6 +103,10 @@ type Finding struct {
 	Fix         Fix       `json:"fix"`
 	DependsOn   []string  `json:"dependsOn"`
 	Docs        string    `json:"docs"`
+
+	own      bool // made here, not read from JSON
+	detail   Text
+	evidence []Text
 }
 
 // Fix is the smallest change that mends it.
@@ -68,6 +115,8 @@ type Fix struct {
 	Command string `json:"command,omitempty"`
 	Diff    string `json:"diff,omitempty"`
 	General string `json:"general,omitempty"` // the way out of such findings in general, in the language asked for
+
+	text Text
 }
 
 // Chain is the way of one workload's spans.
@@ -82,6 +131,12 @@ type Station struct {
 	State  Light  `json:"state"`
 	Reason string `json:"reason,omitempty"`
 	Cause  string `json:"cause,omitempty"`
+
+	reason Text
+}
+
+func newStation(name string, state Light, reason Text, cause string) Station {
+	return Station{Name: name, State: state, Reason: reason.String(), Cause: cause, reason: reason}
 }
 
 // Light is the state of a station.

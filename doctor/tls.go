@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -25,67 +24,78 @@ func (x *exam) tls(s *subject) bool {
 		s.green("tls", "requests are answered")
 		return true
 	}
-	client := "plain"
-	evidence := []string{}
+	client := quote("plain")
+	evidence := []Text{}
 	if s.proxy != nil && s.proxy.Has.Clusters {
 		if c := s.proxy.Cluster(s.tracer.Cluster); c != nil {
 			client = x.clientTLS(s, c)
-			evidence = append(evidence, fmt.Sprintf("%s: cluster %s is %s", s.name, c.Name, client))
+			evidence = append(evidence, say("%s: cluster %s is %s", s.name, c.Name, client))
 		}
 	} else if s.source == "bootstrap" {
-		client = "plain text"
+		client = plainText
 	} else {
-		client = map[string]string{"DISABLE": "plain text", "SIMPLE": "TLS", "MUTUAL": "TLS", "ISTIO_MUTUAL": "mutual TLS"}[mode]
+		client = map[string]Text{"DISABLE": plainText, "SIMPLE": onlyTLS, "MUTUAL": onlyTLS, "ISTIO_MUTUAL": mutualTLS}[mode]
 	}
 	if f.known {
 		evidence = append(evidence, s.flowEvidence(f))
 	}
 	if rule != nil {
-		evidence = append(evidence, fmt.Sprintf("%s sets TLS mode %s", place(rule.Ref), mode))
+		evidence = append(evidence, say("%s sets TLS mode %s", place(rule.Ref), mode))
 	}
 	if from != nil {
-		evidence = append(evidence, fmt.Sprintf("%s sets %s", place(from.Ref), server))
+		evidence = append(evidence, say("%s sets %s", place(from.Ref), server))
 	}
 	failing := f.fails() || !f.known
 	seen := s.proxy != nil && s.proxy.Has.Clusters
 	switch {
-	case client == "plain text" && server == "STRICT" && failing && (f.fails() || rule != nil || s.source == "bootstrap" && x.inMesh(services)):
-		x.red(s, "tls", x.tlsDraft(rule, from, fmt.Sprintf("proxies speak plain text to %s, which takes mutual TLS only", host), evidence, mode))
+	case client.english == plainText.english && server == "STRICT" && failing && (f.fails() || rule != nil || s.source == "bootstrap" && x.inMesh(services)):
+		x.red(s, "tls", x.tlsDraft(rule, from, say("proxies speak plain text to %s, which takes mutual TLS only", host), evidence, mode))
 		return false
-	case client == "plain text" && s.source != "bootstrap" && (mode == "DISABLE" || s.proxy.AutoTLS) && f.total > 0 && f.failed == f.total && f.refused == 0:
-		x.red(s, "tls", x.tlsDraft(rule, from, fmt.Sprintf("proxies speak plain text to %s, and every request is cut", host), evidence, mode))
+	case client.english == plainText.english && s.source != "bootstrap" && (mode == "DISABLE" || s.proxy.AutoTLS) && f.total > 0 && f.failed == f.total && f.refused == 0:
+		x.red(s, "tls", x.tlsDraft(rule, from, say("proxies speak plain text to %s, and every request is cut", host), evidence, mode))
 		return false
-	case (client == "TLS" || client == "mutual TLS") && f.fails() && !x.takesTLS(s, services) || (client == "mutual TLS" && !seen && rule != nil && x.plainCollector(services, server)):
-		x.red(s, "tls", x.tlsDraft(rule, from, fmt.Sprintf("proxies speak %s to %s, which speaks plain text", client, host), evidence, mode))
+	case (client.english == onlyTLS.english || client.english == mutualTLS.english) && f.fails() && !x.takesTLS(s, services) || (client.english == mutualTLS.english && !seen && rule != nil && x.plainCollector(services, server)):
+		x.red(s, "tls", x.tlsDraft(rule, from, say("proxies speak %s to %s, which speaks plain text", client, host), evidence, mode))
 		return false
-	case strings.HasPrefix(client, "mutual TLS where") && f.refused > 0 && f.total == 0 && !x.dropped[s.tracer.Cluster] && f.failed <= f.connects && !x.collectorSeen(s):
+	case client.english == whereTaken.english && f.refused > 0 && f.total == 0 && !x.dropped[s.tracer.Cluster] && f.failed <= f.connects && !x.collectorSeen(s):
 		x.red(s, "tls", x.falseLabel(s, services, host, evidence))
 		return false
-	case !f.known && !seen && client == "":
+	case !f.known && !seen && client.empty():
 		s.unknown("tls", "Envoy's cluster was not read")
 	default:
-		s.green("tls", "%s", firstOf(client, "by the endpoint's metadata"))
+		if client.empty() {
+			client = say("by the endpoint's metadata")
+		}
+		s.green("tls", "%s", client)
 	}
 	return true
 }
 
+// What a client speaks.
+var (
+	plainText  = say("plain text")
+	onlyTLS    = quote("TLS")
+	mutualTLS  = say("mutual TLS")
+	whereTaken = say("mutual TLS where the endpoint takes it")
+)
+
 // clientTLS is what the cluster speaks to its endpoints.
-func (x *exam) clientTLS(s *subject, c *envoy.Cluster) string {
+func (x *exam) clientTLS(s *subject, c *envoy.Cluster) Text {
 	switch c.TLS {
 	case "always":
 		if strings.HasPrefix(c.SNI, "outbound_.") {
-			return "mutual TLS"
+			return mutualTLS
 		}
-		return "TLS"
+		return onlyTLS
 	case "matching":
 		_, _, _, host, _ := envoy.SplitCluster(c.Name)
 		hosts := s.proxy.HostsOf(c.Name)
 		if slices.ContainsFunc(hosts, func(h envoy.Host) bool { return h.TLSMode == "istio" }) || !s.proxy.Has.Endpoints && x.inMesh(x.f.Objects.FindHost(host)) {
-			return "mutual TLS where the endpoint takes it"
+			return whereTaken
 		}
-		return "mutual TLS for endpoints of the mesh, plain text for others"
+		return say("mutual TLS for endpoints of the mesh, plain text for others")
 	}
-	return "plain text"
+	return plainText
 }
 
 // collectorSeen: the collector's own proxy was read, so it does take mutual TLS.
@@ -97,13 +107,13 @@ func (x *exam) collectorSeen(s *subject) bool {
 }
 
 // falseLabel: the endpoint is labelled as one of the mesh, so proxies speak mutual TLS to it, and it has no sidecar.
-func (x *exam) falseLabel(s *subject, services []*istio.Service, host string, evidence []string) *draft {
+func (x *exam) falseLabel(s *subject, services []*istio.Service, host string, evidence []Text) *draft {
 	at := istio.Ref{Kind: "Service", Namespace: namespaceOf(host), Name: strings.Split(host, ".")[0]}
 	if len(services) > 0 {
 		at = services[0].Ref
 	}
-	return &draft{code: "T0308", object: at, detail: fmt.Sprintf("the endpoint of %s says that it takes mutual TLS, and the handshake fails: there is no sidecar", host), evidence: append(evidence, s.name+": the endpoint's metadata has tlsMode istio"),
-		fix: Fix{Text: fmt.Sprintf("Remove the label security.istio.io/tlsMode: istio from the collector's pods or endpoints, or inject a sidecar there, or switch TLS off for %s with a DestinationRule.", host), Command: editCommand(at),
+	return &draft{code: "T0308", object: at, detail: say("the endpoint of %s says that it takes mutual TLS, and the handshake fails: there is no sidecar", host), evidence: append(evidence, say("%s: the endpoint's metadata has tlsMode istio", s.name)),
+		fix: Fix{text: say("Remove the label security.istio.io/tlsMode: istio from the collector's pods or endpoints, or inject a sidecar there, or switch TLS off for %s with a DestinationRule.", host), Command: editCommand(at),
 			Diff: "--- DestinationRule for " + host + "\n+spec:\n+  host: " + host + "\n+  trafficPolicy: {tls: {mode: DISABLE}}\n"}}
 }
 
@@ -148,21 +158,21 @@ func (x *exam) plainCollector(services []*istio.Service, server string) bool {
 	return false
 }
 
-func (x *exam) tlsDraft(rule *istio.DestinationRule, from *istio.PeerAuthentication, detail string, evidence []string, mode string) *draft {
+func (x *exam) tlsDraft(rule *istio.DestinationRule, from *istio.PeerAuthentication, detail Text, evidence []Text, mode string) *draft {
 	d := &draft{code: "T0308", detail: detail, evidence: evidence}
 	switch {
 	case rule != nil:
 		d.object = rule.Ref.At("spec.trafficPolicy.tls.mode", rule.ModeLine)
-		d.fix = Fix{Text: fmt.Sprintf("Remove the TLS mode %s from %s: mutual TLS is then used where the endpoint takes it.", mode, rule.Ref), Command: editCommand(rule.Ref), Diff: diff(d.object, "tls: {mode: "+mode+"}", "")}
+		d.fix = Fix{text: say("Remove the TLS mode %s from %s: mutual TLS is then used where the endpoint takes it.", mode, rule.Ref), Command: editCommand(rule.Ref), Diff: diff(d.object, "tls: {mode: "+mode+"}", "")}
 		if from != nil && mode == "DISABLE" {
-			d.fix.Text += fmt.Sprintf(" Or make %s PERMISSIVE.", from.Ref)
+			d.fix.text = say("%s Or make %s PERMISSIVE.", d.fix.text, from.Ref)
 		}
 	case from != nil:
 		d.object = from.Ref.At("spec.mtls.mode", 0)
-		d.fix = Fix{Text: fmt.Sprintf("Make the collector PERMISSIVE: a PeerAuthentication for it beside %s, or use an extension provider instead of the bootstrap's tracer.", from.Ref), Command: editCommand(from.Ref), Diff: diff(d.object, "mode: STRICT", "mode: PERMISSIVE")}
+		d.fix = Fix{text: say("Make the collector PERMISSIVE: a PeerAuthentication for it beside %s, or use an extension provider instead of the bootstrap's tracer.", from.Ref), Command: editCommand(from.Ref), Diff: diff(d.object, "mode: STRICT", "mode: PERMISSIVE")}
 	default:
 		d.object = istio.Ref{Kind: "DestinationRule"}
-		d.fix = Fix{Text: "Look for a DestinationRule with a TLS mode for the collector's host and remove it.", Command: "kubectl get destinationrules -A"}
+		d.fix = Fix{text: say("Look for a DestinationRule with a TLS mode for the collector's host and remove it."), Command: "kubectl get destinationrules -A"}
 	}
 	return d
 }

@@ -10,7 +10,7 @@ import (
 
 // sender is somebody who sends spans to a host.
 type sender struct {
-	what string
+	what Text
 	at   istio.Ref
 	host string
 }
@@ -19,7 +19,7 @@ type sender struct {
 func (x *exam) stores() {
 	var senders []sender
 	seen := make(map[string]bool)
-	add := func(what string, at istio.Ref, host string) {
+	add := func(what Text, at istio.Ref, host string) {
 		if host == "" || seen[host] || host == "localhost" || strings.HasPrefix(host, "127.") {
 			return
 		}
@@ -38,7 +38,7 @@ func (x *exam) stores() {
 				at = x.providerRef(s.provider, "service")
 			}
 		}
-		add("proxies of "+s.name, at, host)
+		add(say("proxies of %s", s.name), at, host)
 	}
 	for _, w := range x.distinct {
 		if w.SDK == nil || w.SDK.Exporter == "none" || w.SDK.Host == "" {
@@ -49,15 +49,15 @@ func (x *exam) stores() {
 		if w.Kind == "SpringConfig" {
 			path = "otel.exporter.otlp.endpoint"
 		}
-		add("the SDK of "+strings.TrimPrefix(w.Namespace+"/"+w.Name, "/"), w.Ref.At(path, w.SDK.Line), x.fullHost(host))
+		add(say("the SDK of %s", strings.TrimPrefix(w.Namespace+"/"+w.Name, "/")), w.Ref.At(path, w.SDK.Line), x.fullHost(host))
 	}
 	for i := 1; i < len(senders); i++ {
 		a, b := senders[0], senders[i]
 		if x.sameStore(a.host, b.host) {
 			continue
 		}
-		x.add(&draft{code: "T0405", object: b.at, detail: fmt.Sprintf("%s send to %s, %s sends to %s", a.what, a.host, b.what, b.host), evidence: []string{place(a.at) + ": " + a.host, place(b.at) + ": " + b.host},
-			fix: Fix{Text: fmt.Sprintf("Send both to one collector, or make sure that %s and %s write into one store.", a.host, b.host), Command: editCommand(b.at), Diff: diff(b.at, b.host, a.host)}}, "")
+		x.add(&draft{code: "T0405", object: b.at, detail: say("%s send to %s, %s sends to %s", a.what, a.host, b.what, b.host), evidence: []Text{quote(place(a.at) + ": " + a.host), quote(place(b.at) + ": " + b.host)},
+			fix: Fix{text: say("Send both to one collector, or make sure that %s and %s write into one store.", a.host, b.host), Command: editCommand(b.at), Diff: diff(b.at, b.host, a.host)}}, "")
 	}
 }
 
@@ -107,13 +107,13 @@ func (x *exam) views() {
 		right := "+  enabled: true\n+  provider: jaeger\n+  internal_url: http://spanloom.observability:16686\n+  external_url: https://traces.example.com\n"
 		switch {
 		case k.Misplaced != "":
-			x.kiali(at, "a tracing section stands at the top, where Kiali does not read it", "Move it under external_services.", "")
+			x.kiali(at, say("a tracing section stands at the top, where Kiali does not read it"), say("Move it under external_services."), "")
 		case k.Enabled != nil && !*k.Enabled:
-			x.kiali(at, "tracing is switched off in Kiali", "Set enabled: true and the URLs of the store.", diff(at, "enabled: false", "enabled: true"))
+			x.kiali(at, say("tracing is switched off in Kiali"), say("Set enabled: true and the URLs of the store."), diff(at, "enabled: false", "enabled: true"))
 		case k.Provider != "" && k.Provider != "jaeger" && k.Provider != "tempo":
-			x.kiali(at, fmt.Sprintf("provider %s is none of Kiali's (jaeger, tempo)", k.Provider), "Use provider jaeger or tempo with internal_url and external_url.", "--- "+place(at)+"\n-  provider: "+k.Provider+"\n"+right)
+			x.kiali(at, say("provider %s is none of Kiali's (jaeger, tempo)", k.Provider), say("Use provider jaeger or tempo with internal_url and external_url."), "--- "+place(at)+"\n-  provider: "+k.Provider+"\n"+right)
 		case len(k.Unknown) > 0:
-			x.kiali(at, fmt.Sprintf("Kiali has no key %s in its tracing section", k.Unknown[0].Name), "Use internal_url and external_url.", "")
+			x.kiali(at, say("Kiali has no key %s in its tracing section", k.Unknown[0].Name), say("Use internal_url and external_url."), "")
 		}
 	}
 }
@@ -126,8 +126,8 @@ func (x *exam) dataSources() {
 			continue
 		}
 		at := d.Ref.At(prefixed(d.Path, "datasources"), d.Line)
-		x.add(&draft{code: "T0413", object: at, detail: fmt.Sprintf("data source %s has type %s and asks %s:%d, which is a port of %s", d.Title, d.Type, d.Host, d.Port, right), evidence: []string{place(at)},
-			fix: Fix{Text: fmt.Sprintf("Use type %s, or the port of %s.", right, d.Type), Diff: diff(at, "type: "+d.Type, "type: "+right)}}, "")
+		x.add(&draft{code: "T0413", object: at, detail: say("data source %s has type %s and asks %s:%d, which is a port of %s", d.Title, d.Type, d.Host, d.Port, right), evidence: []Text{quote(place(at))},
+			fix: Fix{text: say("Use type %s, or the port of %s.", right, d.Type), Diff: diff(at, "type: "+d.Type, "type: "+right)}}, "")
 	}
 }
 
@@ -148,8 +148,8 @@ func (x *exam) excluded() {
 				if !slices.Contains(strings.Split(strings.ReplaceAll(list, " ", ""), ","), target) || protocol != "http" && protocol != "http2" && protocol != "grpc" {
 					continue
 				}
-				x.add(&draft{code: "T0204", object: ref, detail: fmt.Sprintf("port %s of %s/%s is excluded from the proxy: requests to it make no server spans", target, ref.Namespace, ref.Name), evidence: []string{place(ref) + ": excludeInboundPorts " + list},
-					fix: Fix{Text: fmt.Sprintf("Take %s out of traffic.sidecar.istio.io/excludeInboundPorts.", target), Command: editCommand(ref)}}, ref.Namespace+"/"+ref.Name)
+				x.add(&draft{code: "T0204", object: ref, detail: say("port %s of %s/%s is excluded from the proxy: requests to it make no server spans", target, ref.Namespace, ref.Name), evidence: []Text{quote(place(ref) + ": excludeInboundPorts " + list)},
+					fix: Fix{text: say("Take %s out of traffic.sidecar.istio.io/excludeInboundPorts.", target), Command: editCommand(ref)}}, ref.Namespace+"/"+ref.Name)
 			}
 		}
 	}
@@ -162,8 +162,8 @@ func (x *exam) excluded() {
 	}
 }
 
-func (x *exam) kiali(at istio.Ref, detail, text, change string) {
-	x.add(&draft{code: "T0407", object: at, detail: detail, evidence: []string{place(at) + ": " + detail}, fix: Fix{Text: text, Command: "kubectl rollout restart -n " + firstOf(at.Namespace, "istio-system") + " deployment/kiali", Diff: change}}, "")
+func (x *exam) kiali(at istio.Ref, detail, text Text, change string) {
+	x.add(&draft{code: "T0407", object: at, detail: detail, evidence: []Text{say("%s: %s", place(at), detail)}, fix: Fix{text: text, Command: "kubectl rollout restart -n " + firstOf(at.Namespace, "istio-system") + " deployment/kiali", Diff: change}}, "")
 }
 
 // cost names what costs money or misleads without losing spans.
@@ -176,11 +176,11 @@ func (x *exam) cost() {
 		d := s.policy.Client
 		if s.sampling >= 100 && !full && !d.Invalid {
 			full = true
-			x.add(&draft{code: "T0409", object: d.SamplingRef, detail: "every request is traced", evidence: []string{fmt.Sprintf("%s samples %s %%", s.name, number(s.sampling))}, fix: Fix{Text: "Lower the rate under load: 1 to 10 %.", Diff: diff(d.SamplingRef, "randomSamplingPercentage: 100", "randomSamplingPercentage: 10")}}, "")
+			x.add(&draft{code: "T0409", object: d.SamplingRef, detail: say("every request is traced"), evidence: []Text{say("%s samples %s %%", s.name, number(s.sampling))}, fix: Fix{text: say("Lower the rate under load: 1 to 10 %%."), Diff: diff(d.SamplingRef, "randomSamplingPercentage: 100", "randomSamplingPercentage: 10")}}, "")
 		}
 		if s.sampling > 0 && s.sampling < 0.1 && !tiny {
 			tiny = true
-			x.add(&draft{code: "T0122", object: d.SamplingRef, detail: fmt.Sprintf("%s %% is one request in %.0f", number(s.sampling), 100/s.sampling), evidence: []string{fmt.Sprintf("%s samples %s %%", s.name, number(s.sampling))}, fix: Fix{Text: fmt.Sprintf("The number is a percentage: write %s if one in %.0f was meant.", number(s.sampling*100), 1/s.sampling)}}, "")
+			x.add(&draft{code: "T0122", object: d.SamplingRef, detail: say("%s %% is one request in %.0f", number(s.sampling), 100/s.sampling), evidence: []Text{say("%s samples %s %%", s.name, number(s.sampling))}, fix: Fix{text: say("The number is a percentage: write %s if one in %.0f was meant.", number(s.sampling*100), 1/s.sampling)}}, "")
 		}
 	}
 	if r := x.f.Received; r != nil && r.Spans >= 20 {
@@ -189,18 +189,18 @@ func (x *exam) cost() {
 			requests += n
 		}
 		if requests > 0 && float64(r.Spans)/float64(requests) <= 6 {
-			x.add(&draft{code: "T0408", object: istio.Ref{Kind: "MeshConfig"}, detail: fmt.Sprintf("%.1f spans a request", float64(r.Spans)/float64(requests)), evidence: []string{fmt.Sprintf("%d spans in %d requests", r.Spans, requests)},
-				fix: Fix{Text: "Raise the proxies' batch in defaultConfig.", Diff: "--- MeshConfig\n defaultConfig:\n+  runtimeValues:\n+    tracing.zipkin.min_flush_spans: \"100\"\n+    tracing.opentelemetry.min_flush_spans: \"100\"\n"}}, "")
+			x.add(&draft{code: "T0408", object: istio.Ref{Kind: "MeshConfig"}, detail: say("%.1f spans a request", float64(r.Spans)/float64(requests)), evidence: []Text{say("%d spans in %d requests", r.Spans, requests)},
+				fix: Fix{text: say("Raise the proxies' batch in defaultConfig."), Diff: "--- MeshConfig\n defaultConfig:\n+  runtimeValues:\n+    tracing.zipkin.min_flush_spans: \"100\"\n+    tracing.opentelemetry.min_flush_spans: \"100\"\n"}}, "")
 		}
 	}
 	for _, p := range x.f.Objects.ProxyConfigs {
 		if strings.Contains(p.Name, "trac") {
-			x.add(&draft{code: "T0127", object: p.Ref, detail: "objects of kind ProxyConfig have no part in tracing", evidence: []string{place(p.Ref)}, fix: Fix{Text: "Use a Telemetry for tracing; keep this one for concurrency, image and environment variables."}}, "")
+			x.add(&draft{code: "T0127", object: p.Ref, detail: say("objects of kind ProxyConfig have no part in tracing"), evidence: []Text{quote(place(p.Ref))}, fix: Fix{text: say("Use a Telemetry for tracing; keep this one for concurrency, image and environment variables.")}}, "")
 		}
 	}
 	for _, w := range x.distinct {
 		if w.SDK != nil && w.SDK.Sampler == "traceidratio" {
-			x.add(&draft{code: "T0411", object: w.Ref, detail: "the SDK samples without regard to its caller", evidence: []string{place(w.Ref) + ": OTEL_TRACES_SAMPLER traceidratio"}, fix: Fix{Text: "Use parentbased_traceidratio or parentbased_always_on.", Command: fmt.Sprintf("kubectl set env -n %s deployment/%s OTEL_TRACES_SAMPLER=parentbased_always_on", w.Namespace, w.Name)}}, "")
+			x.add(&draft{code: "T0411", object: w.Ref, detail: say("the SDK samples without regard to its caller"), evidence: []Text{quote(place(w.Ref) + ": OTEL_TRACES_SAMPLER traceidratio")}, fix: Fix{text: say("Use parentbased_traceidratio or parentbased_always_on."), Command: fmt.Sprintf("kubectl set env -n %s deployment/%s OTEL_TRACES_SAMPLER=parentbased_always_on", w.Namespace, w.Name)}}, "")
 		}
 	}
 }

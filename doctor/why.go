@@ -50,13 +50,13 @@ func PrintWhy(w io.Writer, r *Report, why []Explanation) {
 		}
 	}
 	for _, e := range why {
-		fmt.Fprintf(w, "\npolicy of %s, as istiod computes it from what was read\n", e.Workload)
-		now, then := directionText(e.Policy.Client), directionText(e.Policy.Server)
+		fmt.Fprintf(w, "\n%s\n", say("policy of %s, as istiod computes it from what was read", e.Workload).In(r.language))
+		now, then := directionText(e.Policy.Client).In(r.language), directionText(e.Policy.Server).In(r.language)
 		if !e.Waypoint {
 			fmt.Fprintf(w, "  outbound  %s\n", now)
 		}
 		fmt.Fprintf(w, "  inbound   %s\n", then)
-		if a, b := directionText(e.Restart.Client), directionText(e.Restart.Server); !e.Waypoint && (a != now || b != then) {
+		if a, b := directionText(e.Restart.Client).In(r.language), directionText(e.Restart.Server).In(r.language); !e.Waypoint && (a != now || b != then) {
 			fmt.Fprintf(w, "  after a restart\n  outbound  %s\n  inbound   %s\n", a, b)
 		}
 		for _, u := range e.Policy.Used {
@@ -65,34 +65,37 @@ func PrintWhy(w io.Writer, r *Report, why []Explanation) {
 	}
 	for _, f := range r.Findings {
 		if f.Severity != Info && len(f.Workloads) > 0 {
-			printFinding(w, f)
+			printFinding(w, f, r.language)
 		}
 	}
 }
 
-func directionText(d istio.Direction) string {
-	s := ""
+func directionText(d istio.Direction) Text {
+	var s Text
 	switch d.Decision {
 	case istio.Off:
-		return "not traced: " + firstOf(d.Reason, "no reason known")
+		if d.Reason == "" {
+			return say("not traced: no reason known")
+		}
+		return say("not traced: %s", d.Reason)
 	case istio.Legacy:
-		s = "tracing without provider: only a tracer of the bootstrap reports"
+		s = say("tracing without provider: only a tracer of the bootstrap reports")
 		if d.Reason != "" {
-			s += " (" + d.Reason + ")"
+			s = say("%s (%s)", s, d.Reason)
 		}
 	default:
-		s = fmt.Sprintf("provider %s, %s to %s:%d", d.Named, d.Provider.Type, d.Provider.Service, d.Provider.Port)
+		s = say("provider %s, %s to %s:%d", d.Named, d.Provider.Type, d.Provider.Service, d.Provider.Port)
 		if d.ProviderRef.Path != "" {
-			s += ", selected by " + place(d.ProviderRef)
+			s = say("%s, selected by %s", s, place(d.ProviderRef))
 		}
 	}
-	s += fmt.Sprintf("; %s %% by %s", number(d.Sampling), samplerText(d))
+	s = say("%s; %s %% by %s", s, number(d.Sampling), samplerText(d))
 	var tags []string
 	for _, t := range d.Tags {
 		tags = append(tags, t.Name)
 	}
 	if len(tags) > 0 {
-		s += "; tags " + strings.Join(tags, ", ")
+		s = say("%s; tags %s", s, strings.Join(tags, ", "))
 	}
 	return s
 }

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/spanloom/spanloom/internal/otlpclient"
 )
 
 // errNoTrace is a 404 for a trace.
@@ -45,7 +47,7 @@ func (a *asker) get(ctx context.Context, path string, into any) error {
 	case resp.StatusCode == http.StatusNotFound && strings.Contains(path, "/traces/"):
 		return errNoTrace
 	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("GET %s: %s: %s", path, resp.Status, firstLine(text))
+		return fmt.Errorf("GET %s: %s: %s", path, resp.Status, otlpclient.FirstLine(text))
 	}
 	if err := json.Unmarshal(text, into); err != nil {
 		return fmt.Errorf("GET %s: %w", path, err)

@@ -274,18 +274,6 @@ func TestCancelledSendEnds(t *testing.T) {
 	}
 }
 
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
-	for value, want := range map[string]time.Duration{
-		"": 0, "0": 0, "3": 3 * time.Second, "-1": 0, "soon": 0,
-		"Wed, 04 Mar 2026 05:06:17 GMT": 10 * time.Second, "Wed, 04 Mar 2026 05:06:00 GMT": 0,
-	} {
-		if got := retryAfter(value, now); got != want {
-			t.Errorf("%q: %s, want %s", value, got, want)
-		}
-	}
-}
-
 func TestOptionsThatMakeNoSense(t *testing.T) {
 	for _, o := range []SendOptions{{Protocol: "thrift"}, {Spans: -1}, {Rate: -0.5}, {TracesPerSecond: 2_000_000}, {Endpoints: "missing.json"},
 		{TokenFile: "missing"}, {CAFile: "missing"}} {

@@ -16,6 +16,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/spanloom/spanloom/internal/otlpclient"
 )
 
 // sink is a receiver that keeps the ids of all spans and their facts where a decoder other than ours can read them.
@@ -182,10 +184,10 @@ func (s *sink) zipkinProto(body []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
-	err := eachField(body, func(_ protowire.Number, v []byte, _ uint64) error {
+	err := otlpclient.EachField(body, func(_ protowire.Number, v []byte, _ uint64) error {
 		var trace, id []byte
 		n++
-		err := eachField(v, func(field protowire.Number, v []byte, _ uint64) error {
+		err := otlpclient.EachField(v, func(field protowire.Number, v []byte, _ uint64) error {
 			switch field {
 			case 1:
 				trace = v

@@ -146,8 +146,36 @@ type Stats struct {
 	LogSyncs      int64    // fsyncs of the log
 	LogBytes      int64    // bytes written to the log since start
 	ReplayedSpans int64
-	Segments      *Segments   // nil for engines without
-	Queue         *QueueStats // nil for engines without
+	Segments      *Segments    // nil for engines without
+	Queue         *QueueStats  // nil for engines without
+	Bucket        *BucketStats // nil for engines without
+}
+
+// BucketStats is what an engine has in object storage, and how far it is behind.
+type BucketStats struct {
+	Address    string // without secrets
+	ReadOnly   bool   // another process writes
+	Generation uint64 // of the manifest that counts
+	Segments   int    // in the bucket
+	Bytes      int64  // of them
+	Far        int    // of them, that are not on the disk too
+
+	WaitingSegments int   // closed and not in the bucket yet
+	WaitingBytes    int64 // of them
+	Since           int64 // receipt of the oldest span that would be lost with this machine, ns; 0 if there is none
+	Uploads         int64 // segments since the start
+	UploadedBytes   int64
+
+	Failures  int64  // attempts since the start
+	LastError string // of the last attempt; empty if that went well
+	FailedAt  int64  // when an attempt failed last, ns; 0 for never
+	CheckedAt int64  // when the manifest was last written, or looked for by a reader, ns; 0 for never
+	Lost      string // why nothing is uploaded any more, for good; empty if it is
+
+	CacheBytes   int64 // of ranges on the disk
+	CacheHits    int64 // since the start
+	Fetches      int64 // of ranges from the bucket
+	FetchedBytes int64
 }
 
 // QueueStats is what waits before a remote engine.
@@ -164,6 +192,7 @@ type QueueStats struct {
 	FailedAt        int64  // when an attempt failed last, ns; 0 for never
 	PoisonSpans     int64  // that the engine refused for good and that were set aside, since the start
 	PoisonBytes     int64  // of the files they are in
+	PoisonFile      string // the newest of these, also from before the start; empty if there is none
 	UnreadableSpans int64  // lost to damage of the log's files
 }
 

@@ -106,7 +106,7 @@ func writeJSON(out io.Writer, v any) error {
 
 // lintCommand checks the files of a repository.
 func lintCommand() *cobra.Command {
-	var output, istioVersion string
+	var output, istioVersion, language string
 	cmd := &cobra.Command{
 		Use:   "lint FILES",
 		Short: "Check the files of a Git repository: a line for each finding, with file and line",
@@ -117,7 +117,10 @@ func lintCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r := doctor.Diagnose(f, doctor.Options{})
+			if err := checkLanguage(language); err != nil {
+				return err
+			}
+			r := spoken(doctor.Diagnose(f, doctor.Options{}), language)
 			out := cmd.OutOrStdout()
 			switch output {
 			case "json":
@@ -135,6 +138,7 @@ func lintCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	addLanguage(cmd, &language)
 	cmd.Flags().StringVar(&istioVersion, "istio-version", "", "`version` to judge fields by")
 	return cmd
 }

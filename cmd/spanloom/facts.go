@@ -102,18 +102,23 @@ func (f *factsFlags) cluster(cmd *cobra.Command, o doctor.Options) collect.Clust
 
 // judgeFlags say how facts are judged: here, or by a running Spanloom together with what it received.
 type judgeFlags struct {
-	options doctor.Options
-	server  serverFlags
+	options  doctor.Options
+	server   serverFlags
+	language string
 }
 
 func (j *judgeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&j.server.server, "server", "", "base `URL` of a running Spanloom, whose receipts of the last hour take part")
+	addLanguage(cmd, &j.language)
 	cmd.Flags().StringVar(&j.server.tokenFile, "token-file", "", "`file` with a bearer token of role read for --server")
 }
 
 func (j *judgeFlags) report(ctx context.Context, f *doctor.Facts) (*doctor.Report, error) {
+	if err := checkLanguage(j.language); err != nil {
+		return nil, err
+	}
 	if j.server.server == "" {
-		return doctor.Diagnose(f, j.options), nil
+		return spoken(doctor.Diagnose(f, j.options), j.language), nil
 	}
 	s, err := j.server.find()
 	if err != nil {
@@ -123,7 +128,7 @@ func (j *judgeFlags) report(ctx context.Context, f *doctor.Facts) (*doctor.Repor
 	if err := f.Save(&body); err != nil {
 		return nil, err
 	}
-	answer, err := s.post(ctx, "/api/spanloom/v1/doctor?"+optionsQuery(j.options), &body)
+	answer, err := s.post(ctx, "/api/spanloom/v1/doctor?"+optionsQuery(j.options, j.language), &body)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +136,27 @@ func (j *judgeFlags) report(ctx context.Context, f *doctor.Facts) (*doctor.Repor
 	if err := json.Unmarshal(answer, r); err != nil {
 		return nil, fmt.Errorf("read the report of %s: %w", s.base, err)
 	}
-	return r, nil
+	return spoken(r, j.language), nil
+}
+
+// addLanguage adds --lang. Nothing is taken from LANG: what reads the output of a command should find it the same everywhere.
+func addLanguage(cmd *cobra.Command, language *string) {
+	cmd.Flags().StringVar(language, "lang", "en", "`language` of the findings: en or ko")
+}
+
+func checkLanguage(language string) error {
+	if language != "" && language != "en" && language != "ko" {
+		return &problem.Problem{Kind: problem.Invalid, Field: "--lang", Message: fmt.Sprintf("%q is no language of the findings", language), Hint: "en or ko"}
+	}
+	return nil
+}
+
+// spoken puts a report into a language; English is how it is made.
+func spoken(r *doctor.Report, language string) *doctor.Report {
+	if language == "ko" {
+		r.In(language)
+	}
+	return r
 }
 
 // watchCluster looks again and again, and prints a report whenever it differs from the one before.
@@ -236,8 +261,11 @@ func rolesCommand() *cobra.Command {
 }
 
 // optionsQuery are the options as parameters of /doctor.
-func optionsQuery(o doctor.Options) string {
+func optionsQuery(o doctor.Options, language string) string {
 	q := url.Values{}
+	if language == "ko" {
+		q.Set("lang", language)
+	}
 	if o.Namespace != "" {
 		q.Set("namespace", o.Namespace)
 	}

@@ -16,13 +16,14 @@ import (
 
 	"github.com/spanloom/spanloom/doctor"
 	"github.com/spanloom/spanloom/doctor/collect"
+	"github.com/spanloom/spanloom/doctor/prescribe"
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/mesh/istio"
 	"github.com/spanloom/spanloom/mesh/plan"
 	"github.com/spanloom/spanloom/mesh/render"
 )
 
-// meshCommand writes what brings a mesh's spans here. render and plan -f reach no cluster; what changes one says so.
+// meshCommand writes what brings a mesh's spans here. render and plan write to no cluster; what changes one says so.
 func meshCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "mesh", Short: "Configure a mesh so that its spans arrive"}
 	cmd.AddCommand(meshRenderCommand(), meshPlanCommand(), meshApplyCommand(), meshRolloutCommand(), meshVerifyCommand(), meshRollbackCommand(), meshSamplingCommand())
@@ -77,51 +78,10 @@ func (f *intentFlags) read(cmd *cobra.Command) (render.Intent, *doctor.Facts, er
 		if facts, err = collect.Files(cmd.Context(), f.paths, collect.Options{Istio: words.Istio}); err != nil {
 			return render.Intent{}, nil, err
 		}
-		complete(&words, facts)
+		prescribe.Complete(&words, facts)
 	}
 	in, err := render.Parse(words)
 	return in, facts, err
-}
-
-// complete adds to an intent what was read of the mesh.
-func complete(words *render.Words, facts *doctor.Facts) {
-	if words.Istio == "" {
-		words.Istio = facts.Istio
-	}
-	if words.RootNamespace == "" {
-		words.RootNamespace = rootOf(facts)
-	}
-	if words.Sampling == "" {
-		words.Sampling = rateOf(facts, words.RootNamespace)
-	}
-}
-
-func rootOf(f *doctor.Facts) string {
-	if f.Effective != nil {
-		return f.Effective.RootNamespace()
-	}
-	for i := range f.Objects.Meshes {
-		if !f.Objects.Meshes[i].Invalid {
-			return f.Objects.Meshes[i].RootNamespace()
-		}
-	}
-	return ""
-}
-
-// rateOf is the rate that somebody set for the whole mesh; empty if nobody did, or if it traces nothing.
-func rateOf(f *doctor.Facts, root string) string {
-	if root == "" {
-		root = "istio-system"
-	}
-	mesh := f.Effective
-	if mesh == nil && len(f.Objects.Meshes) > 0 {
-		mesh = &f.Objects.Meshes[0]
-	}
-	d := f.Objects.PolicyOf(mesh, nil, istio.Proxy{Namespace: root, Gateway: true}).Client
-	if d.Invalid || d.SampledBy == "default" || d.Sampling < 0.01 || d.Sampling > 100 {
-		return ""
-	}
-	return strconv.FormatFloat(d.Sampling, 'f', -1, 64)
 }
 
 func meshRenderCommand() *cobra.Command {
@@ -211,26 +171,36 @@ func objectsOf(f *doctor.Facts) *istio.Objects {
 
 func meshPlanCommand() *cobra.Command {
 	var flags intentFlags
+	var cluster clusterFlags
 	var output string
 	cmd := &cobra.Command{
-		Use:   "plan -f DIR",
-		Short: "Say what an intent would change of the files in a folder, and what each change does",
-		Long: "Compares what `spanloom mesh render` writes with the files of a folder (a Git repository, or what `kubectl get -o yaml` gave): the lines that change, what\n" +
-			"is live and what needs a restart of which workloads, who keeps an object, and how each workload's tracing is decided before and after.\n" +
-			"Shared documents (the ConfigMap istio, Helm values, an IstioOperator, Kiali) are edited in place, comments kept. Nothing is written: -o patch gives\n" +
-			"a patch for `git apply`. Exit code 1 means that there is something to change.",
+		Use:   "plan -f DIR | --kubeconfig FILE | --context NAME",
+		Short: "Say what an intent would change of a folder's files or of a cluster, and what each change does",
+		Long: "Compares what `spanloom mesh render` writes with the files of a folder (a Git repository, or what `kubectl get -o yaml` gave) or with a cluster: the lines that\n" +
+			"change, what is live and what needs a restart of which workloads, who keeps an object, and how each workload's tracing is decided before and after.\n" +
+			"Shared documents (the ConfigMap istio, Helm values, an IstioOperator, Kiali) are edited in place, comments kept. Nothing is written: of a folder -o patch gives\n" +
+			"a patch for `git apply`, and of a cluster the plan is the one that `spanloom mesh apply` shows before it writes. Exit code 1 means that there is something to change.",
 		Example: "  spanloom mesh plan -f manifests/ --istio-version 1.28 --sampling staging\n" +
-			"  spanloom mesh plan -f manifests/ --istio-version 1.28 -o patch | git apply",
+			"  spanloom mesh plan -f manifests/ --istio-version 1.28 -o patch | git apply\n" +
+			"  spanloom mesh plan --kubeconfig ~/.kube/config --sampling staging",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if len(flags.paths) == 0 {
-				return problem.New(problem.Invalid, "nothing to compare with", "give -f DIR with the mesh's manifests")
+			if output != "text" && output != "json" && output != "patch" {
+				return badOutput(output, "text", "json", "patch")
 			}
-			in, facts, files, err := flags.readFiles(cmd)
-			if err != nil {
-				return err
+			named := cmd.Flags().Changed("kubeconfig") || cmd.Flags().Changed("context")
+			var p *plan.Plan
+			var err error
+			switch {
+			case len(flags.paths) > 0 && named:
+				return problem.New(problem.Invalid, "both -f and a cluster are given", "a plan compares with one of them: leave -f out, or --kubeconfig and --context")
+			case len(flags.paths) > 0:
+				p, err = flags.planFiles(cmd)
+			case named:
+				p, err = flags.planCluster(cmd, &cluster)
+			default:
+				return problem.New(problem.Invalid, "nothing to compare with", "give -f DIR with the mesh's manifests, or --kubeconfig FILE (or --context NAME) of its cluster")
 			}
-			p, err := plan.Make(in, files, stateOf(facts))
 			if err != nil {
 				return err
 			}
@@ -245,8 +215,6 @@ func meshPlanCommand() *cobra.Command {
 				for _, n := range p.Notes {
 					fmt.Fprintln(cmd.ErrOrStderr(), n)
 				}
-			default:
-				return badOutput(output, "text", "json", "patch")
 			}
 			if err != nil {
 				return err
@@ -259,18 +227,38 @@ func meshPlanCommand() *cobra.Command {
 	}
 	flags.add(cmd, "mesh configuration where the folder keeps it, and telemetry")
 	flags.addWorkloads(cmd)
+	cluster.add(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, json or patch")
 	return cmd
 }
 
-func stateOf(facts *doctor.Facts) plan.State {
-	state := plan.State{Objects: &facts.Objects, Effective: facts.Effective, Proxies: facts.Proxies}
-	for _, w := range facts.Objects.Workloads {
-		if w.ControlsTrc != nil {
-			state.Sampling = w.ControlsTrc
-		}
+func (f *intentFlags) planFiles(cmd *cobra.Command) (*plan.Plan, error) {
+	in, facts, files, err := f.readFiles(cmd)
+	if err != nil {
+		return nil, err
 	}
-	return state
+	return plan.Make(in, files, prescribe.State(facts))
+}
+
+// planCluster is what apply would write.
+func (f *intentFlags) planCluster(cmd *cobra.Command, cluster *clusterFlags) (*plan.Plan, error) {
+	reader, writer, err := cluster.connect()
+	if err != nil {
+		return nil, err
+	}
+	facts, err := objects(cmd.Context(), reader, cmd.ErrOrStderr())
+	if err != nil {
+		return nil, err
+	}
+	in, parts, err := f.parts(facts)
+	if err != nil {
+		return nil, err
+	}
+	p, err := prescribe.Look(cmd.Context(), writer, in, parts, facts)
+	if err != nil {
+		return nil, err
+	}
+	return p.Plan, nil
 }
 
 // readFiles reads the folder twice: as facts, and as the files that a plan edits. Without --for the forms are those in

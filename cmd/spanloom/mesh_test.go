@@ -60,6 +60,10 @@ func TestMeshRenderFromTraffic(t *testing.T) {
 }
 
 func TestMeshPlan(t *testing.T) {
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(kubeconfig, []byte("apiVersion: v1\nkind: Config\ncurrent-context: here\ncontexts: [{name: here, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: https://127.0.0.1:1}}]\nusers: [{name: u}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args []string
 		code int
@@ -73,7 +77,10 @@ func TestMeshPlan(t *testing.T) {
 		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "-o", "patch", "--for", "telemetry"}, 1, "+++ b/" + cases + "h03-zipkin-provider/inputs/case.yaml\n"},
 		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "-o", "xml"}, 2, "none of [text json patch]"},
 		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "--for", "opentelemetry-env", "--workload", "shop"}, 2, `--workload: "shop" is no workload`},
-		{[]string{"mesh", "plan"}, 2, "give -f DIR with the mesh's manifests"},
+		{[]string{"mesh", "plan"}, 2, "give -f DIR with the mesh's manifests, or --kubeconfig FILE"},
+		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "--kubeconfig", "x"}, 2, "both -f and a cluster are given"},
+		{[]string{"mesh", "plan", "-f", cases + "h03-zipkin-provider", "--context", "x"}, 2, "both -f and a cluster are given"},
+		{[]string{"mesh", "plan", "--kubeconfig", kubeconfig, "--context", "elsewhere"}, 2, `--context: "elsewhere" is no context of the kubeconfig`},
 		{[]string{"mesh", "plan", "-f", "no/such/folder"}, 2, `"no/such/folder" cannot be read`},
 		{[]string{"mesh", "plan", "-f", "../../doctor/testdata/set-ups/set-up-4"}, 2, "--istio-version: istiooperator is written differently by version"},
 		{[]string{"mesh", "plan", "-f", "../../doctor/testdata/set-ups/set-up-4", "--istio-version", "1.24"}, 1, "IstioOperator"},

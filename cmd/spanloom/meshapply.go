@@ -13,20 +13,23 @@ import (
 
 	"github.com/spanloom/spanloom/doctor"
 	"github.com/spanloom/spanloom/doctor/collect"
+	"github.com/spanloom/spanloom/doctor/prescribe"
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/mesh/apply"
 	"github.com/spanloom/spanloom/mesh/plan"
 	"github.com/spanloom/spanloom/mesh/render"
 )
 
-// clusterFlags are those of commands that write to a cluster.
+// clusterFlags are those of commands that write to a cluster, or plan to.
 type clusterFlags struct {
 	kubeconfig string
+	context    string
 	backups    string
 }
 
 func (f *clusterFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` of the cluster (default: $KUBECONFIG, ~/.kube/config, or the pod's own service account)")
+	cmd.Flags().StringVar(&f.context, "context", "", "`name` of the kubeconfig's context (default: its current one)")
 }
 
 func (f *clusterFlags) addBackups(cmd *cobra.Command) {
@@ -35,7 +38,7 @@ func (f *clusterFlags) addBackups(cmd *cobra.Command) {
 
 // connect gives both clients of a cluster: the one that reads facts, and the one that writes.
 func (f *clusterFlags) connect() (*collect.Client, *apply.Client, error) {
-	reader, err := collect.Connect(f.kubeconfig)
+	reader, err := collect.ConnectContext(f.kubeconfig, f.context)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -95,13 +98,11 @@ func meshApplyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			state := stateOf(facts)
 			shown := false
 			look := func(ctx context.Context) (*apply.Planned, error) {
-				p, err := apply.Look(ctx, writer, in, parts, state)
+				p, err := prescribe.Look(ctx, writer, in, parts, facts)
 				if err == nil && !shown {
 					shown = true
-					apply.Note(p.Plan, in, &facts.Objects)
 					if output == "patch" {
 						fmt.Fprint(cmd.OutOrStdout(), p.Plan.Patch())
 					} else {
@@ -147,15 +148,10 @@ func meshApplyCommand() *cobra.Command {
 // parts renders the intent for a cluster, or takes the files.
 func (f *intentFlags) parts(facts *doctor.Facts) (render.Intent, []render.Part, error) {
 	words := f.words
-	complete(&words, facts)
 	if len(f.paths) == 0 {
-		in, err := render.Parse(words)
-		if err != nil {
-			return in, nil, err
-		}
-		parts, err := render.Render(in, &facts.Objects)
-		return in, parts, err
+		return prescribe.Render(words, facts)
 	}
+	prescribe.Complete(&words, facts)
 	if len(words.For) > 0 {
 		return render.Intent{}, nil, problem.New(problem.Invalid, "both -f and --for are given", "files say what they are for: leave --for out")
 	}

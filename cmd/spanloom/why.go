@@ -14,7 +14,7 @@ import (
 func whyCommand() *cobra.Command {
 	var from factsFlags
 	var server serverFlags
-	var output string
+	var output, language string
 	cmd := &cobra.Command{
 		Use:   "why WORKLOAD|TRACE-ID|REQUEST-ID",
 		Short: "Follow the spans of one workload, or of one request, link by link",
@@ -30,7 +30,10 @@ func whyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r := doctor.Diagnose(f, doctor.Options{Workload: args[0]})
+			if err := checkLanguage(language); err != nil {
+				return err
+			}
+			r := spoken(doctor.Diagnose(f, doctor.Options{Workload: args[0]}), language)
 			if len(r.Stations) == 0 {
 				var names []string
 				for _, c := range doctor.Diagnose(f, doctor.Options{}).Stations {
@@ -65,6 +68,7 @@ func whyCommand() *cobra.Command {
 	}
 	from.add(cmd)
 	server.add(cmd)
+	addLanguage(cmd, &language)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
 }

@@ -31,10 +31,16 @@ type Client struct {
 
 // Connect finds a cluster: the kubeconfig file, or without one $KUBECONFIG, ~/.kube/config, or the service account of the pod we
 // run in, in this order. It sends nothing yet.
-func Connect(kubeconfig string) (*Client, error) {
+func Connect(kubeconfig string) (*Client, error) { return ConnectContext(kubeconfig, "") }
+
+// ConnectContext is Connect with one of the kubeconfig's contexts; the current one if none is named.
+func ConnectContext(kubeconfig, name string) (*Client, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
-	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{})
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: name})
+	if raw, err := loader.RawConfig(); err == nil && name != "" && raw.Contexts[name] == nil {
+		return nil, &problem.Problem{Kind: problem.Invalid, Field: "--context", Message: fmt.Sprintf("%q is no context of the kubeconfig", name), Hint: "`kubectl config get-contexts` lists them"}
+	}
 	c, err := loader.ClientConfig()
 	if err != nil {
 		return nil, &problem.Problem{Kind: problem.Invalid, Field: "--kubeconfig", Message: "no cluster to ask", Hint: "give --kubeconfig FILE, set KUBECONFIG, or look at files: -f DIR or --facts FILE", Err: err}

@@ -65,6 +65,13 @@ func (d *Doctor) clusterFacts() *doctor.Facts {
 	return &c
 }
 
+// ClusterFacts are the newest that were read, not to be changed; nil if none were, and then why, as far as that is known.
+func (d *Doctor) ClusterFacts() (f *doctor.Facts, failure string) {
+	d.watcher.mu.Lock()
+	defer d.watcher.mu.Unlock()
+	return d.watcher.facts, d.watcher.failure
+}
+
 // Encryption tells which calls policies make mutual TLS, of the newest facts; nil if no cluster is read, or nothing came yet.
 func (d *Doctor) Encryption() *doctor.Encryption {
 	d.watcher.mu.Lock()

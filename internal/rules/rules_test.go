@@ -37,7 +37,7 @@ var arrows = []struct {
 	{"store/rollup", []string{"span", "store"}, "shared by engines and query: what is counted of spans"},
 	{"store/mem", []string{"span", "store"}, "engines know the contract only"},
 	{"store/wal", []string{"span"}, "the log knows batches, not who keeps them"},
-	{"store/queue", []string{"span", "store", "store/mem", "store/wal"}, "the queue keeps what was not sent in the log and, to be read, in mem; it knows the contract of remote engines, not them"},
+	{"store/queue", []string{"span", "store", "store/mem", "store/wal", "store/remote"}, "the queue keeps what was not sent in the log and, to be read, in mem; it knows the contract of remote engines and what they say of refused spans, not them"},
 	{"store/local", []string{"span", "store", "store/mem", "store/wal"}, "the embedded engine keeps its memory part in mem and its log in wal"},
 	{"store/clickhouse", []string{"span", "store"}, "engines know the contract only"},
 	{"store/opensearch", []string{"span", "store"}, "engines know the contract only"},
@@ -46,9 +46,10 @@ var arrows = []struct {
 	{"query/jaegerapi", []string{"span", "store", "query", "receive/otlp"}, "dialects decode, call query, encode; this one with OTLP's encoder for api_v3"},
 	{"query/zipkinapi", []string{"span", "store", "query", "receive/zipkin"}, "dialects decode, call query, encode; this one with the encoder that inverts its receiver"},
 	{"query/tracemetrics", []string{"span", "store", "query"}, "a dialect: it encodes what query answers"},
-	{"query/uiapi", []string{"span", "store", "query", "doctor"}, "dialects decode, call query, encode; this one also the doctor's facts and reports"},
+	{"query/uiapi", []string{"span", "store", "query", "doctor", "mesh"}, "dialects decode, call query, encode; this one also the doctor's facts and reports, and what the mesh screen renders and plans"},
 	{"query/traceql", []string{"span", "store", "query"}, "the language knows neither engines nor dialects"},
 	{"query", []string{"span", "store", "query"}, "query is engine-neutral: it imports the contract, never an engine"},
+	{"forward", []string{"span", "store/wal", "store/remote", "receive/otlp"}, "copies go from a log of batches by OTLP's encoder: forwarding knows no engine; how an address has certificates it shares with engines of servers elsewhere"},
 	{"export", []string{"span", "store"}, "export reads any engine through the contract"},
 	{"mesh/yamldoc", nil, "reading knows no schema"},
 	{"mesh/schema", []string{"mesh/yamldoc"}, "tables of fields know no objects"},
@@ -61,6 +62,7 @@ var arrows = []struct {
 	{"deploy", nil, "files, embedded"},
 	{"doctor/headers", nil, "headers are text"},
 	{"doctor/live", []string{"doctor", "mesh", "query", "store", "span"}, "the doctor inside of serve reads through query, never an engine"},
+	{"doctor/prescribe", []string{"doctor", "mesh"}, "what is planned is a function of facts and of the objects that would be written; command line and server share it"},
 	{"doctor/collect", []string{"doctor", "mesh"}, "collecting makes facts"},
 	{"doctor", []string{"mesh"}, "judging is a pure function of facts: it collects nothing"},
 	{"web", nil, "the UI is files"},
@@ -72,7 +74,7 @@ var arrows = []struct {
 }
 
 // everyone may import these.
-var everyone = []string{"internal/problem", "internal/wait", "internal/nearest", "internal/faultfs", "internal/envoyspans", "internal/golden", "internal/realparts", "internal/clickhouseserver", "internal/searchserver", "store/match", "store/answer", "store/rollup"}
+var everyone = []string{"internal/problem", "internal/wait", "internal/nearest", "internal/faultfs", "internal/envoyspans", "internal/golden", "internal/realparts", "internal/clickhouseserver", "internal/searchserver", "internal/s3server", "internal/otlpclient", "store/match", "store/answer", "store/rollup"}
 
 func TestArrowsPointOneWay(t *testing.T) {
 	out, err := exec.Command("go", "list", "-e", "-f", `{{.ImportPath}} {{join .Imports ","}}`, module+"...").Output()

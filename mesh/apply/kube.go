@@ -29,6 +29,7 @@ const maxAnswer = 16 << 20 // bytes of an object or of a list
 type Client struct {
 	http *http.Client
 	base *url.URL
+	read bool // refuses to send what could write
 
 	mu    sync.Mutex
 	kinds map[string][]resource // by apiVersion
@@ -56,6 +57,15 @@ func New(config *rest.Config) (*Client, error) {
 		return nil, fmt.Errorf("kubeconfig: server %q: %w", c.Host, err)
 	}
 	return &Client{http: h, base: base, kinds: make(map[string][]resource)}, nil
+}
+
+// NewReader makes a client that only reads: a server may plan, and never writes to a cluster.
+func NewReader(config *rest.Config) (*Client, error) {
+	c, err := New(config)
+	if err == nil {
+		c.read = true
+	}
+	return c, err
 }
 
 // Refusal is an answer of the API server that is no success.
@@ -86,6 +96,9 @@ var errAway = errors.New("the API server does not answer")
 
 // send does one request and gives the answer's object, and whether it was created.
 func (c *Client) send(ctx context.Context, method, path string, query url.Values, kind string, body Object) (Object, bool, error) {
+	if c.read && method != http.MethodGet {
+		return nil, false, fmt.Errorf("%s %s: this client only reads", method, path)
+	}
 	var payload io.Reader
 	if body != nil {
 		data, err := json.Marshal(body)

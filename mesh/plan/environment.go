@@ -46,7 +46,7 @@ func (m *maker) environment(part render.Part) error {
 			m.change(part.Target, d, after, &document{}, false)
 		}
 		if !found {
-			m.note(fmt.Sprintf("no workload %s is among the files", w))
+			m.note(fmt.Sprintf("no workload %s is %s", w, m.place()))
 		}
 	}
 	return nil

@@ -201,7 +201,7 @@ func (m *maker) notes() {
 		return
 	}
 	if len(o.FindHost(m.in.Host())) == 0 {
-		m.note(fmt.Sprintf("no Service %s/%s is among the files: install Spanloom first (deploy/helm/spanloom), a provider whose host is unknown switches tracing off", m.in.Namespace, m.in.Service))
+		m.note(fmt.Sprintf("no Service %s/%s is %s: install Spanloom first (deploy/helm/spanloom), a provider whose host is unknown switches tracing off", m.in.Namespace, m.in.Service, m.place()))
 	} else if s := o.FindHost(m.in.Host())[0]; s.Port(m.in.Port()) == nil {
 		m.note(fmt.Sprintf("%s has no port %d: spans would vanish without an error", s.Ref, m.in.Port()))
 	}

@@ -277,6 +277,14 @@ func (m *maker) part(part render.Part) error {
 	return nil
 }
 
+// place is where objects were looked for.
+func (m *maker) place() string {
+	if m.state.Owners != nil {
+		return "in the cluster"
+	}
+	return "among the files"
+}
+
 func (m *maker) note(text string) {
 	if !slices.Contains(m.plan.Notes, text) {
 		m.plan.Notes = append(m.plan.Notes, text)
@@ -316,7 +324,7 @@ func (m *maker) object(target render.Target, want *document) error {
 		}
 		there := m.find("Kiali", func(*document) bool { return true })
 		if len(there) == 0 {
-			m.note("no Kiali is among the files: `spanloom mesh render --for kiali` has what to merge into it")
+			m.note("no Kiali is " + m.place() + ": `spanloom mesh render --for kiali` has what to merge into it")
 			return nil
 		}
 		return m.shared(target, want, there, []string{"spec"}, inside("spec"))
@@ -385,6 +393,10 @@ func (m *maker) meshConfigMap(want *document) error {
 	})
 	if len(plain) == 0 {
 		// Created from this part alone it would replace what the cluster has.
+		if m.state.Owners != nil {
+			m.note("no ConfigMap with mesh configuration is in the cluster: is istiod installed in another namespace (--root-namespace), or may it not be read?")
+			return nil
+		}
 		m.note("no mesh configuration is among the files: add the ConfigMap istio, the values of the chart istiod or the IstioOperator to the folder, or merge what `spanloom mesh render --for configmap` writes")
 		return nil
 	}
@@ -538,8 +550,11 @@ func (m *maker) change(target render.Target, d *document, after string, want *do
 	if d.inList {
 		m.note(fmt.Sprintf("%s is an item of a List in %s: a patch of the file leaves it out", name(d), d.ref.File))
 	}
-	if target == render.IstioOperator {
+	switch {
+	case target == render.IstioOperator:
 		m.pruned(d)
+	case target == render.ConfigMap && c.Owner.Tool == "operator":
+		m.reinstalled(d)
 	}
 	d.text = after
 	m.plan.Changes = append(m.plan.Changes, c)
@@ -645,6 +660,25 @@ func instead(o istio.Owner, t render.Target) string {
 		return fmt.Sprintf("%s is kept by an operator, which writes it again: change the operator's resource instead", o.Name)
 	}
 	return ""
+}
+
+// reinstalled says what the next `istioctl install` does to a cluster whose mesh configuration came by one: its file is not
+// here to be read.
+func (m *maker) reinstalled(d *document) {
+	if m.state.Objects == nil || m.state.Owners == nil {
+		return
+	}
+	text := fmt.Sprintf("a later `istioctl install` writes %s anew, and what is added here is gone: put it into the IstioOperator too (`spanloom mesh plan -f DIR --for istiooperator`)", name(d))
+	var gateways []string
+	for _, w := range m.state.Objects.Workloads {
+		if w.Kind == "Deployment" && w.Owner.Tool == "operator" && strings.Contains(w.Labels["istio"], "gateway") {
+			gateways = append(gateways, w.Namespace+"/"+w.Name)
+		}
+	}
+	if len(gateways) > 0 {
+		text += "; it removes those of these gateways that its file does not list: " + strings.Join(gateways, ", ")
+	}
+	m.note(text)
 }
 
 // pruned names gateways that an install from an IstioOperator would remove, because the file does not list them.

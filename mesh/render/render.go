@@ -51,6 +51,18 @@ func Render(in Intent, present *istio.Objects) ([]Part, error) {
 	return parts, nil
 }
 
+// Merges tells whether a target's part is a piece of something larger, which an apply of the part alone would take away: a
+// document that holds more, or a Telemetry that exists already.
+func Merges(in Intent, t Target, present *istio.Objects) bool {
+	switch t {
+	case ConfigMap, IstioOperator, Helm, SDKEnv, Kiali:
+		return true
+	case Telemetry:
+		return view{Intent: in, present: present}.Exists()
+	}
+	return false
+}
+
 // Write joins parts into one stream of documents.
 func Write(w io.Writer, parts []Part) error {
 	for i, p := range parts {

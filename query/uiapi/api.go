@@ -41,6 +41,7 @@ type Options struct {
 	Receipts Receipts
 	Status   func(context.Context) Status             // answers at once, from memory
 	Doctor   Doctor                                   // nil: /doctor is unsupported
+	Mesh     Mesh                                     // nil: no cluster is read, and /mesh/plan is unsupported
 	Scope    func(*http.Request) (store.Scope, error) // whose data a request sees; nil: the default tenant, everything
 	Origins  []string                                 // that may change state besides the request's own host, such as --external-url
 	Log      *slog.Logger                             // internal errors; nil: silent
@@ -105,6 +106,8 @@ func endpoints() []endpoint {
 		{"/traces/{traceId}/keep", "POST", nil, (*api).keep},
 		{"/receipts", "GET", []string{"start", "end"}, (*api).receipts},
 		{"/status", "GET", nil, (*api).status},
+		{"/mesh/render", "GET", meshParams, (*api).meshRender},
+		{"/mesh/plan", "GET", meshParams, (*api).meshPlan},
 		{"/doctor", "GET", doctorParams, (*api).doctorReport},
 		{"/doctor", "POST", append([]string{"alone"}, doctorParams...), (*api).doctorFacts},
 	}

@@ -66,6 +66,8 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{"/propagation", "/propagation"},
 		{"/receipts", "/receipts"},
 		{"/status", "/status"},
+		{"/mesh/render", "/mesh/render?sampling=staging&tags=a%3Db&tags=c%3Dheader:x"},
+		{"/mesh/plan", "/mesh/plan?for=configmap,telemetry,networkpolicy"},
 		{"/doctor", "/doctor"},
 		{"/doctor", "/doctor?namespace=shop&workload=front&lang=ko"},
 	} {

@@ -26,7 +26,7 @@ func checkParams(got url.Values, e endpoint) error {
 			}
 			return &problem.Problem{Kind: problem.Invalid, Field: name, Message: fmt.Sprintf("unknown parameter %.100q", name), Hint: hint}
 		}
-		if len(got[name]) > 1 && name != "filter" && name != "select" {
+		if len(got[name]) > 1 && name != "filter" && name != "select" && name != "tags" {
 			return &problem.Problem{Kind: problem.Invalid, Field: name, Message: fmt.Sprintf("%s is given %d times", name, len(got[name])), Hint: "give it once"}
 		}
 	}

@@ -78,9 +78,13 @@ func status(context.Context) Status {
 	return Status{Version: "1", Commit: "abc", Uptime: time.Second, Now: At(clock()),
 		Receivers: []Receiver{{Protocol: "zipkin", Address: "127.0.0.1:9411", SpansPerSecond: 0.5, Spans: 10, LastTime: At(clock()), Misuses: map[string]int64{"wrong_path": 2}}},
 		Store: StoreStatusOf(store.Stats{Kind: "memory", Spans: 7, Oldest: 1, Refusing: "full", Damaged: []string{"frame 7"},
-			Queue:    &store.QueueStats{Spans: 3, HiddenSpans: 1, Bytes: 4, LimitBytes: 5, Oldest: 1, SentSpans: 6, Failures: 7, LastError: "away", FailedAt: 1, PoisonSpans: 8, UnreadableSpans: 9},
+			Queue: &store.QueueStats{Spans: 3, HiddenSpans: 1, Bytes: 4, LimitBytes: 5, Oldest: 1, SentSpans: 6, Failures: 7, LastError: "away", FailedAt: 1, PoisonSpans: 8, PoisonFile: "/data/queue/dead/x.log", UnreadableSpans: 9},
+			Bucket: &store.BucketStats{Address: "s3://spans", ReadOnly: true, Generation: 1, Segments: 2, Bytes: 3, Far: 4, WaitingSegments: 5, WaitingBytes: 6, Since: 7, Uploads: 8,
+				Failures: 9, LastError: "away", FailedAt: 10, CheckedAt: 11, Lost: "taken", CacheBytes: 12, CacheHits: 13, Fetches: 14, FetchedBytes: 15},
 			Segments: &store.Segments{Files: 2, Hours: []store.HourStats{{Hour: 1, Spans: 7, Bytes: 70}}}}),
-		Listeners: []Listener{{Name: "http", Address: "127.0.0.1:16686"}}}
+		Listeners: []Listener{{Name: "http", Address: "127.0.0.1:16686"}},
+		Forward: &ForwardStatus{Bytes: 1, LimitBytes: 2, Damaged: []string{"frame 8"}, Targets: []ForwardTarget{{Name: "tempo", Address: "grpc://tempo:4317", Spans: 1, Oldest: 1,
+			SentSpans: 2, RefusedSpans: 3, DroppedSpans: 4, UnreadableSpans: 5, Failures: 6, LastError: "away", FailedAt: 1, LastRefusal: "no"}}}}
 }
 
 type server struct {
@@ -95,7 +99,7 @@ func serve(t testing.TB, change func(*Options)) *server {
 	if err := e.Accept(t.Context(), storetest.Batch(t, spans)); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Query: query.New(query.Options{Reader: e, Keeper: e, Meta: e, Now: clock}), TraceQL: traceql.New(e, traceql.Options{Now: clock}), Receipts: receipts{}, Status: status, Doctor: physician{}}
+	o := Options{Query: query.New(query.Options{Reader: e, Keeper: e, Meta: e, Now: clock}), TraceQL: traceql.New(e, traceql.Options{Now: clock}), Receipts: receipts{}, Status: status, Doctor: physician{}, Mesh: readMesh(t)}
 	if change != nil {
 		change(&o)
 	}

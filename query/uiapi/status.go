@@ -58,6 +58,32 @@ type Status struct {
 	Receivers []Receiver    `json:"receivers"`
 	Store     StoreStatus   `json:"store"`
 	Listeners []Listener    `json:"listeners"`
+
+	Forward *ForwardStatus `json:"forward,omitempty"`
+}
+
+// ForwardStatus is the copies for other backends.
+type ForwardStatus struct {
+	Bytes      int64           `json:"bytes"`      // of the log they wait in
+	LimitBytes int64           `json:"limitBytes"` // at which the oldest go
+	Damaged    []string        `json:"damaged,omitempty"`
+	Targets    []ForwardTarget `json:"targets"`
+}
+
+// ForwardTarget is one of these backends. Counts are since the start.
+type ForwardTarget struct {
+	Name            string  `json:"name"`
+	Address         string  `json:"address"`
+	Spans           int64   `json:"spans"`            // that wait
+	Oldest          Instant `json:"oldest,omitempty"` // receipt of the oldest of these
+	SentSpans       int64   `json:"sentSpans"`
+	RefusedSpans    int64   `json:"refusedSpans"`
+	DroppedSpans    int64   `json:"droppedSpans"`
+	UnreadableSpans int64   `json:"unreadableSpans"`
+	Failures        int64   `json:"failures"`
+	LastError       string  `json:"lastError,omitempty"`
+	FailedAt        Instant `json:"failedAt,omitempty"`
+	LastRefusal     string  `json:"lastRefusal,omitempty"`
 }
 
 // Receiver is one protocol's door.
@@ -81,6 +107,7 @@ type StoreStatus struct {
 	DiskBytes     int64          `json:"diskBytes"`
 	Segments      *SegmentStatus `json:"segments,omitempty"`
 	Queue         *QueueStatus   `json:"queue,omitempty"`
+	Bucket        *BucketStatus  `json:"bucket,omitempty"`
 	EvictedTraces int64          `json:"evictedTraces"`
 	Oldest        Instant        `json:"oldest,omitempty"`
 	Refusing      string         `json:"refusing,omitempty"`
@@ -99,7 +126,41 @@ type QueueStatus struct {
 	LastError       string  `json:"lastError,omitempty"`
 	FailedAt        Instant `json:"failedAt,omitempty"`
 	PoisonSpans     int64   `json:"poisonSpans"`
+	PoisonFile      string  `json:"poisonFile,omitempty"` // the newest file of spans that were set aside
 	UnreadableSpans int64   `json:"unreadableSpans"`
+}
+
+// BucketStatus is what an engine has in object storage.
+type BucketStatus struct {
+	Address         string  `json:"address"`
+	ReadOnly        bool    `json:"readOnly"`
+	Generation      uint64  `json:"generation"`
+	Segments        int     `json:"segments"`
+	Bytes           int64   `json:"bytes"`
+	FarSegments     int     `json:"farSegments"` // of these, not on the disk too
+	WaitingSegments int     `json:"waitingSegments"`
+	WaitingBytes    int64   `json:"waitingBytes"`
+	Since           Instant `json:"since,omitempty"` // receipt of the oldest span that is not in the bucket
+	Uploads         int64   `json:"uploads"`
+	Failures        int64   `json:"failures"`
+	LastError       string  `json:"lastError,omitempty"`
+	FailedAt        Instant `json:"failedAt,omitempty"`
+	CheckedAt       Instant `json:"checkedAt,omitempty"`
+	Lost            string  `json:"lost,omitempty"`
+	CacheBytes      int64   `json:"cacheBytes"`
+	CacheHits       int64   `json:"cacheHits"`
+	Fetches         int64   `json:"fetches"`
+	FetchedBytes    int64   `json:"fetchedBytes"`
+}
+
+func bucketStatusOf(b *store.BucketStats) *BucketStatus {
+	if b == nil {
+		return nil
+	}
+	return &BucketStatus{Address: b.Address, ReadOnly: b.ReadOnly, Generation: b.Generation, Segments: b.Segments, Bytes: b.Bytes, FarSegments: b.Far,
+		WaitingSegments: b.WaitingSegments, WaitingBytes: b.WaitingBytes, Since: Instant(b.Since), Uploads: b.Uploads, Failures: b.Failures, LastError: b.LastError,
+		FailedAt: Instant(b.FailedAt), CheckedAt: Instant(b.CheckedAt), Lost: b.Lost, CacheBytes: b.CacheBytes, CacheHits: b.CacheHits, Fetches: b.Fetches,
+		FetchedBytes: b.FetchedBytes}
 }
 
 func queueStatusOf(s *store.QueueStats) *QueueStatus {
@@ -107,7 +168,7 @@ func queueStatusOf(s *store.QueueStats) *QueueStatus {
 		return nil
 	}
 	return &QueueStatus{Spans: s.Spans, HiddenSpans: s.HiddenSpans, Bytes: s.Bytes, LimitBytes: s.LimitBytes, Oldest: Instant(s.Oldest), SentSpans: s.SentSpans,
-		Failures: s.Failures, LastError: s.LastError, FailedAt: Instant(s.FailedAt), PoisonSpans: s.PoisonSpans, UnreadableSpans: s.UnreadableSpans}
+		Failures: s.Failures, LastError: s.LastError, FailedAt: Instant(s.FailedAt), PoisonSpans: s.PoisonSpans, PoisonFile: s.PoisonFile, UnreadableSpans: s.UnreadableSpans}
 }
 
 // SegmentStatus is the files of an engine that has some.
@@ -146,7 +207,7 @@ func segmentStatusOf(s *store.Segments) *SegmentStatus {
 // StoreStatusOf is an engine's figures in the API's form.
 func StoreStatusOf(s store.Stats) StoreStatus {
 	return StoreStatus{
-		Segments: segmentStatusOf(s.Segments), Queue: queueStatusOf(s.Queue),
+		Segments: segmentStatusOf(s.Segments), Queue: queueStatusOf(s.Queue), Bucket: bucketStatusOf(s.Bucket),
 		Kind: s.Kind, Spans: s.Spans, Traces: s.Traces, Bytes: s.Bytes, LimitBytes: s.LimitBytes, DiskBytes: s.DiskBytes,
 		EvictedTraces: s.EvictedTraces, Oldest: Instant(s.Oldest), Refusing: s.Refusing, Damaged: s.Damaged,
 	}

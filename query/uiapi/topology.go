@@ -152,7 +152,7 @@ func (o *object) mtls(e *query.MapEdge, encryption *doctor.Encryption) {
 	}
 	secrecy, why := encryption.Between(fromNamespace, from, toNamespace, to)
 	o.text("mtls", string(secrecy))
-	o.someText("mtlsSource", why)
+	o.someText("mtlsSource", why.String())
 }
 
 func appendEdge(dst []byte, e *query.MapEdge, encryption *doctor.Encryption) []byte {

@@ -13,10 +13,16 @@ import (
 
 // filled is an engine with spans of generated traffic, all of them in segments.
 func filled(b *testing.B, spans int) (*Engine, *load.Data) {
+	return filledWith(b, spans, Options{})
+}
+
+// filledWith is filled with options of the caller's.
+func filledWith(b *testing.B, spans int, o Options) (*Engine, *load.Data) {
 	b.Helper()
 	base := time.Unix(1_780_000_000, 0)
 	d := load.New(7, base, 0, load.FormOTLP)
-	e, err := Open(b.Context(), Options{Dir: b.TempDir(), Sync: time.Hour, MaxMemory: 1 << 30})
+	o.Dir, o.Sync, o.MaxMemory = b.TempDir(), time.Hour, 1<<30
+	e, err := Open(b.Context(), o)
 	if err != nil {
 		b.Fatal(err)
 	}

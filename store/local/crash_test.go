@@ -51,7 +51,14 @@ func victim(dir string) error {
 		return err
 	}
 	lock, _ := time.ParseDuration(os.Getenv(victimWait))
-	e, err := Open(context.Background(), Options{Dir: dir, Sync: sync, SegmentRows: 1500, LockWait: lock})
+	o := Options{Dir: dir, Sync: sync, SegmentRows: 1500, LockWait: lock}
+	if at := os.Getenv(victimBucket); at != "" {
+		o.SegmentRows = 60
+		if o.Bucket, err = OpenBucket(context.Background(), at); err != nil {
+			return err
+		}
+	}
+	e, err := Open(context.Background(), o)
 	if err != nil {
 		return err
 	}

@@ -156,6 +156,7 @@ func (e *Engine) write(ctx context.Context, f *frozenTable) error {
 	e.frozen = nil
 	e.counts.duplicates += int64(f.m.t.Rows()) - f.entry.Rows
 	e.mu.Unlock()
+	e.pokeUploads()
 	return nil
 }
 

@@ -20,7 +20,7 @@ import (
 var groupNeed = store.Need{Columns: store.ColService | store.ColName | store.ColKind | store.ColTime}
 
 // groups calls fn with every group of equal rows in the window, several times with one group if it stands in several parts.
-func (e *Engine) groups(ctx context.Context, s store.Scope, r store.TimeRange, fn func(g *segment.Group)) (store.Done, error) {
+func (e *answers) groups(ctx context.Context, s store.Scope, r store.TimeRange, fn func(g *segment.Group)) (store.Done, error) {
 	return e.counted(ctx, s, nil, r, func(f *segmentFile) (bool, error) {
 		counts, err := f.counts()
 		if err != nil || !counts.Grouped {
@@ -65,7 +65,7 @@ func groupRows(b *span.Batch, fn func(g *segment.Group)) {
 
 // counted asks whole for each segment that lies in the window with all its rows, and goes through the rows of the others and of the
 // memtables in batches. each may end it with a reason.
-func (e *Engine) counted(ctx context.Context, s store.Scope, expr store.Expr, r store.TimeRange, whole func(f *segmentFile) (ok bool, err error),
+func (e *answers) counted(ctx context.Context, s store.Scope, expr store.Expr, r store.TimeRange, whole func(f *segmentFile) (ok bool, err error),
 	need store.Need, each func(b *span.Batch) (stop string)) (store.Done, error) {
 	if err := e.readable(s); err != nil {
 		return store.Done{}, err
@@ -74,16 +74,28 @@ func (e *Engine) counted(ctx context.Context, s store.Scope, expr store.Expr, r 
 	if err != nil {
 		return store.Done{}, err
 	}
-	snap, err := e.snapshot()
+	snap, err := e.snap()
 	if err != nil {
 		return store.Done{}, err
 	}
 	defer snap.release()
 	q := newQuestion(ctx, &e.reads, prog, match.Window{TimeRange: r, Mode: store.Start})
 	done := store.Done{Complete: true, Read: store.Read{Of: snap.blocks()}}
+	snap.complete(&done)
 	if whole != nil && prog.Always() {
+		snap.warm(ctx, func(f *segmentFile) error {
+			if !q.window.Covers(f.entry.MinStart, f.entry.MaxStart) {
+				return nil
+			}
+			_, err := f.counts()
+			return err
+		})
 		left := make([]*segmentFile, 0, len(snap.segments))
 		for _, f := range snap.segments {
+			if err := ctx.Err(); err != nil {
+				done.Complete, done.Reason = false, answer.Cancelled(err)
+				return done, nil
+			}
 			if !q.window.Covers(f.entry.MinStart, f.entry.MaxStart) {
 				left = append(left, f)
 				continue
@@ -102,7 +114,7 @@ func (e *Engine) counted(ctx context.Context, s store.Scope, expr store.Expr, r 
 				left = append(left, f)
 			}
 		}
-		snap = &snapshot{segments: left, mems: snap.mems}
+		snap = &snapshot{segments: left, mems: snap.mems} // what it holds is released by the one above
 	}
 	filler := table.NewFiller(need)
 	err = e.scan(ctx, snap, q, func(o *opened, rows []uint32) (bool, error) {
@@ -132,7 +144,7 @@ func (e *Engine) counted(ctx context.Context, s store.Scope, expr store.Expr, r 
 }
 
 // Services lists services by name; group and namespace are those of the service's newest span.
-func (e *Engine) Services(ctx context.Context, s store.Scope, r store.TimeRange) ([]store.Service, store.Done, error) {
+func (e *answers) Services(ctx context.Context, s store.Scope, r store.TimeRange) ([]store.Service, store.Done, error) {
 	index := make(map[string]int)
 	var list []store.Service
 	done, err := e.groups(ctx, s, r, func(g *segment.Group) {
@@ -153,7 +165,7 @@ func (e *Engine) Services(ctx context.Context, s store.Scope, r store.TimeRange)
 }
 
 // Operations lists a service's operations.
-func (e *Engine) Operations(ctx context.Context, s store.Scope, service string, r store.TimeRange) ([]store.Operation, store.Done, error) {
+func (e *answers) Operations(ctx context.Context, s store.Scope, service string, r store.TimeRange) ([]store.Operation, store.Done, error) {
 	counts := make(map[store.Operation]int64)
 	done, err := e.groups(ctx, s, r, func(g *segment.Group) {
 		if g.Service == service {
@@ -164,7 +176,7 @@ func (e *Engine) Operations(ctx context.Context, s store.Scope, service string, 
 }
 
 // Keys counts where keys stand: once per span that has it, resources and scopes once per span of theirs, events and links each.
-func (e *Engine) Keys(ctx context.Context, s store.Scope, q store.KeysQuery) ([]store.Key, store.Done, error) {
+func (e *answers) Keys(ctx context.Context, s store.Scope, q store.KeysQuery) ([]store.Key, store.Done, error) {
 	var expr store.Expr
 	if q.Service != "" {
 		expr = store.ServiceIs(q.Service)
@@ -192,7 +204,7 @@ func (e *Engine) Keys(ctx context.Context, s store.Scope, q store.KeysQuery) ([]
 }
 
 // Values counts the values of a field in text form; of arrays each element. Bytes, mixed arrays and lists have no text form.
-func (e *Engine) Values(ctx context.Context, s store.Scope, q store.ValuesQuery) ([]store.ValueCount, store.Done, error) {
+func (e *answers) Values(ctx context.Context, s store.Scope, q store.ValuesQuery) ([]store.ValueCount, store.Done, error) {
 	get, err := match.NewGetter(q.Field)
 	if err != nil {
 		return nil, store.Done{}, err

@@ -38,7 +38,8 @@ type Options struct {
 	MaxDisk   int64            // of the folder's files; 0: 80 % of the volume
 	Retention time.Duration    // age by receipt at which whole hours go; 0: none
 	Sync      time.Duration    // how often the log is synced; 0: before every answer
-	LockWait  time.Duration    // for another process to release the folder; 0: 30 s, negative: not at all
+	LockWait  time.Duration    // for another process to release the folder, and for another writer's beat in the bucket; 0: 30 s, negative: not at all
+	Bucket    Bucket           // where closed segments are copied to, or a Reader reads; nil: none. See OpenBucket
 	Now       func() time.Time // nil: time.Now
 	Log       *slog.Logger     // nil: none
 
@@ -62,32 +63,24 @@ const (
 	maxFileSize   = 1 << 30 // of a log file: there is one a memtable
 	rowsAtFirst   = 8192    // room of the first memtable
 	roomForRows   = 9       // eighths of the memtable before that the next one gets room for
-	rollupShare   = 8       // of MaxMemory, that decoded rollups may take
 	documentShare = 8       // of MaxMemory, that documents may take: the rest must go on receiving
-	gatherShare   = 16      // of MaxMemory, that a search may hold of the traces it judges
-	rowBytes      = 128     // of a row in such a search
-	minGather     = 16 << 10
-	pagesShare    = 4 // of MaxMemory, that snapshots of page tokens may hold
 )
 
 // Engine implements store.Engine. Use Open.
 type Engine struct {
 	store.Meta // docs
+	answers
 
-	o     Options
-	now   func() time.Time
-	log   *slog.Logger
-	fs    faultfs.FS
-	lock  io.Closer
-	wal   *wal.Log
-	man   *manifest.Manifest
-	docs  *documents
-	kept  *keptTraces
-	pages *pages
-	sides *sideCache
-	rolls rollupCache // decoded rollups
-	hours hourTables  // and those of hours, merged
-	reads reads
+	o    Options
+	now  func() time.Time
+	log  *slog.Logger
+	fs   faultfs.FS
+	lock io.Closer
+	wal  *wal.Log
+	man  *manifest.Manifest
+	docs *documents
+	kept *keptTraces
+	up   *uploads // nil without a bucket
 
 	maxMem   int64 // of one memtable
 	damaged  []string
@@ -102,6 +95,7 @@ type Engine struct {
 	frozen   *frozenTable    // being written as a segment
 	segments []*segmentFile  // oldest first
 	broken   []brokenSegment // to be mended
+	missing  incomplete      // of the bucket
 	lost     []string        // segments set aside since the start, in words
 	flushErr error           // why the last attempt to write a segment failed
 	flushed  time.Time       // when that was
@@ -142,8 +136,7 @@ var _ store.Engine = (*Engine)(nil)
 // for another process to end. What can't be read is left out, logged and named in Stats; it ends Open only if a newer version
 // wrote it.
 func Open(ctx context.Context, o Options) (*Engine, error) {
-	e := &Engine{o: o, now: o.Now, log: o.Log, fs: o.FS, wake: make(chan struct{}, 1), flushNow: make(chan struct{}, 1), sides: &sideCache{},
-		tried: make(chan struct{})}
+	e := &Engine{o: o, now: o.Now, log: o.Log, fs: o.FS, wake: make(chan struct{}, 1), flushNow: make(chan struct{}, 1), tried: make(chan struct{})}
 	if e.now == nil {
 		e.now = time.Now
 	}
@@ -156,10 +149,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if e.o.MaxMemory <= 0 {
 		e.o.MaxMemory = mem.DefaultMaxBytes
 	}
-	e.rolls.limit = e.o.MaxMemory / rollupShare
-	if e.o.GatherRows <= 0 {
-		e.o.GatherRows = max(minGather, int(e.o.MaxMemory/gatherShare/rowBytes))
-	}
+	e.answers.init(e.snapshot, e.now, e.o.MaxMemory, e.o.GatherRows)
 	if e.o.SegmentRows <= 0 {
 		e.o.SegmentRows = segmentRows
 	}
@@ -182,6 +172,10 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	e.stopped.Go(e.ticks)
 	e.stopped.Go(e.tidies)
 	e.stopped.Go(e.flushes)
+	if e.up != nil {
+		e.stopped.Go(e.uploadOn)
+		e.stopped.Go(e.beatOn)
+	}
 	return e, nil
 }
 
@@ -189,7 +183,6 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 func (e *Engine) recover(ctx context.Context) error {
 	began := time.Now()
 	dir := tenantDir(e.o.Dir)
-	e.pages = newPages(e.now, e.o.MaxMemory/pagesShare)
 	e.cur = newMemtable(rowsAtFirst)
 	inMemory := mem.NewDocuments(e.o.MaxMemory / documentShare)
 	var err error
@@ -205,6 +198,13 @@ func (e *Engine) recover(ctx context.Context) error {
 		return wal.FolderProblem(e.o.Dir, err)
 	}
 	e.damaged = append(e.damaged, e.kept.damaged...)
+	if e.o.Bucket != nil {
+		if err := e.attach(ctx); err != nil {
+			return err
+		}
+	} else if id, err := e.readIdentity(); err == nil && id.Bucket != "" {
+		e.log.Warn("this folder has segments in a bucket, which are not read without --bucket", "bucket", id.Bucket)
+	}
 	for _, d := range e.damaged {
 		e.log.Error("data folder is damaged", "what", d, "hint", "spanloom fsck tells more")
 	}
@@ -355,15 +355,6 @@ func (e *Engine) acceptable(b *span.Batch) error {
 	return nil
 }
 
-// readable checks that a question may be asked.
-func (e *Engine) readable(s store.Scope) error {
-	if s.Tenant != "" && s.Tenant != store.DefaultTenant {
-		return &problem.Problem{Kind: problem.Unsupported, Field: "tenant", Message: fmt.Sprintf("tenant %q: this engine has no tenants", s.Tenant),
-			Hint: "leave the tenant out"}
-	}
-	return nil
-}
-
 // Can says what local does.
 func (e *Engine) Can() store.Abilities {
 	return store.Abilities{CompareAndSet: true, Keep: true, TraceDuration: true, Durable: true}
@@ -420,6 +411,9 @@ func (e *Engine) logNew(what string, err error, last string) string {
 func (e *Engine) Close() error {
 	if e.ended.Swap(true) {
 		return nil
+	}
+	if e.up != nil {
+		e.finish()
 	}
 	e.stop()
 	e.stopped.Wait()

@@ -3,6 +3,7 @@ package local
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spanloom/spanloom/store/local/internal/compact"
 	"github.com/spanloom/spanloom/store/local/internal/manifest"
@@ -64,6 +65,9 @@ func (e *Engine) holdSegment(number uint64) *segmentFile {
 }
 
 func (e *Engine) mendSegment(f *segmentFile, why error) error {
+	if healed, err := e.heal(f, why); healed || err != nil {
+		return err
+	}
 	entry, err := e.goodBlocks(f)
 	if err != nil && !errors.Is(err, segment.ErrDamaged) {
 		return fmt.Errorf("write what is left of segment %d: %w", f.entry.Number, err)
@@ -78,6 +82,30 @@ func (e *Engine) mendSegment(f *segmentFile, why error) error {
 		return fmt.Errorf("open segment %d that was just written: %w", entry.Number, err)
 	}
 	return e.replace(f, file, why)
+}
+
+// heal reads a damaged segment from the bucket from now on, where that has it.
+func (e *Engine) heal(f *segmentFile, why error) (bool, error) {
+	if list, _ := e.evictable(); e.up == nil || !slices.ContainsFunc(list, func(x manifest.Entry) bool { return x.Number == f.entry.Number }) {
+		return false, nil
+	}
+	far, err := e.up.far.open(f.entry, e.sides)
+	if err != nil {
+		e.log.Warn("the bucket's copy of a damaged segment cannot be read", "segment", f.entry.Object(), "err", err)
+		return false, nil
+	}
+	e.housework.Lock()
+	defer e.housework.Unlock()
+	gone := manifest.Removal{Number: f.entry.Number, Reason: manifest.Size}
+	if err := e.man.Apply(manifest.Change{Remove: []manifest.Removal{gone}}); err != nil {
+		far.release()
+		return !errors.Is(err, manifest.ErrGone), err
+	}
+	e.mu.Lock()
+	e.take(func(x manifest.Entry) bool { return x.Number == f.entry.Number })
+	e.insert(far)
+	e.mu.Unlock()
+	return true, e.rename(f.entry, fmt.Sprintf("segment %s is set aside and read from the bucket, nothing is lost: %v", f.entry.Name(), why))
 }
 
 // goodBlocks writes the rows of a segment's good blocks into a new one; no rows if there are none.
@@ -130,5 +158,6 @@ func (e *Engine) replace(f, by *segmentFile, why error) error {
 	}
 	e.take(func(x manifest.Entry) bool { return x.Number == f.entry.Number })
 	e.mu.Unlock()
+	e.pokeUploads()
 	return e.rename(f.entry, text)
 }

@@ -28,6 +28,7 @@ func (e *Engine) snapshot() (*snapshot, error) {
 		return nil, answer.Closed()
 	}
 	s := &snapshot{segments: slices.Clone(e.segments)}
+	s.missing, s.away = e.missing.reason()
 	s.hold()
 	add := func(m *memtable) {
 		if v := m.snapshot(); v.view.Rows() > 0 {
@@ -65,13 +66,24 @@ func (e *Engine) take(gone func(manifest.Entry) bool) (taken []*segmentFile) {
 	return taken
 }
 
-// entries is what the manifest says of the open segments, in the order of receipt.
+// entries is what is known of the open segments, in the order of receipt.
 func (e *Engine) entries() []manifest.Entry {
+	return e.entriesOf(func(*segmentFile) bool { return true })
+}
+
+// localEntries is entries of the segments on the disk: what the manifest of the folder names.
+func (e *Engine) localEntries() []manifest.Entry {
+	return e.entriesOf(func(f *segmentFile) bool { return !f.far })
+}
+
+func (e *Engine) entriesOf(want func(*segmentFile) bool) []manifest.Entry {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	list := make([]manifest.Entry, len(e.segments))
-	for i, f := range e.segments {
-		list[i] = f.entry
+	list := make([]manifest.Entry, 0, len(e.segments))
+	for _, f := range e.segments {
+		if want(f) {
+			list = append(list, f.entry)
+		}
 	}
 	return list
 }
@@ -185,7 +197,7 @@ func (e *Engine) rebuild(files, known []manifest.Entry) ([]manifest.Entry, error
 func uncovered(entries []manifest.Entry) []manifest.Entry {
 	return slices.DeleteFunc(slices.Clone(entries), func(a manifest.Entry) bool {
 		return slices.ContainsFunc(entries, func(b manifest.Entry) bool {
-			return a.Number < b.Number && a.Hour == b.Hour && b.First <= a.First && a.Last <= b.Last && a.First != 0
+			return b.Covers(a)
 		})
 	})
 }

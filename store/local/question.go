@@ -450,5 +450,8 @@ func valueFails(c *segment.Column, code uint32) bool {
 
 // damagedReason says in words that a part could not be read.
 func damagedReason(u *unit) string {
+	if u.seg.far {
+		return fmt.Sprintf("segment %d is damaged in the bucket: its spans are missing", u.seg.entry.Number)
+	}
 	return fmt.Sprintf("segment %d is damaged: its spans are missing (spanloom fsck tells more)", u.seg.entry.Number)
 }

@@ -17,7 +17,7 @@ const batchRows = 4096
 
 // Trace yields a trace and its twins. hint is ignored: spans of a trace may have come at any time.
 // Cost: a filter of each segment, then the blocks that have its rows.
-func (e *Engine) Trace(ctx context.Context, s store.Scope, id span.TraceID, _ store.TimeRange) iter.Seq2[*span.Batch, error] {
+func (e *answers) Trace(ctx context.Context, s store.Scope, id span.TraceID, _ store.TimeRange) iter.Seq2[*span.Batch, error] {
 	return func(yield func(*span.Batch, error) bool) {
 		must, snap, err := e.begin(ctx, s)
 		if err != nil {
@@ -89,7 +89,7 @@ func (s *snapshot) stream(ctx context.Context, ids []span.TraceID, must *match.P
 }
 
 // Traces yields several traces.
-func (e *Engine) Traces(ctx context.Context, s store.Scope, ids []span.TraceID, _ store.TimeRange, need store.Need) iter.Seq2[*span.Batch, error] {
+func (e *answers) Traces(ctx context.Context, s store.Scope, ids []span.TraceID, _ store.TimeRange, need store.Need) iter.Seq2[*span.Batch, error] {
 	return func(yield func(*span.Batch, error) bool) {
 		must, snap, err := e.begin(ctx, s)
 		if err != nil {
@@ -117,7 +117,7 @@ func sortedIDs(ids []span.TraceID) []span.TraceID {
 }
 
 // begin starts a read: the predicate of the scope, and a snapshot that the caller releases.
-func (e *Engine) begin(ctx context.Context, s store.Scope) (*match.Program, *snapshot, error) {
+func (e *answers) begin(ctx context.Context, s store.Scope) (*match.Program, *snapshot, error) {
 	if err := e.readable(s); err != nil {
 		return nil, nil, err
 	}
@@ -128,8 +128,19 @@ func (e *Engine) begin(ctx context.Context, s store.Scope) (*match.Program, *sna
 	if err != nil {
 		return nil, nil, err
 	}
-	snap, err := e.snapshot()
+	snap, err := e.whole()
 	return must, snap, err
+}
+
+// whole is a snapshot for who cannot say that an answer is not complete: where parts are missing that come back, it answers why.
+func (e *answers) whole() (*snapshot, error) {
+	snap, err := e.snap()
+	if err == nil && snap.away != nil {
+		err = snap.away
+		snap.release()
+		snap = nil
+	}
+	return snap, err
 }
 
 // joinTwins is the ids of the traces that a look-up of id means.
@@ -213,7 +224,7 @@ func copyRows(src *span.Batch, rows []answer.Row) *span.Batch {
 
 // Scan yields the matching rows block by block, newest part first. Read.Of stands in the first step only, so that what the steps
 // say can be summed up.
-func (e *Engine) Scan(ctx context.Context, s store.Scope, q *store.Scan) iter.Seq2[store.Rows, error] {
+func (e *answers) Scan(ctx context.Context, s store.Scope, q *store.Scan) iter.Seq2[store.Rows, error] {
 	return func(yield func(store.Rows, error) bool) {
 		prog, err := match.Compile(s.MustMatch, q.Match)
 		if err == nil {
@@ -223,7 +234,7 @@ func (e *Engine) Scan(ctx context.Context, s store.Scope, q *store.Scan) iter.Se
 			yield(store.Rows{}, err)
 			return
 		}
-		snap, err := e.snapshot()
+		snap, err := e.whole()
 		if err != nil {
 			yield(store.Rows{}, err)
 			return
@@ -271,7 +282,7 @@ func counting(n int) []uint32 {
 
 // scan calls fn with the matching rows of every unit that may have some, until it says stop. Damaged units are passed over and
 // reported.
-func (e *Engine) scan(ctx context.Context, snap *snapshot, q *question, fn func(o *opened, rows []uint32) (more bool, err error)) (err error) {
+func (e *answers) scan(ctx context.Context, snap *snapshot, q *question, fn func(o *opened, rows []uint32) (more bool, err error)) (err error) {
 	stopped := false
 	snap.each(func(u *unit) bool {
 		if err = ctx.Err(); err != nil {

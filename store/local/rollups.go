@@ -15,8 +15,8 @@ import (
 )
 
 var (
-	_ rollup.Reader = (*Engine)(nil)
-	_ rollup.Summer = (*Engine)(nil)
+	_ rollup.Reader = (*answers)(nil)
+	_ rollup.Summer = (*answers)(nil)
 )
 
 // slowRollup is how long counting a memtable may take before what was counted a second ago is good enough.
@@ -50,26 +50,35 @@ func (v *memView) rollups() *rollup.Table {
 // Rollups implements rollup.Reader: the tables of all segments that have spans in the range, and counts of the memtables, which may
 // be a second old where they are large. Cost: merging a table of each hour, or of each segment where an hour changed since it was asked
 // last: some 0.5 ms per 10,000 cells.
-func (e *Engine) Rollups(ctx context.Context, s store.Scope, r store.TimeRange) (*rollup.Table, store.Done, error) {
+func (e *answers) Rollups(ctx context.Context, s store.Scope, r store.TimeRange) (*rollup.Table, store.Done, error) {
 	return e.mergeRollups(ctx, s, r, rollup.New())
 }
 
 // Sums implements rollup.Summer.
-func (e *Engine) Sums(ctx context.Context, s store.Scope, r store.TimeRange) (*rollup.Table, store.Done, error) {
+func (e *answers) Sums(ctx context.Context, s store.Scope, r store.TimeRange) (*rollup.Table, store.Done, error) {
 	return e.mergeRollups(ctx, s, r, rollup.NewSums())
 }
 
-func (e *Engine) mergeRollups(ctx context.Context, s store.Scope, r store.TimeRange, total *rollup.Table) (*rollup.Table, store.Done, error) {
+func (e *answers) mergeRollups(ctx context.Context, s store.Scope, r store.TimeRange, total *rollup.Table) (*rollup.Table, store.Done, error) {
 	done := store.Done{Complete: true}
 	if err := e.readable(s); err != nil {
 		return nil, done, err
 	}
-	snap, err := e.snapshot()
+	snap, err := e.snap()
 	if err != nil {
 		return nil, done, err
 	}
 	defer snap.release()
 	done.Read.Of = int64(len(snap.segments) + len(snap.mems))
+	snap.complete(&done)
+	merged := e.hours.numbers()
+	snap.warm(ctx, func(f *segmentFile) error {
+		if !r.Overlaps(f.entry.MinStart, f.entry.MaxStart) || f.rolled.Load() != nil || merged[f.entry.Number] {
+			return nil
+		}
+		_, err := f.guardedRollups(&e.rolls)
+		return err
+	})
 	for rest := snap.segments; len(rest) > 0; {
 		n := 1
 		for n < len(rest) && rest[n].entry.Hour == rest[0].entry.Hour {
@@ -133,7 +142,7 @@ type hourTable struct {
 // get is the table of an hour's segments, of which so many are asked for; nil where theirs have to be merged one by one: there are few,
 // one is damaged, or the hour has more cells than fit in minutes or in memory. The table is shared: it must not be changed. Two who ask for one that is
 // not there both make it.
-func (c *hourTables) get(e *Engine, hour []*segmentFile, asked int) *rollup.Table {
+func (c *hourTables) get(e *answers, hour []*segmentFile, asked int) *rollup.Table {
 	if asked < 2 {
 		return nil
 	}
@@ -173,6 +182,21 @@ func (c *hourTables) get(e *Engine, hour []*segmentFile, asked int) *rollup.Tabl
 	}
 	c.keep(made, e.rolls.limit)
 	return made.table
+}
+
+// numbers is the segments of the hours whose tables are kept.
+func (c *hourTables) numbers() map[uint64]bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	in := make(map[uint64]bool)
+	for _, t := range c.kept {
+		if t.table != nil {
+			for _, n := range t.numbers {
+				in[n] = true
+			}
+		}
+	}
+	return in
 }
 
 // maxHours is more than anybody asks of at once; those that expired are among the kept ones for a while.

@@ -18,7 +18,7 @@ import (
 // start as new as the last trace of the page. In each block the matching rows name candidates; a candidate's rank, summary and
 // counts come from all its rows wherever they are. Cost: the columns that the condition is about of the blocks walked, then the
 // rows of the candidates that could make the page.
-func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*store.Page, error) {
+func (e *answers) Search(ctx context.Context, s store.Scope, q *store.Search) (*store.Page, error) {
 	if err := e.readable(s); err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	}
 	plan := e.pages.plan(s, q)
 	var snap *snapshot
-	sr := searcher{query: q, most: e.o.GatherRows, page: answer.NewTop(q.Limit + 1), resolver: answer.NewResolver(asked.Must, asked.Want)}
+	sr := searcher{query: q, most: e.gatherRows, page: answer.NewTop(q.Limit + 1), resolver: answer.NewResolver(asked.Must, asked.Want)}
 	var pin uint64
 	if q.Page != "" {
 		t, pinned, err := e.pages.parse(q.Page, plan)
@@ -37,7 +37,7 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 		}
 		snap, pin = pinned, t.pin
 		sr.after, sr.paged = t.after, true
-	} else if snap, err = e.snapshot(); err != nil {
+	} else if snap, err = e.snap(); err != nil {
 		return nil, err
 	}
 	defer snap.release()
@@ -48,9 +48,11 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 	if err != nil {
 		return nil, err
 	}
+	whole := done.Complete // what is missing for good ends no paging
+	snap.complete(&done)
 	page := &store.Page{Done: done}
 	var more *answer.Rank
-	if page.Traces, more = sr.page.Page(q.Limit); more != nil && done.Complete {
+	if page.Traces, more = sr.page.Page(q.Limit); more != nil && whole {
 		if pin == 0 {
 			pin = e.pages.pin(snap)
 		}

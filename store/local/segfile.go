@@ -18,7 +18,8 @@ import (
 type segmentFile struct {
 	entry manifest.Entry
 	r     *segment.Reader
-	m     faultfs.Mapping
+	m     faultfs.Mapping // nil if far
+	far   bool            // in the bucket only
 	refs  atomic.Int32
 	cache *sideCache
 	// report is told once what is wrong when reading met damage.
@@ -58,7 +59,7 @@ func (s *segmentFile) hold() *segmentFile {
 
 // release gives a reference back. Unmapping fails only for a mapping that is none.
 func (s *segmentFile) release() {
-	if s.refs.Add(-1) == 0 {
+	if s.refs.Add(-1) == 0 && s.m != nil {
 		_ = s.m.Close()
 	}
 }

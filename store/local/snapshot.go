@@ -16,6 +16,15 @@ import (
 type snapshot struct {
 	segments []*segmentFile
 	mems     []*memView
+	missing  string // why answers are not complete; empty if they are
+	away     error  // set where what is missing comes back
+}
+
+// complete says so where parts are missing.
+func (s *snapshot) complete(done *store.Done) {
+	if s.missing != "" && done.Complete {
+		done.Complete, done.Reason = false, s.missing
+	}
 }
 
 func (s *snapshot) hold() *snapshot {

@@ -58,13 +58,14 @@ func (e *Engine) tidy() error {
 func (e *Engine) clean(ctx context.Context) error {
 	e.housework.Lock()
 	defer e.housework.Unlock()
-	entries := e.entries()
-	gone := policy.Expired(entries, e.limits(), e.now())
-	if len(gone) == 0 {
-		gone = policy.Oversize(entries, e.limits(), e.use(e.roomNext()))
-	}
+	gone := policy.Expired(e.allEntries(), e.limits(), e.now())
 	if err := e.drop(ctx, gone); err != nil {
 		return err
+	}
+	if len(gone) == 0 {
+		if err := e.oversize(ctx, e.roomNext()); err != nil {
+			return err
+		}
 	}
 	e.limitLog()
 	return nil
@@ -74,7 +75,7 @@ func (e *Engine) clean(ctx context.Context) error {
 func (e *Engine) makeDiskRoom(ctx context.Context) error {
 	e.housework.Lock()
 	defer e.housework.Unlock()
-	return e.drop(ctx, policy.Oversize(e.entries(), e.limits(), e.use(e.nextSegment())))
+	return e.oversize(ctx, e.nextSegment())
 }
 
 // drop removes segments, and keeps what kept traces have in them.
@@ -103,15 +104,25 @@ func (e *Engine) drop(ctx context.Context, gone []manifest.Removal) error {
 	if len(gone) == 0 {
 		return nil
 	}
-	if err := e.man.Apply(manifest.Change{Remove: gone}); err != nil {
+	var local []*segmentFile
+	here := make(map[uint64]bool) // the manifest of the folder names only what it has
+	for _, f := range files {
+		if !f.far {
+			local = append(local, f)
+			here[f.entry.Number] = true
+		}
+	}
+	if err := e.man.Apply(manifest.Change{Remove: slices.DeleteFunc(gone, func(g manifest.Removal) bool { return !here[g.Number] })}); err != nil {
 		return err
 	}
 	e.mu.Lock()
 	for _, f := range e.take(is) {
 		e.counts.expiredSpans += f.entry.Rows
 	}
+	e.missing.take(is)
 	e.mu.Unlock()
-	return e.removeFiles(files)
+	e.pokeUploads()
+	return e.removeFiles(local)
 }
 
 // removeFiles removes the files of segments that do not count any more. Readers that still have them mapped go on.
@@ -146,7 +157,7 @@ func (e *Engine) compact() error {
 		if free, _, err := e.fs.Space(e.o.Dir); err == nil {
 			room = min(room, free-e.o.Reserve)
 		}
-		job, ok := policy.Next(e.entries(), e.now(), room)
+		job, ok := policy.Next(e.localEntries(), e.now(), room)
 		if !ok {
 			return nil
 		}
@@ -181,7 +192,7 @@ const (
 func (e *Engine) join(job policy.Job) error {
 	rolled := compact.NewRolling()
 	o := compact.Options{BlockRows: e.o.BlockRows, Rows: rolled.Add}
-	if policy.DebtOf(e.entries(), e.now()).Jobs <= maxDebt {
+	if policy.DebtOf(e.localEntries(), e.now()).Jobs <= maxDebt {
 		o.Pace = compact.Pace(e.ctx, compactShare)
 	}
 	entry, stats, err := compact.Run(e.ctx, e.fs, e.segDir(), job, e.man.Take(), o, rolled.Encoded)
@@ -220,14 +231,19 @@ func (e *Engine) join(job policy.Job) error {
 	e.counts.compactions++
 	e.counts.duplicates += stats.Duplicates
 	e.mu.Unlock()
+	e.pokeUploads()
 	return e.removeFiles(gone)
 }
 
 // left is what kept traces, documents and segments leave of the disk limit, and how much of it the log may take: half, for the other
 // half is for the segment that its rows become. Where that is less than an eighth of the limit, segments go when the log needs it.
 func (e *Engine) left() (left, log int64) {
-	left = e.o.MaxDisk - e.kept.bytes() - e.docs.bytes() - e.man.Bytes() - policy.Bytes(e.entries())
-	return left, max(1, left/2, e.o.MaxDisk/8)
+	left = e.o.MaxDisk - e.kept.bytes() - e.docs.bytes() - e.man.Bytes() - policy.Bytes(e.localEntries())
+	floor := e.o.MaxDisk / 8
+	if list, held := e.evictable(); left <= 0 && len(list) == 0 && held > 0 {
+		floor = 0 // nothing may go before it is in the bucket: senders are refused
+	}
+	return left, max(1, left/2, floor)
 }
 
 // limitLog tells the log its share of the disk limit.
@@ -240,15 +256,32 @@ func (e *Engine) limitLog() {
 func (e *Engine) Stats() store.Stats {
 	l := e.wal.Stats()
 	s := store.Stats{Kind: "local", LimitBytes: e.o.MaxMemory, LogBytes: l.Written, LogSyncs: l.Syncs, ReplayedSpans: e.replayed, Refusing: l.Refusing}
-	entries := e.entries()
-	s.DiskBytes = l.Bytes + e.kept.bytes() + e.docs.bytes() + policy.Bytes(entries) + e.man.Bytes()
+	entries, local := e.entries(), e.localEntries()
+	s.DiskBytes = l.Bytes + e.kept.bytes() + e.docs.bytes() + policy.Bytes(local) + e.man.Bytes()
 	s.Oldest = policy.Held(entries)
-	due := policy.DebtOf(entries, e.now())
-	ahead := policy.ForecastOf(entries, e.limits(), e.use(e.roomNext()), e.now())
-	s.Segments = &store.Segments{Files: len(entries), Bytes: policy.Bytes(entries), DueJobs: due.Jobs, DueBytes: due.Bytes,
+	due := policy.DebtOf(local, e.now())
+	ahead := policy.ForecastOf(local, e.limits(), e.use(e.roomNext()), e.now())
+	s.Segments = &store.Segments{Files: len(local), Bytes: policy.Bytes(local), DueJobs: due.Jobs, DueBytes: due.Bytes,
 		BytesPerHour: ahead.PerHour, FullIn: ahead.Full, Holds: ahead.Holds, Hours: hoursOf(entries),
 		Questions: e.reads.questions.Load(), Blocks: e.reads.blocks.Load(), Passed: e.reads.passed.Load(),
 		Sides: e.sides.len(), Rollups: e.rolls.held() + e.hours.held()}
+	inMemory := e.memoryStats(&s, entries)
+	if s.Bucket = e.bucketStats(inMemory); s.Bucket != nil {
+		s.DiskBytes += s.Bucket.CacheBytes
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s.Segments.Joined, s.Segments.Duplicates = e.counts.compactions, e.counts.duplicates
+	s.EvictedSpans, s.EvictedTraces = e.counts.expiredSpans, 0
+	s.Damaged = append(append(append(s.Damaged, e.damaged...), e.lost...), e.missing.damage()...)
+	for _, d := range l.Damage {
+		s.Damaged = append(s.Damaged, d.String())
+	}
+	return s
+}
+
+// memoryStats adds up what is held. It answers the receipt of the oldest row that is in no segment, 0 if there is none.
+func (e *Engine) memoryStats(s *store.Stats, entries []manifest.Entry) (oldest int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, x := range entries {
@@ -267,15 +300,12 @@ func (e *Engine) Stats() store.Stats {
 		if m.t.Rows() > 0 && (s.Oldest == 0 || m.received.min < s.Oldest) {
 			s.Oldest = m.received.min
 		}
+		if m != e.kept.rows && m.t.Rows() > 0 && (oldest == 0 || m.received.min < oldest) {
+			oldest = m.received.min
+		}
 		m.mu.Unlock()
 	}
-	s.Segments.Joined, s.Segments.Duplicates = e.counts.compactions, e.counts.duplicates
-	s.EvictedSpans, s.EvictedTraces = e.counts.expiredSpans, 0
-	s.Damaged = append(append(s.Damaged, e.damaged...), e.lost...)
-	for _, d := range l.Damage {
-		s.Damaged = append(s.Damaged, d.String())
-	}
-	return s
+	return oldest
 }
 
 // hoursOf sums segments up by hour of receipt.

@@ -44,6 +44,9 @@ func TestRefusals(t *testing.T) {
 		{405, oldForm, remote.Retry, problem.Unavailable, "is this Elasticsearch 8"},
 		{502, proxyAnswer, remote.Retry, problem.Unavailable, "502 Bad Gateway"},
 		{400, `{"error":{"type":"mapper_parsing_exception","reason":"failed to parse","caused_by":{"reason":"deep"}}}`, remote.Poison, problem.Invalid, "failed to parse: deep"},
+		{400, `{"error":{"type":"validation_exception","reason":"this action would add [2] shards"}}`, remote.Fatal, problem.Invalid, "would add [2] shards"},
+		{400, `{"error":{"type":"illegal_argument_exception","reason":"Document contains at least one immense term"}}`, remote.Poison, problem.Invalid, "immense term"},
+		{413, proxyAnswer, remote.Poison, problem.Invalid, "cannot take this"},
 		{503, "", remote.Retry, problem.Unavailable, "status 503"},
 	} {
 		err := fmt.Errorf("store: %w", refusalOf(c.status, []byte(c.body)))
@@ -56,18 +59,22 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestLeft(t *testing.T) {
-	text, ends := []byte("a1\nb22\nc333\n"), []int{3, 7, 12}
-	for _, c := range []struct{ answer, want, says string }{
-		{`{"errors":false}`, "", ""},
-		{`{"errors":true,"items":[{"create":{"status":201}},{"create":{"status":429,"error":{"type":"x","reason":"full queue"}}},{"create":{"status":201}}]}`, "b22\n", "full queue"},
-		{`{"errors":true,"items":[{"create":{"status":409,"error":{"type":"version_conflict_engine_exception","reason":"there"}}},{"create":{"status":201}},{"create":{"status":201}}]}`, "", ""},
-		{`{"errors":true,"items":[{"create":{"status":503,"error":{"type":"unavailable_shards_exception","reason":"away"}}},{"create":{"status":400,"error":{"type":"mapper_parsing_exception","reason":"wrong"}}},{"create":{"status":429}}]}`, "a1\nb22\nc333\n", "wrong"},
-		{`{"errors":true,"items":[]}`, "a1\nb22\nc333\n", "0 documents of 3"},
-		{`<html>`, "a1\nb22\nc333\n", "not what Elasticsearch"},
+	all := documents{[]byte("a1\nb22\nc333\n"), []int{3, 7, 12}, []int{10, 11, 12}}
+	for _, c := range []struct{ answer, want, refused, says string }{
+		{`{"errors":false}`, "", "", ""},
+		{`{"errors":true,"items":[{"create":{"status":201}},{"create":{"status":429,"error":{"type":"x","reason":"full queue"}}},{"create":{"status":201}}]}`, "b22\n", "", "full queue"},
+		{`{"errors":true,"items":[{"create":{"status":409,"error":{"type":"version_conflict_engine_exception","reason":"there"}}},{"create":{"status":201}},{"create":{"status":201}}]}`, "", "", ""},
+		{`{"errors":true,"items":[{"create":{"status":503,"error":{"type":"unavailable_shards_exception","reason":"away"}}},{"create":{"status":400,"error":{"type":"mapper_parsing_exception","reason":"wrong"}}},{"create":{"status":429}}]}`, "a1\nc333\n", "11 wrong", "away"},
+		{`{"errors":true,"items":[{"create":{"status":201}},{"create":{"status":201}},{"create":{"status":400,"error":{"type":"document_parsing_exception","reason":"wrong"}}}]}`, "", "12 wrong", ""},
+		{`{"errors":true,"items":[{"create":{"status":201}},{"create":{"status":400,"error":{"type":"validation_exception","reason":"this action would add [1] shards"}}},{"create":{"status":429}}]}`, "b22\nc333\n", "", "would add [1] shards"},
+		{`{"errors":true,"items":[]}`, "a1\nb22\nc333\n", "", "0 documents of 3"},
+		{`<html>`, "a1\nb22\nc333\n", "", "not what Elasticsearch"},
 	} {
-		got, gotEnds, err := left([]byte(c.answer), text, ends)
-		if string(got) != c.want || (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) || len(gotEnds) != bytes.Count(got, []byte("\n")) {
-			t.Errorf("%s: %q %v %v", c.answer, got, gotEnds, err)
+		refused := ""
+		got, err := left([]byte(c.answer), all, func(row int, why *refusal) { refused += fmt.Sprint(row, " ", why.reason) })
+		if string(got.text) != c.want || refused != c.refused || (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) ||
+			len(got.ends) != bytes.Count(got.text, []byte("\n")) || len(got.rows) != len(got.ends) {
+			t.Errorf("%s: %q %v, refused %q, %v", c.answer, got.text, got.ends, refused, err)
 		}
 	}
 }
@@ -80,9 +87,9 @@ func FuzzAnswers(f *testing.F) {
 		r := refusalOf(http.StatusTooManyRequests, p)
 		_ = r.Error()
 		_ = explain(t.Context(), "x", r)
-		text, ends := []byte("a\nb\n"), []int{2, 4}
-		if got, gotEnds, err := left(p, text, ends); err == nil && (len(got) > 0 || len(gotEnds) > 0) {
-			t.Errorf("%q %v are left without an error", got, gotEnds)
+		two := documents{[]byte("a\nb\n"), []int{2, 4}, []int{0, 1}}
+		if got, err := left(p, two, func(int, *refusal) {}); err == nil && (len(got.text) > 0 || len(got.ends) > 0) {
+			t.Errorf("%q %v are left without an error", got.text, got.ends)
 		}
 		if r, err := rankOf(json.RawMessage(p)); err != nil && r.Start != 0 && r.ID != (span.TraceID{}) && len(p) < 2 {
 			t.Error(r)
@@ -154,7 +161,7 @@ func TestDocuments(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := new(encoder)
-	e.encode(b, 0, "00000000000000ff", 36)
+	e.encode(b, 0, []byte("00000000000000ff-10"), 0, "00000000000000ff", 36, 0)
 	lines := bytes.Split(e.text, []byte("\n"))
 	if len(lines) != 3 || string(lines[0]) != `{"create":{"_id":"00000000000000ff-10-0"}}` {
 		t.Fatalf("%q", lines)

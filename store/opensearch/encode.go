@@ -18,8 +18,7 @@ import (
 
 // encoder makes documents of spans. It keeps its memory from batch to batch.
 type encoder struct {
-	text  []byte // lines of a bulk, two a document
-	ends  []int  // of the documents in text
+	documents
 	blob  []byte
 	value []byte
 	seen  map[string]int
@@ -105,13 +104,12 @@ func row(b *span.Batch, i int) *span.Batch {
 	return &one
 }
 
-// encode adds a row of a batch to the bulk.
-func (e *encoder) encode(b *span.Batch, i int, writer string, seq uint64) {
+// encode adds a row of a batch to the bulk. Its id is made of the batch's and of its number there; place is its number in the insert.
+func (e *encoder) encode(b *span.Batch, i int, id []byte, no int, writer string, seq uint64, place int) {
 	p := e.text
 	p = append(p, `{"create":{"_id":"`...)
-	p = append(p, writer...)
-	p = strconv.AppendUint(append(p, '-'), seq, 36)
-	p = strconv.AppendUint(append(p, '-'), uint64(i), 36)
+	p = append(p, id...)
+	p = strconv.AppendUint(append(p, '-'), uint64(no), 36)
 	p = append(p, `"}}`+"\n"+`{"tenant":"`...)
 	p = appendWord(p, []byte(answer.Tenant(b.Tenant)))
 	word := func(name string, text []byte) {
@@ -151,7 +149,7 @@ func (e *encoder) encode(b *span.Batch, i int, writer string, seq uint64) {
 	number("kind", int64(b.Kind[i]))
 	number("status", int64(b.Status[i]))
 	number("seq", int64(seq))
-	number("row", int64(i))
+	number("row", int64(place))
 	p = append(p, `,"failed":`...)
 	p = strconv.AppendBool(p, b.Failed(i))
 
@@ -192,7 +190,7 @@ func (e *encoder) encode(b *span.Batch, i int, writer string, seq uint64) {
 	p = append(p, `,"whole":"`...)
 	p = appendWhole(p, e.blob)
 	e.text = append(p, '"', '}', '\n')
-	e.ends = append(e.ends, len(e.text))
+	e.ends, e.rows = append(e.ends, len(e.text)), append(e.rows, place)
 }
 
 // owners calls for every owner of attributes of a row.

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -76,19 +78,51 @@ func (r *refusal) full() bool {
 // blocked reports a block that a person set.
 func (r *refusal) blocked() bool { return r.kind == "cluster_block_exception" && !r.full() }
 
+// poison reports a document that is refused for what is in it. Other answers of status 400 are about the index, its settings or pipelines:
+// nearly every document would meet them, and a person mends them.
+func (r *refusal) poison() bool {
+	switch r.kind {
+	case "mapper_parsing_exception", "document_parsing_exception", "max_bytes_length_exceeded_exception":
+		return true
+	case "illegal_argument_exception":
+		return strings.Contains(r.reason, "immense term")
+	}
+	return r.status == http.StatusRequestEntityTooLarge
+}
+
 // class judges one refusal.
 func (r *refusal) class() remote.Class {
 	switch {
 	case r.full():
 		return remote.Retry
-	case r.status == http.StatusUnauthorized, r.status == http.StatusForbidden, r.blocked(), r.kind == "index_not_found_exception",
-		r.kind == "strict_dynamic_mapping_exception":
-		return remote.Fatal
-	case r.status == http.StatusBadRequest, r.status == http.StatusRequestEntityTooLarge:
+	case r.poison():
 		return remote.Poison
+	case r.status == http.StatusUnauthorized, r.status == http.StatusForbidden, r.blocked(), r.kind == "index_not_found_exception",
+		r.status == http.StatusBadRequest:
+		return remote.Fatal
 	default:
 		return remote.Retry
 	}
+}
+
+// Away reports whether an error says that no server was reached, or that one is busy or starting: the same may go well later without
+// anybody's doing.
+func Away(err error) bool {
+	if r := (*refusal)(nil); errors.As(err, &r) {
+		return r.status == http.StatusTooManyRequests || r.status >= http.StatusBadGateway && r.status <= http.StatusGatewayTimeout
+	}
+	var record tls.RecordHeaderError
+	var network net.Error
+	return errors.As(err, &network) && !errors.As(err, &record) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// later makes of an error of a store that is not about the spans one that says to try again.
+func later(err error) error {
+	p, ok := errors.AsType[*problem.Problem](err)
+	if ok && p.Kind == problem.Invalid && ClassOf(err) != remote.Poison {
+		p.Kind, p.RetryAfter, p.Hint = problem.Unavailable, time.Minute, "the server refuses every document like this: mend its index, template or pipeline"
+	}
+	return err
 }
 
 // ClassOf judges the error of Accept.
@@ -151,7 +185,7 @@ func (r *refusal) advise(p *problem.Problem) {
 		if r.kind == "circuit_breaking_exception" {
 			p.Hint = "the server is short of memory (its circuit breaker): give it more heap or ask for less at once"
 		}
-	case class == remote.Poison:
+	case class == remote.Poison, r.status == http.StatusBadRequest:
 		p.Kind, p.Hint = problem.Invalid, "the server cannot take this"
 	case r.status == http.StatusNotFound, r.status == http.StatusMethodNotAllowed, r.status == http.StatusNotAcceptable:
 		p.Field, p.Hint, p.RetryAfter = "opensearch-url", "is this Elasticsearch 8 or OpenSearch 2 or newer?", time.Minute

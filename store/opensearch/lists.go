@@ -203,6 +203,12 @@ func (e *Engine) Operations(ctx context.Context, s store.Scope, service string, 
 
 // Keys counts where keys stand: once per span that has it, resources and scopes once per span of theirs, events and links each.
 func (e *Engine) Keys(ctx context.Context, s store.Scope, q store.KeysQuery) ([]store.Key, store.Done, error) {
+	total, d, err := e.CountKeys(ctx, s, q)
+	return total.List(q.Limit), d, err
+}
+
+// CountKeys is Keys before the list is made.
+func (e *Engine) CountKeys(ctx context.Context, s store.Scope, q store.KeysQuery) (answer.KeyCounts, store.Done, error) {
 	var expr store.Expr
 	if q.Service != "" {
 		expr = store.ServiceIs(q.Service)
@@ -236,7 +242,7 @@ func (e *Engine) Keys(ctx context.Context, s store.Scope, q store.KeysQuery) ([]
 	if len(total) > answer.MaxDistinct && d.Complete {
 		d.Complete, d.Reason = false, answer.TooMany
 	}
-	return total.List(q.Limit), d, err
+	return total, d, err
 }
 
 // parseKey reads a word of the field `keys`.

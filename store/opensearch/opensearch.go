@@ -34,8 +34,14 @@ type Options struct {
 	Log  func(message string, err error) // what housekeeping could not do; nil: nobody hears it
 }
 
-// Engine implements store.Engine. Use Open.
+// Engine implements store.Engine. Use Open. One that Pin gave answers as of its moment.
 type Engine struct {
+	*core
+	at *snapshot // of Pin; nil: answers are of now
+}
+
+// core is what an engine and the answers pinned of it share.
+type core struct {
 	client    *client
 	prefix    string
 	rows      int
@@ -55,8 +61,9 @@ type Engine struct {
 	mu      sync.Mutex
 	closed  bool
 	lastSeq uint64
-	flying  map[uint64]struct{}
-	failed  map[uint64]uint64 // content of batches that were not stored as a whole -> the number they had
+	flying  map[uint64]struct{} // batches that do not count yet
+	held    map[string]held     // those of Insert among them, by token
+	failed  map[uint64]uint64   // content of batches that were not stored as a whole -> the number they had
 	spans   int64
 	written uint64 // bulks that were answered
 
@@ -85,9 +92,9 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	var id [8]byte
 	rand.Read(id[:])
-	e := &Engine{client: newClient(o.Target), prefix: o.Target.Prefix, rows: o.Rows, retention: o.Retention, now: o.Now, wait: o.Wait, log: o.Log,
+	e := &Engine{core: &core{client: newClient(o.Target), prefix: o.Target.Prefix, rows: o.Rows, retention: o.Retention, now: o.Now, wait: o.Wait, log: o.Log,
 		writer: hex.EncodeToString(id[:]), seed: maphash.MakeSeed(), slots: make(chan struct{}, maxBulks),
-		flying: make(map[uint64]struct{}), failed: make(map[uint64]uint64)}
+		flying: make(map[uint64]struct{}), held: make(map[string]held), failed: make(map[uint64]uint64)}}
 	e.encoders.New = func() any { return new(encoder) }
 	if err := e.prepare(ctx); err != nil {
 		e.client.close()

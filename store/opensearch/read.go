@@ -141,13 +141,22 @@ const (
 	received = `["seq","writer","row"]` // the order in which documents were received
 )
 
+// Sightings lists the traces whose ids have the lower half of one, with their first starts.
+func (e *Engine) Sightings(ctx context.Context, s store.Scope, id span.TraceID) ([]answer.Sighting, error) {
+	if _, err := e.ready(ctx, store.Scope{}); err != nil {
+		return nil, err
+	}
+	found, err := e.sightings(ctx, answer.Tenant(s.Tenant), id)
+	return found, explain(ctx, "look up a trace", err)
+}
+
 // sightings finds the first start of the traces with the lower half of an id.
 func (e *Engine) sightings(ctx context.Context, tenant string, id span.TraceID) ([]answer.Sighting, error) {
 	// The starts are counted by documents in order and not by an aggregation: those compute with doubles.
 	var list []answer.Sighting
 	known := yes
 	for {
-		query := all(term("tenant", word(tenant)), term("low", fmt.Sprintf("%q", id.String()[16:])), known)
+		query := all(term("tenant", word(tenant)), term("low", fmt.Sprintf("%q", id.String()[16:])), known, e.pinned())
 		var c cost
 		f, err := e.search(ctx, fmt.Sprintf(`{"size":1,"track_total_hits":false,"_source":false,"stored_fields":%s,"sort":["at","trace"],"query":%s}`, nothing, query), &c)
 		if err != nil || len(f.Hits.Hits) == 0 {
@@ -260,7 +269,7 @@ func (e *Engine) yieldTraces(ctx context.Context, s store.Scope, ids []span.Trac
 		tenant := answer.Tenant(s.Tenant)
 		var c cost
 		var j joiner
-		for hits, err := range e.pages(ctx, ofTraces(tenant, ids), received, whole, e.rows, 4*e.rows, &c) {
+		for hits, err := range e.pages(ctx, all(ofTraces(tenant, ids), e.pinned()), received, whole, e.rows, 4*e.rows, &c) {
 			var b stored
 			if err == nil {
 				b, err = j.join(tenant, hits)
@@ -324,7 +333,7 @@ func (e *Engine) plan(ctx context.Context, s store.Scope, expr store.Expr, w mat
 		return nil, err
 	}
 	p := &plan{tenant: answer.Tenant(s.Tenant), prog: prog, exact: true}
-	parts := []string{term("tenant", word(p.tenant)), rangeOf(w.TimeRange, w.Mode)}
+	parts := []string{term("tenant", word(p.tenant)), rangeOf(w.TimeRange, w.Mode), e.pinned()}
 	for _, x := range []store.Expr{s.MustMatch, expr} {
 		c := queryOf(x)
 		p.exact = p.exact && c.Exact()

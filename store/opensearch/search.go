@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"iter"
+	"slices"
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -67,7 +69,6 @@ type searcher struct {
 	page     *answer.Top
 	resolver *answer.Resolver
 	seen     map[span.TraceID]struct{} // resolved
-	joiner   joiner
 	cost     cost
 }
 
@@ -139,22 +140,59 @@ func (sr *searcher) resolve(ctx context.Context, some []answer.Rank) (more bool,
 		trace = trace[:0]
 	}
 	defer sr.resolver.Forget()
-	query := all(ofTraces(sr.plan.tenant, ids), sr.snapshot.query())
-	for hits, err := range sr.engine.pages(ctx, query, `["trace","seq","writer","row"]`, whole, sr.engine.rows, 4*sr.engine.rows, &sr.cost) {
+	for rows, err := range sr.engine.rowsOf(ctx, sr.plan.tenant, ids, sr.snapshot.query(), &sr.cost) {
 		if err != nil {
 			return false, err
 		}
-		b, err := sr.joiner.join(sr.plan.tenant, hits)
-		if err != nil {
-			return false, fmt.Errorf("read spans: %w", err)
-		}
-		for row := range b.Len() {
-			if len(trace) > 0 && trace[0].Batch.TraceID[trace[0].Row] != b.TraceID[row] {
+		for _, r := range rows {
+			if len(trace) > 0 && trace[0].Batch.TraceID[trace[0].Row] != r.Batch.TraceID[r.Row] {
 				one()
 			}
-			trace = append(trace, answer.Row{Batch: b.Batch, Row: row, Received: b.received[row]})
+			trace = append(trace, r)
 		}
 	}
 	one()
 	return true, nil
+}
+
+// Rows yields the rows of traces with the receipt of each, whatever the scope's predicate says of them; those of one trace follow each
+// other in the order they were received. The batches are the caller's. Need is not looked at: a span is stored as a whole.
+func (e *Engine) Rows(ctx context.Context, s store.Scope, ids []span.TraceID, _ store.Need) iter.Seq2[[]answer.Row, error] {
+	return func(yield func([]answer.Row, error) bool) {
+		if _, err := e.ready(ctx, store.Scope{}); err != nil {
+			yield(nil, err)
+			return
+		}
+		for some := range slices.Chunk(ids, tracesAtOnce) {
+			for rows, err := range e.rowsOf(ctx, answer.Tenant(s.Tenant), some, e.pinned(), new(cost)) {
+				if !yield(rows, explain(ctx, "read traces", err)) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// rowsOf yields the rows of some traces that meet a condition, trace by trace.
+func (e *Engine) rowsOf(ctx context.Context, tenant string, ids []span.TraceID, cond string, c *cost) iter.Seq2[[]answer.Row, error] {
+	return func(yield func([]answer.Row, error) bool) {
+		var j joiner
+		for hits, err := range e.pages(ctx, all(ofTraces(tenant, ids), cond), `["trace","seq","writer","row"]`, whole, e.rows, 4*e.rows, c) {
+			var b stored
+			if err == nil {
+				b, err = j.join(tenant, hits)
+			}
+			if err != nil {
+				yield(nil, fmt.Errorf("read spans: %w", err))
+				return
+			}
+			rows := make([]answer.Row, b.Len())
+			for i := range rows {
+				rows[i] = answer.Row{Batch: b.Batch, Row: i, Received: b.received[i]}
+			}
+			if !yield(rows, nil) {
+				return
+			}
+		}
+	}
 }

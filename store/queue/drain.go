@@ -8,11 +8,13 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spanloom/spanloom/internal/faultfs"
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store/remote"
 	"github.com/spanloom/spanloom/store/wal"
 )
 
@@ -204,13 +206,17 @@ func (q *Queue) connect() (Engine, error) {
 	return e, nil
 }
 
-// deliver inserts a piece. One that the engine will never take is halved until the bad spans are alone, and they are set aside.
+// deliver inserts a piece. Spans that the engine will never take are set aside: those that it names; where it refuses the piece as a whole,
+// the piece is halved until the bad spans are alone.
 // Everything it does again after an error it does in the same way, under the same tokens.
 func (q *Queue) deliver(to *sending, token string, piece []*span.Batch) error {
 	to.tried = append(to.tried, token)
 	err := to.engine.Insert(q.ctx, token, piece)
 	if err == nil {
 		return nil
+	}
+	if r, ok := errors.AsType[*remote.Refused](err); ok {
+		return q.setAside(to, token, only(piece, r.Rows), err)
 	}
 	if p, ok := errors.AsType[*problem.Problem](err); !ok || p.Kind != problem.Invalid && p.Kind != problem.TooLarge {
 		return err
@@ -230,17 +236,27 @@ func halves(piece []*span.Batch) (a, b []*span.Batch) {
 	if n := len(piece) / 2; n > 0 {
 		return piece[:n], piece[n:]
 	}
-	whole := piece[0]
-	half := func(from, to int) []*span.Batch {
-		out := &span.Batch{Tenant: whole.Tenant, Received: whole.Received}
-		c := span.NewCopier(out)
-		c.Begin(whole)
-		for row := from; row < to; row++ {
-			c.Row(row)
-		}
-		return []*span.Batch{out}
+	var rows [2][]remote.Place
+	for row := range piece[0].Len() {
+		half := min(row/(piece[0].Len()/2), 1)
+		rows[half] = append(rows[half], remote.Place{Row: row})
 	}
-	return half(0, whole.Len()/2), half(whole.Len()/2, whole.Len())
+	return only(piece, rows[0]), only(piece, rows[1])
+}
+
+// only is a copy of some rows of a piece, given in order.
+func only(piece []*span.Batch, rows []remote.Place) (out []*span.Batch) {
+	var c *span.Copier
+	for i, at := range rows {
+		if i == 0 || at.Batch != rows[i-1].Batch {
+			whole := piece[at.Batch]
+			b := &span.Batch{Tenant: whole.Tenant, Received: whole.Received}
+			out, c = append(out, b), span.NewCopier(b)
+			c.Begin(whole)
+		}
+		c.Row(at.Row)
+	}
+	return out
 }
 
 // deadName is the folder of the dead letters.
@@ -265,6 +281,7 @@ func (q *Queue) setAside(to *sending, token string, piece []*span.Batch, why err
 		q.slog.Error("spans are refused for good and were set aside", "engine", q.o.Kind, "file", name+".log", "err", why)
 		q.mu.Lock()
 		q.dead += size
+		q.deadFile = name + ".log"
 		q.limitLog()
 		q.mu.Unlock()
 	}
@@ -318,18 +335,23 @@ func readCursor(fsys faultfs.FS, name string) (c cursor, err error) {
 	return c, nil
 }
 
-// folderBytes is the size of the files in a folder.
-func folderBytes(fsys faultfs.FS, dir string) (n int64, err error) {
+// letters is the size of the files in the folder of dead letters, and the name of the newest one with spans; empty if there is none.
+func letters(fsys faultfs.FS, dir string) (bytes int64, newest string, err error) {
 	files, err := fsys.ReadDir(dir)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
+	var at time.Time
 	for _, f := range files {
-		info, err := fsys.Stat(filepath.Join(dir, f.Name()))
+		name := filepath.Join(dir, f.Name())
+		info, err := fsys.Stat(name)
 		if err != nil {
-			return 0, err
+			return 0, "", err
 		}
-		n += info.Size()
+		bytes += info.Size()
+		if strings.HasSuffix(name, ".log") && !info.ModTime().Before(at) {
+			newest, at = name, info.ModTime()
+		}
 	}
-	return n, nil
+	return bytes, newest, nil
 }

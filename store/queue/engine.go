@@ -21,9 +21,10 @@ import (
 // Engine is what the queue needs of a remote engine.
 type Engine interface {
 	store.Engine
-	// Insert stores batches that were received on one day (UTC): all of their rows or none. A token is taken once, so the same insert may be
-	// asked for again after any error. The rows are not in this process's answers before Count. A problem of kind Invalid or
-	// TooLarge says that these batches will never be taken together; after any other error they may be.
+	// Insert stores batches that were received on one day (UTC). Each row is taken once under a token, so the same insert may be asked for
+	// again after any error. The rows are not in this process's answers before Count. A *remote.Refused names rows that will never be
+	// taken; the engine has all others then. A problem of kind Invalid or TooLarge says that it has none, and will never take these
+	// batches together. After any other error they may be taken later.
 	Insert(ctx context.Context, token string, batches []*span.Batch) error
 	// Count makes the rows of inserts part of the answers, at one moment; tokens whose inserts failed are forgotten.
 	Count(tokens ...string)

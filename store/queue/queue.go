@@ -80,6 +80,7 @@ type Queue struct {
 	replayed int64
 	damaged  []string
 	dead     int64 // bytes of the dead letters
+	deadFile string
 
 	pages pages
 	wake  chan struct{}
@@ -180,7 +181,7 @@ func (q *Queue) recover(ctx context.Context) (err error) {
 		q.damaged = append(q.damaged, fmt.Sprintf("%s: %v: everything in the log is sent again", q.cursorFile(), err))
 		q.cursor = cursor{}
 	}
-	if q.dead, err = folderBytes(q.fs, deadDir); err != nil {
+	if q.dead, q.deadFile, err = letters(q.fs, deadDir); err != nil {
 		return fmt.Errorf("queue folder %s: %w", deadDir, err)
 	}
 	_, total, err := q.fs.Space(q.o.Dir)
@@ -468,7 +469,7 @@ func (q *Queue) Stats() store.Stats {
 		s = q.engine.Stats()
 	}
 	w := &store.QueueStats{Bytes: l.Bytes, LimitBytes: q.o.MaxDisk, SentSpans: q.counts.sentSpans, Inserts: q.counts.inserts, Failures: q.counts.failures,
-		PoisonSpans: q.counts.poison, PoisonBytes: q.dead, UnreadableSpans: q.counts.unreadable, LastError: q.counts.lastError}
+		PoisonSpans: q.counts.poison, PoisonBytes: q.dead, PoisonFile: q.deadFile, UnreadableSpans: q.counts.unreadable, LastError: q.counts.lastError}
 	if !q.counts.failedAt.IsZero() {
 		w.FailedAt = q.counts.failedAt.UnixNano()
 	}

@@ -18,7 +18,9 @@ import (
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/mem"
 	"github.com/spanloom/spanloom/store/queue"
+	remoteengine "github.com/spanloom/spanloom/store/remote"
 	"github.com/spanloom/spanloom/store/storetest"
+	"github.com/spanloom/spanloom/store/wal"
 )
 
 // remote is mem behind the contract of remote engines, with faults. Inserts are seen when they count.
@@ -327,6 +329,56 @@ func TestPoison(t *testing.T) {
 	files, err := disk.ReadDir("/data/queue/dead")
 	if err != nil || len(files) != 8 {
 		t.Errorf("dead letters: %v, %v", files, err)
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRefused has an engine that says which rows it will never take: they go into one file, also where the insert is asked for twice.
+func TestRefused(t *testing.T) {
+	e := newRemote(time.Now)
+	bad := func(b *span.Batch, row int) bool { return b.TraceID[row].Low()%16 == 5 && b.Parent[row].IsZero() }
+	lost := false
+	e.set(func(_ string, batches []*span.Batch) error {
+		if !lost {
+			lost = true
+			return errAway
+		}
+		r := &remoteengine.Refused{Err: problem.New(problem.Invalid, "no such thing", "")}
+		for i, b := range batches {
+			for row := range b.Len() {
+				if bad(b, row) {
+					r.Rows = append(r.Rows, remoteengine.Place{Batch: i, Row: row})
+				} else {
+					e.stored++
+				}
+			}
+		}
+		return r
+	})
+	disk := faultfs.NewMem(3)
+	o := options(e)
+	o.FS = disk
+	q := open(t, o)
+	sent := send(t, q, 0, 64)
+	flush(t, q)
+	stored, _ := e.rows()
+	s := q.Stats().Queue
+	if stored != sent-4 || s.PoisonSpans != 4 || s.PoisonBytes == 0 || s.Spans != 0 || s.SentSpans != int64(stored) || s.PoisonFile == "" {
+		t.Errorf("%d sent, %d stored, %+v", sent, stored, s)
+	}
+	n := 0
+	_, _, damage, err := wal.ReadFile(disk, s.PoisonFile, func(b *span.Batch) error {
+		for row := range b.Len() {
+			if n++; !bad(b, row) {
+				t.Errorf("trace %v was set aside", b.TraceID[row])
+			}
+		}
+		return nil
+	})
+	if n != 4 || err != nil || len(damage) > 0 {
+		t.Errorf("%d spans in %s, %v, %v", n, s.PoisonFile, damage, err)
 	}
 	if err := q.Close(); err != nil {
 		t.Fatal(err)

@@ -23,6 +23,20 @@ const (
 	Fatal               // nothing will be stored before a person changes something: password, rights, schema
 )
 
+// Refused is the error of an insert of which the server has every row but some, which it will never take.
+type Refused struct {
+	Rows []Place // in order
+	Err  error   // why the first of them was refused
+}
+
+// Place is a row of the batches of an insert.
+type Place struct{ Batch, Row int }
+
+func (r *Refused) Error() string { return fmt.Sprintf("%d spans are refused: %v", len(r.Rows), r.Err) }
+
+// Unwrap gives the reason.
+func (r *Refused) Unwrap() error { return r.Err }
+
 // Login is who asks a server, and how each is sure of the other. It is read from an address: user:password@hosts?options.
 type Login struct {
 	Setting      string // that the address is of, for errors

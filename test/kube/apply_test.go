@@ -196,6 +196,7 @@ func TestApply(t *testing.T) {
 	if code, out := run(admin, backups, append(applyArgs, "--dry-run")...); code != 0 || !strings.Contains(out, "nothing was written") || differences(start, c.everything()) != "" {
 		t.Fatalf("dry run: exit %d\n%s\n%s", code, out, differences(start, c.everything()))
 	}
+	c.planIsWhatIsWritten(path, admin, intent[:len(intent)-1])
 	code, out := run(admin, backups, applyArgs...)
 	if code != 0 {
 		t.Fatalf("exit %d\n%s", code, out)
@@ -263,6 +264,45 @@ func TestApply(t *testing.T) {
 			}
 		}
 	}
+}
+
+// planIsWhatIsWritten plans the cluster without writing: what is shown is what apply's dry run shows, and who keeps an object is
+// said. A later install by istioctl is told of too.
+func (c *cluster) planIsWhatIsWritten(path, admin string, intent []string) {
+	c.t.Helper()
+	start := c.everything()
+	code, planned := spanloom(c.t, path, append([]string{"mesh", "plan", "--kubeconfig", admin}, intent...)...)
+	if code != 1 {
+		c.t.Fatalf("plan: exit %d\n%s", code, planned)
+	}
+	_, tried := spanloom(c.t, path, append([]string{"mesh", "apply", "--dry-run", "--yes", "--backup-dir", c.t.TempDir(), "--kubeconfig", admin}, intent...)...)
+	if !strings.HasPrefix(tried, planned) {
+		c.t.Errorf("apply shows another plan:\n%s\n-- mesh plan --\n%s", tried, planned)
+	}
+	for _, says := range []string{"~ ConfigMap istio-system/istio", "~ Telemetry istio-system/mesh-default", "+ NetworkPolicy istio-system/spanloom", "spec.tracing was written by kubectl", "+    - name: spanloom\n", "by-hand sets a tracer past Istio's configuration"} {
+		if !strings.Contains(planned, says) {
+			c.t.Errorf("the plan does not say %q\n%s", says, planned)
+		}
+	}
+	if d := differences(start, c.everything()); d != "" {
+		c.t.Errorf("a plan wrote:\n%s", d)
+	}
+	owned := func(kind, meta, says string) {
+		c.t.Helper()
+		where := fmt.Sprintf(paths[kind], "namespaces/istio-system") + map[string]string{"ConfigMap": "/istio", "Telemetry": "/mesh-default"}[kind]
+		c.do("PATCH", where+"?fieldManager=kubectl", "application/merge-patch+json", `{"metadata":`+meta+`}`)
+		if code, out := spanloom(c.t, path, append([]string{"mesh", "plan", "--kubeconfig", admin}, intent...)...); code != 1 || !strings.Contains(out, says) {
+			c.t.Errorf("exit %d, want 1 with %q\n%s", code, says, out)
+		}
+	}
+	owned("Telemetry", `{"annotations":{"argocd.argoproj.io/tracking-id":"mesh:x"}}`, "! Argo CD (mesh) keeps it")
+	owned("Telemetry", `{"annotations":{"argocd.argoproj.io/tracking-id":null},"labels":{"kustomize.toolkit.fluxcd.io/name":"infra"}}`, "! Flux (infra) keeps it")
+	owned("ConfigMap", `{"annotations":{"meta.helm.sh/release-name":"istiod"}}`, "! the Helm release istiod writes it anew with every upgrade: change its values instead (--for helm)")
+	owned("ConfigMap", `{"annotations":{"meta.helm.sh/release-name":null},"labels":{"install.operator.istio.io/owning-resource":"installed-state"}}`, "a later `istioctl install` writes ConfigMap istio-system/istio anew")
+	if code, out := spanloom(c.t, path, "mesh", "plan", "--kubeconfig", admin, "--for", "helm", "--istio-version", "1.28"); code != 2 || !strings.Contains(out, "helm is no object of a cluster") {
+		c.t.Errorf("exit %d\n%s", code, out)
+	}
+	c.reset()
 }
 
 func str(v any, path ...string) string {

@@ -95,6 +95,34 @@ func TestProgram(t *testing.T) {
 		}
 	}
 
+	// The mesh screen's diff: what apply would write, by the rights of the doctor, and nothing is written.
+	ask := func(path string) string {
+		t.Helper()
+		res, err := http.Get("http://" + ends.HTTP + "/api/spanloom/v1/mesh/" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %d %s %v", path, res.StatusCode, body, err)
+		}
+		t.Logf("%s: %s", path, body)
+		return string(body)
+	}
+	rendered := ask("render?sampling=staging")
+	if !strings.Contains(rendered, `"command":"spanloom mesh apply --sampling staging"`) || !strings.Contains(rendered, `"versionFrom":"proxies"`) {
+		t.Error(rendered)
+	}
+	for range 2 {
+		planned := ask("plan?sampling=staging&for=configmap,telemetry,networkpolicy")
+		for _, says := range []string{`"object":"ConfigMap istio-system/istio"`, `"object":"Telemetry istio-system/`, `"action":"change"`, "randomSamplingPercentage: 10", `"collected":"1`, `"workload":"shop/web"`} {
+			if !strings.Contains(planned, says) {
+				t.Errorf("the plan does not say %s\n%s", says, planned)
+			}
+		}
+	}
+
 	facts := filepath.Join(t.TempDir(), "facts.json")
 	for _, c := range []struct {
 		args []string

@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { hopsOf, otlpOf } from "./fixture-trace.mjs";
 import { makeTrace, mesh, random, services, summaryOf } from "./generate.mjs";
 import { doctorReport, edgeDetail, makeMap, serviceDetail } from "./map-fixture.mjs";
+import { meshPlan, meshRefusal, meshRender } from "./mesh-fixture.mjs";
 
 const dist = fileURLToPath(new URL("../dist", import.meta.url));
 const types = {
@@ -150,6 +151,11 @@ export async function startFixture({ port = 0, base = "/", empty = false, mapNod
       return found ? json(res, found) : fail(res, 404, "notFound", "no such node in this window");
     }
     if (path === "doctor") return json(res, doctorReport(map, q.get("lang") ?? "en", examples));
+    if (path === "mesh/render" || path === "mesh/plan") {
+      const refusal = meshRefusal(q);
+      if (refusal) return fail(res, 400, "invalid", refusal.message, refusal);
+      return json(res, path === "mesh/plan" ? meshPlan() : meshRender(q));
+    }
     if (path === "hops") {
       const trace = find((q.get("traceId") ?? "").toLowerCase());
       return trace ? json(res, hopsOf(trace)) : fail(res, 404, "notFound", "no such trace");

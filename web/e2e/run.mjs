@@ -10,11 +10,12 @@ import { makeKit } from "./kit.mjs";
 import * as basics from "./walks/basics.mjs";
 import * as compare from "./walks/compare.mjs";
 import * as map from "./walks/map.mjs";
+import * as mesh from "./walks/mesh.mjs";
 import * as search from "./walks/search.mjs";
 import * as slowest from "./walks/slowest.mjs";
 import * as trace from "./walks/trace.mjs";
 
-const all = { basics, search, trace, compare, map, slowest };
+const all = { basics, search, trace, compare, map, mesh, slowest };
 
 const { values: args } = parseArgs({
   options: {

@@ -396,6 +396,7 @@ export interface Status {
       lastError?: string;
       failedAt?: string;
       poisonSpans?: number;
+      poisonFile?: string;
       unreadableSpans?: number;
     };
     evictedTraces?: number;

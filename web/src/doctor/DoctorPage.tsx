@@ -199,7 +199,7 @@ function Diagnosis(p: { report: Report; view: DoctorView; setView: SetView; chec
         <div>
           <p className={css["verdict"]}>{t.doctor.state[report.state]}</p>
           <p className={css["reason"]}>
-            <span lang="en">{report.reason}</span>
+            <span>{report.reason}</span>
             {[
               source,
               Number.isFinite(collected) ? t.doctor.collected(f.dateTime(collected)) : undefined,
@@ -267,7 +267,7 @@ function Diagnosis(p: { report: Report; view: DoctorView; setView: SetView; chec
           <ul className={css["unread"]}>
             {report.unread.map((u) => (
               <li key={`${u.name} ${u.why}`}>
-                <code>{u.name}</code> <span lang="en">{u.why}</span>
+                <code>{u.name}</code> {u.why}
               </li>
             ))}
           </ul>
@@ -325,9 +325,7 @@ function Path({ stations }: { stations: readonly Station[] }) {
                 <span className="sr-only">: {t.doctor.light[s.state]}</span>
               </span>
               {s.reason && s.reason !== stations[i - 1]?.reason ? (
-                <span className={css["why"]} lang="en">
-                  {s.reason}
-                </span>
+                <span className={css["why"]}>{s.reason}</span>
               ) : null}
             </li>
           );
@@ -337,6 +335,9 @@ function Path({ stations }: { stations: readonly Station[] }) {
     </>
   );
 }
+
+/** Findings that a provider or a rate mends, which is what the mesh screen writes. */
+const configures = (code: string) => /^T01(0[1-4]|1[0-2]|20)$/.test(code);
 
 function FindingView(p: { finding: Finding; follows: readonly Finding[]; open: boolean; wanted: string }) {
   const { t, f } = useI18n();
@@ -357,7 +358,7 @@ function FindingView(p: { finding: Finding; follows: readonly Finding[]; open: b
       </summary>
       <div className={css["body"]}>
         {x.detail ? (
-          <p lang="en">
+          <p>
             <Line text={x.detail} />
           </p>
         ) : null}
@@ -392,7 +393,7 @@ function FindingView(p: { finding: Finding; follows: readonly Finding[]; open: b
           {x.evidence.length > 0 ? (
             <div>
               <dt>{t.doctor.evidence}</dt>
-              <dd lang="en">
+              <dd>
                 <ul className={css["evidence"]}>
                   {x.evidence.map((e) => (
                     <li key={e}>
@@ -406,7 +407,7 @@ function FindingView(p: { finding: Finding; follows: readonly Finding[]; open: b
           <div className={css["fix"]}>
             <dt>{t.doctor.fix}</dt>
             <dd>
-              <p lang={x.fix.general ? "en" : undefined}>{x.fix.text}</p>
+              <p>{x.fix.text}</p>
               {x.fix.general && x.fix.general !== x.fix.text ? (
                 <p className={css["general"]}>
                   <b>{t.doctor.general}:</b> {x.fix.general}
@@ -417,6 +418,11 @@ function FindingView(p: { finding: Finding; follows: readonly Finding[]; open: b
               ) : null}
               {x.fix.diff ? (
                 <Code label={t.doctor.diff} copyLabel={t.doctor.copyDiff} text={x.fix.diff} diff />
+              ) : null}
+              {configures(x.code) ? (
+                <p>
+                  <Link href="/mesh">{t.app.configureMesh}</Link>
+                </p>
               ) : null}
             </dd>
           </div>

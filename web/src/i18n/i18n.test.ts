@@ -5,13 +5,15 @@ import { describe, expect, test } from "vitest";
 import { responseFlags } from "../model/envoy";
 import { en as enMain } from "./en";
 import { helpTexts as enHelp, termGroups } from "./en/help";
+import { meshTexts as enMesh } from "./en/mesh";
 import { makeFormat } from "./format";
 import { ko as koMain } from "./ko";
 import { helpTexts as koHelp } from "./ko/help";
+import { meshTexts as koMesh } from "./ko/mesh";
 
-// The help page brings its own texts; they follow the same rules.
-const en = { ...enMain, helpPage: enHelp };
-const ko = { ...koMain, helpPage: koHelp };
+// The help page and the mesh screen bring their own texts; they follow the same rules.
+const en = { ...enMain, helpPage: enHelp, meshPage: enMesh };
+const ko = { ...koMain, helpPage: koHelp, meshPage: koMesh };
 
 /** Every text with its place, functions called with something visible. */
 function texts(value: unknown, path = ""): [string, string][] {

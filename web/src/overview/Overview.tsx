@@ -174,6 +174,9 @@ function Nothing({ view, setView, any }: { view: OverviewView; setView: SetView;
             <Link href="/status">{t.overview.emptyRefused(f.integer(refused))}</Link>
           </p>
         ) : null}
+        <p>
+          <Link href="/mesh">{t.app.configureMesh}</Link>
+        </p>
       </Empty>
     );
   }

@@ -42,6 +42,9 @@ export function NoTraces(p: {
         <p>
           <Link href="/doctor">{t.found.maybeDoctor}</Link>
         </p>
+        <p>
+          <Link href="/mesh">{t.app.configureMesh}</Link>
+        </p>
       </Empty>
     );
   }

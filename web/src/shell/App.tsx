@@ -23,6 +23,7 @@ const MapPage = later(() => import("../map/MapPage"), loading);
 const ServicePage = later(() => import("../service/ServicePage"), loading);
 const ComparePage = later(() => import("../compare/ComparePage"), loading);
 const FilePage = later(() => import("../file/FilePage"), loading);
+const MeshPage = later(() => import("../mesh/MeshPage"), loading);
 const HelpPage = later(() => import("../help/HelpPage"), loading);
 const StatusPage = later(() => import("../status/StatusPage"), loading);
 
@@ -56,6 +57,7 @@ function Frame() {
       goSearch: () => navigate("/search"),
       goMap: () => navigate("/map"),
       goDoctor: () => navigate("/doctor"),
+      goMesh: () => navigate("/mesh"),
       goStatus: () => navigate("/status"),
       goHelp: () => navigate("/help"),
       copyLink: () => copy(shareableUrl(path, Date.now()), t.app.linkCopied),
@@ -80,6 +82,7 @@ function Frame() {
           </Route>
           <Route path="/service/:ns/:name" component={ServicePage} />
           <Route path="/doctor" component={DoctorPage} />
+          <Route path="/mesh" component={MeshPage} />
           <Route path="/compare" component={ComparePage} />
           <Route path="/file" component={FilePage} />
           <Route path="/help" component={HelpPage} />

@@ -14,6 +14,7 @@ export function Header(p: { onHelp: () => void; onPalette: () => void }) {
     { href: "/search", text: t.app.search, here: path === "/search" || path.startsWith("/trace/") },
     { href: "/map", text: t.app.map, here: path === "/map" || path.startsWith("/service/") },
     { href: "/doctor", text: t.app.doctor, here: path === "/doctor" },
+    { href: "/mesh", text: t.app.mesh, here: path === "/mesh" },
     { href: "/status", text: t.app.status, here: path === "/status" },
   ];
   return (

@@ -26,6 +26,9 @@ export function NotFound() {
           <Link href="/doctor">{t.app.doctor}</Link>
         </li>
         <li>
+          <Link href="/mesh">{t.app.mesh}</Link>
+        </li>
+        <li>
           <Link href="/status">{t.app.status}</Link>
         </li>
       </ul>

@@ -62,6 +62,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
       { key: "/search", text: t.app.search, run: go("/search") },
       { key: "/map", text: t.app.map, run: go("/map") },
       { key: "/doctor", text: t.app.doctor, run: go("/doctor") },
+      { key: "/mesh", text: t.app.mesh, detail: t.app.configureMesh, run: go("/mesh") },
       { key: "/status", text: t.app.status, run: go("/status") },
       { key: "/compare", text: t.compare.title, run: go("/compare") },
       { key: "/file", text: t.file.open, run: go("/file") },

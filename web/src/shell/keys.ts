@@ -14,6 +14,7 @@ export const shortcuts = [
   { id: "goSearch", where: "anywhere", combos: ["g s"] },
   { id: "goMap", where: "anywhere", combos: ["g m"] },
   { id: "goDoctor", where: "anywhere", combos: ["g d"] },
+  { id: "goMesh", where: "anywhere", combos: ["g e"] },
   { id: "goStatus", where: "anywhere", combos: ["g t"] },
   { id: "goHelp", where: "anywhere", combos: ["g h"] },
   { id: "copyLink", where: "anywhere", combos: ["y"] },

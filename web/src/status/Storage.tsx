@@ -83,6 +83,14 @@ export function Queue({ status }: { status: Status }) {
             <dd>{f.integer(poisonSpans)}</dd>
           </>
         ) : null}
+        {queue.poisonFile ? (
+          <>
+            <dt>{t.queue.poisonFile}</dt>
+            <dd>
+              <code>{queue.poisonFile}</code>
+            </dd>
+          </>
+        ) : null}
         {unreadableSpans > 0 ? (
           <>
             <dt>{t.queue.unreadable}</dt>

@@ -21,8 +21,12 @@ var ErrNewer = errors.New("written by a newer version of spanloom")
 // nothing but the list of blocks lies on the heap. Safe for concurrent use.
 //
 // A mapped file that is cut off while it is read gives a fault instead of an error; Guard makes an error of it.
+//
+// Where the bytes are elsewhere (OpenAt), each block and section is fetched from a Source when it is asked for.
 type Reader struct {
-	p        []byte
+	p        []byte // nil with a source
+	source   Source
+	size     int64
 	info     Info
 	blocks   []Block
 	sections [sectionCount]struct {
@@ -34,6 +38,21 @@ type Reader struct {
 		once sync.Once
 		err  error
 	}
+}
+
+// Source fetches bytes of a segment that is elsewhere. Safe for concurrent use.
+type Source interface {
+	// Read gives the bytes [off, off+n), which meet a checksum (CRC32C); nobody changes them. An error that wraps ErrDamaged says that the
+	// segment has other bytes there, any other one that they could not be fetched.
+	Read(off int64, n int, sum uint32) ([]byte, error)
+}
+
+// Checksum is what a Source compares.
+func Checksum(p []byte) uint32 { return checksum(p) }
+
+// Damaged is the error of a Source for bytes that do not meet their checksum.
+func Damaged(off int64, n int) error {
+	return damaged("checksum of bytes %d to %d is wrong", off, off+int64(n))
 }
 
 // Guard runs fn, in which mapped bytes are read, and turns a memory fault (the file was cut off, its disk fails) into an
@@ -61,27 +80,57 @@ func Open(p []byte) (*Reader, error) {
 	if v := binary.LittleEndian.Uint16(p[8:]); v > version {
 		return nil, fmt.Errorf("%w: segment version %d, this one reads up to %d", ErrNewer, v, version)
 	}
+	r := &Reader{p: p, size: int64(len(p))}
+	if _, err := r.footer(p); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// TailBytes is what OpenAt is to be given first: enough for the footer of a segment of some million rows.
+const TailBytes = 64 << 10
+
+// OpenAt reads the footer of a segment of a size whose bytes are elsewhere. tail is its last bytes; where they are too few, OpenAt answers how
+// many it takes, and no Reader.
+func OpenAt(source Source, size int64, tail []byte) (r *Reader, need int, err error) {
+	if int64(len(tail)) > size || size < headerSize+trailerSize || len(tail) < trailerSize {
+		return nil, 0, damaged("no segment file")
+	}
+	r = &Reader{source: source, size: size}
+	if need, err = r.footer(tail); need > 0 || err != nil {
+		return nil, need, err
+	}
+	return r, 0, nil
+}
+
+// footer reads the footer at the end of some last bytes of the file; where it begins before, it answers how many bytes there have to be.
+func (r *Reader) footer(p []byte) (need int, err error) {
 	tail := p[len(p)-trailerSize:]
 	if string(tail[12:]) != magic {
-		return nil, damaged("the end of the file is missing")
+		return 0, damaged("the end of the file is missing")
+	}
+	if v := binary.LittleEndian.Uint16(tail[8:]); v > version {
+		return 0, fmt.Errorf("%w: segment version %d, this one reads up to %d", ErrNewer, v, version)
 	}
 	n := int64(binary.LittleEndian.Uint32(tail))
-	if n > int64(len(p)-headerSize-trailerSize) {
-		return nil, damaged("length of the footer")
+	if n > r.size-headerSize-trailerSize {
+		return 0, damaged("length of the footer")
+	}
+	if n+trailerSize > int64(len(p)) {
+		return int(n) + trailerSize, nil
 	}
 	foot := p[int64(len(p)-trailerSize)-n : len(p)-trailerSize]
 	sum := binary.LittleEndian.Uint32(tail[4:])
 	if checksum(foot) != sum {
-		return nil, damaged("checksum of the footer is wrong")
+		return 0, damaged("checksum of the footer is wrong")
 	}
-	r := &Reader{p: p}
-	r.info.Bytes, r.info.Sum = int64(len(p)), sum
+	r.info.Bytes, r.info.Sum = r.size, sum
 	u := &unpacker{p: foot}
 	for i := range r.sections {
 		s := &r.sections[i]
-		s.off, s.length = int64(u.uvarint()), u.count(uint64(len(p)))
+		s.off, s.length = int64(u.uvarint()), u.count(uint64(r.size))
 		s.sum = u.uint32()
-		if s.off < 0 || s.off > int64(len(p)-s.length) {
+		if s.off < 0 || s.off > r.size-int64(s.length) {
 			u.fail("section outside of the file")
 		}
 	}
@@ -91,12 +140,12 @@ func Open(p []byte) (*Reader, error) {
 	r.info.FirstSeq, r.info.LastSeq = u.uvarint(), u.uvarint()
 	r.readBlocks(u)
 	if u.err != nil {
-		return nil, fmt.Errorf("footer: %w", u.err)
+		return 0, fmt.Errorf("footer: %w", u.err)
 	}
 	if r.sections[sectionTraces].length != 16*r.info.Parts {
-		return nil, damaged("footer: list of traces has another length than the blocks say")
+		return 0, damaged("footer: list of traces has another length than the blocks say")
 	}
-	return r, nil
+	return 0, nil
 }
 
 func (r *Reader) readBlocks(u *unpacker) {
@@ -109,9 +158,9 @@ func (r *Reader) readBlocks(u *unpacker) {
 			*t = int64(u.uint64())
 		}
 		b.Repeated = u.byte() != 0
-		b.offset, b.length, b.sum = int64(u.uvarint()), u.count(uint64(len(r.p))), u.uint32()
+		b.offset, b.length, b.sum = int64(u.uvarint()), u.count(uint64(r.size)), u.uint32()
 		b.filter, b.filterLength = int64(u.uvarint()), u.count(uint64(r.sections[sectionFilters].length))
-		if b.offset < 0 || b.offset > int64(len(r.p)-b.length) || b.filter < 0 || b.filter > int64(r.sections[sectionFilters].length-b.filterLength) {
+		if b.offset < 0 || b.offset > r.size-int64(b.length) || b.filter < 0 || b.filter > int64(r.sections[sectionFilters].length-b.filterLength) {
 			u.fail("block outside of the file")
 		}
 		if b.Rows == 0 || b.Parts == 0 || b.Parts > b.Rows {
@@ -152,6 +201,9 @@ func (r *Reader) Blocks() []Block { return r.blocks }
 // time.
 func (r *Reader) section(i int) ([]byte, error) {
 	s, v := &r.sections[i], &r.verified[i]
+	if r.source != nil {
+		return r.source.Read(s.off, s.length, s.sum)
+	}
 	p := r.p[s.off : s.off+int64(s.length) : s.off+int64(s.length)]
 	v.once.Do(func() {
 		if checksum(p) != s.sum {
@@ -162,6 +214,43 @@ func (r *Reader) section(i int) ([]byte, error) {
 		return nil, v.err
 	}
 	return p, nil
+}
+
+// Warm fetches what a look-up by id asks of every segment first.
+func (r *Reader) Warm() error {
+	_, err := r.section(sectionTraceFilter)
+	return err
+}
+
+// block is the bytes of a block, which meet their checksum.
+func (r *Reader) block(i int) ([]byte, error) {
+	b := &r.blocks[i]
+	if r.source != nil {
+		return r.source.Read(b.offset, b.length, b.sum)
+	}
+	p := r.p[b.offset : b.offset+int64(b.length) : b.offset+int64(b.length)]
+	if checksum(p) != b.sum {
+		return nil, damaged("checksum of block %d is wrong", i)
+	}
+	return p, nil
+}
+
+// Verify compares all checksums of a mapped segment. Cost: reading it once, at the speed of the disk.
+func (r *Reader) Verify() error {
+	return Guard(func() error {
+		for i := range r.sections {
+			s := &r.sections[i]
+			if checksum(r.p[s.off:s.off+int64(s.length)]) != s.sum {
+				return damaged("checksum of section %d is wrong", i)
+			}
+		}
+		for i := range r.blocks {
+			if _, err := r.block(i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // MayHaveTrace reports whether a trace with a lower half may be here: false is certain. Cost: one cache line.

@@ -67,9 +67,9 @@ func (s *small) at(ctx *contexts, row int) uint32 {
 // Read checks a block's checksum and reads its directory. side is Reader.Side's.
 func (r *Reader) Read(block int, side *table.View) (*Rows, error) {
 	meta := &r.blocks[block]
-	p := r.p[meta.offset : meta.offset+int64(meta.length) : meta.offset+int64(meta.length)]
-	if checksum(p) != meta.sum {
-		return nil, damaged("checksum of block %d is wrong", block)
+	p, err := r.block(block)
+	if err != nil {
+		return nil, err
 	}
 	b := &Rows{r: r, meta: meta, Side: side, fields: make(map[uint32][]byte), columns: make(map[uint32]*Column), mem: newMemory()}
 	u := &unpacker{p: p}

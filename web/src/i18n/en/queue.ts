@@ -11,5 +11,6 @@ export const queue = {
   sent: "Spans sent",
   failures: "Failed attempts",
   poison: "Refused for good and set aside",
+  poisonFile: "Newest file of these",
   unreadable: "Lost to damaged files",
 };

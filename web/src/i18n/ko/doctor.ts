@@ -1,6 +1,6 @@
 import type { doctor as en } from "../en/doctor";
 
-/** 닥터의 텍스트. 진단의 제목과 결과는 서버가 읽는 이의 언어로 보냅니다. */
+/** 닥터의 텍스트. 진단의 문장은 서버가 읽는 이의 언어로 보냅니다. */
 export const doctor: typeof en = {
   title: "닥터",
   question: "왜 트레이스가 보이지 않습니까?",
@@ -49,8 +49,8 @@ export const doctor: typeof en = {
     injected: "파드에 요청을 보는 사이드카가 있습니까?",
     policy: "메시 설정이 여기에서 트레이싱을 요구합니까? 비율은 얼마입니까?",
     accepted: "Envoy가 설정을 받아들였습니까?",
-    listener: "연결 관리자에 provider가 있는 tracing 블록이 있습니까?",
-    cluster: "이 프록시에 tracer의 클러스터가 있습니까?",
+    listener: "연결 관리자에 제공자가 있는 tracing 블록이 있습니까?",
+    cluster: "이 프록시에 트레이서의 클러스터가 있습니까?",
     endpoint: "클러스터에 정상 엔드포인트가 있습니까?",
     tls: "양쪽의 TLS 설정이 맞습니까?",
     network: "패킷이 수집기에 도달합니까?",

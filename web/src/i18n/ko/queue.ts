@@ -12,5 +12,6 @@ export const queue: typeof en = {
   sent: "보낸 스팬",
   failures: "실패한 시도",
   poison: "끝내 거부되어 따로 둔 스팬",
+  poisonFile: "그중 가장 최근 파일",
   unreadable: "손상된 파일로 잃은 스팬",
 };

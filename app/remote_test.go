@@ -2,27 +2,54 @@ package app
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spanloom/spanloom/internal/clickhouseserver"
+	"github.com/spanloom/spanloom/internal/searchserver"
 	"github.com/spanloom/spanloom/internal/wait"
+	"github.com/spanloom/spanloom/test/engines"
 )
 
-// TestClickHouse runs two processes on one database: what one received the other shows, and it goes on when the first one ends.
 func TestClickHouse(t *testing.T) {
 	server := clickhouseserver.Start(t, "")
-	dsn := map[string][]string{"store": {"clickhouse"}, "clickhouse-dsn": {"clickhouse://" + server.Addr + "/traces"}}
-	flags := func() map[string][]string {
-		copied := make(map[string][]string)
-		for k, v := range dsn {
-			copied[k] = v
-		}
-		return copied
+	replicas(t, map[string][]string{"store": {"clickhouse"}, "clickhouse-dsn": {"clickhouse://" + server.Addr + "/traces"}}, server)
+}
+
+func TestOpenSearch(t *testing.T) {
+	server := searchserver.Start(t, searchserver.OpenSearch, "")
+	settings := map[string][]string{"store": {"opensearch"}, "opensearch-url": {server.URL() + "/?index_prefix=traces"}}
+	replicas(t, settings, server)
+
+	// Without a folder there is no queue: a sender is answered when the server has his spans.
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
+	settings["data-dir"] = []string{filepath.Join(file, "data")}
+	r := startServe(t, nil, settings)
+	if status, body := r.do("POST", "http://"+r.Zipkin+"/api/v2/spans", zipkinSpan(50, time.Now())); status != http.StatusAccepted {
+		t.Error(status, body)
+	}
+	if _, body := r.do("GET", "http://"+r.HTTP+"/api/spanloom/v1/status", ""); strings.Contains(body, `"queue":`) {
+		t.Errorf("status without a folder: %s", body)
+	}
+	server.Kill()
+	if status, body := r.do("POST", "http://"+r.Zipkin+"/api/v2/spans", zipkinSpan(51, time.Now())); status != http.StatusServiceUnavailable {
+		t.Errorf("without a server and a folder: %d %s", status, body)
+	}
+}
+
+// replicas runs two processes on one store: what one received the other shows, it goes on when the first one ends, and when the server
+// does for a while.
+func replicas(t *testing.T, settings map[string][]string, server engines.Server) {
+	flags := func() map[string][]string { return maps.Clone(settings) }
 	one, two := startServe(t, nil, flags()), startServe(t, nil, flags())
 	for i, r := range []*running{one, two, one} {
 		if status, body := r.do("POST", "http://"+r.Zipkin+"/api/v2/spans", zipkinSpan(i+1, time.Now())); status != http.StatusAccepted {

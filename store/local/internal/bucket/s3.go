@@ -1,0 +1,145 @@
+package bucket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"github.com/spanloom/spanloom/internal/problem"
+)
+
+// s3 is a bucket of an S3 server.
+type s3 struct {
+	client minio.Core
+	name   string
+	prefix string // with a slash at its end, or empty
+}
+
+const (
+	// attempts of one call, by the library: what runs here has retries of its own with longer pauses.
+	attempts = 3
+	// partSize of uploads: what is larger is sent in parts.
+	partSize = 16 << 20
+	// partsAtOnce of one object.
+	partsAtOnce = 2
+)
+
+func newS3(l Location, transport http.RoundTripper) (Bucket, error) {
+	lookup := minio.BucketLookupAuto
+	if l.PathStyle {
+		lookup = minio.BucketLookupPath
+	}
+	client, err := minio.NewCore(l.Endpoint, &minio.Options{
+		// Environment, then ~/.aws, then the role of the pod or machine.
+		Creds:  credentials.NewChainCredentials([]credentials.Provider{&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}, &credentials.IAM{}}),
+		Secure: !l.Plain, Transport: transport, Region: l.Region, BucketLookup: lookup, MaxRetries: attempts,
+	})
+	if err != nil {
+		return nil, &problem.Problem{Kind: problem.Invalid, Field: "--bucket", Message: fmt.Sprintf("endpoint %q", l.Endpoint), Err: err, Hint: "write endpoint=https://HOST:PORT"}
+	}
+	s := &s3{client: *client, name: l.Name}
+	if l.Prefix != "" {
+		s.prefix = l.Prefix + "/"
+	}
+	return s, nil
+}
+
+func (s *s3) String() string { return "s3://" + s.name + "/" + strings.TrimSuffix(s.prefix, "/") }
+
+// s3Error gives lasting errors their names.
+func s3Error(err error) error {
+	if err == nil {
+		return nil
+	}
+	var is error
+	r := minio.ToErrorResponse(err)
+	switch r.Code {
+	case minio.NoSuchKey:
+		is = ErrNotFound
+	case minio.NoSuchBucket:
+		is = ErrNoBucket
+	case minio.PreconditionFailed, "ConditionalRequestConflict":
+		is = ErrExists
+	case minio.AccessDenied, "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "AccountProblem",
+		"XAdminUserNotFound": // versitygw's word for an unknown key
+		is = ErrDenied
+	case "RequestTimeTooSkewed":
+		is = ErrSkewed
+	default:
+		switch r.StatusCode {
+		case http.StatusForbidden, http.StatusUnauthorized:
+			is = ErrDenied
+		case http.StatusPreconditionFailed:
+			is = ErrExists
+		default:
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", is, err)
+}
+
+func (s *s3) Read(ctx context.Context, name string, off int64, n int) ([]byte, error) {
+	if n == 0 {
+		return nil, nil
+	}
+	var o minio.GetObjectOptions
+	if err := o.SetRange(off, off+int64(n)-1); err != nil {
+		return nil, err
+	}
+	body, info, _, err := s.client.GetObject(ctx, s.name, s.prefix+name, o)
+	if err != nil {
+		if minio.ToErrorResponse(err).StatusCode == http.StatusRequestedRangeNotSatisfiable {
+			return nil, nil // the object ends before
+		}
+		return nil, s3Error(err)
+	}
+	defer body.Close()
+	p := make([]byte, min(int64(n), max(info.Size, 0))) // of the answer: less came only if the connection was cut
+	if _, err := io.ReadFull(body, p); err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return p, nil
+}
+
+func (s *s3) Put(ctx context.Context, name string, data Content) error {
+	_, err := s.client.Client.PutObject(ctx, s.name, s.prefix+name, data, data.Size(), minio.PutObjectOptions{PartSize: partSize, NumThreads: partsAtOnce})
+	return s3Error(err)
+}
+
+func (s *s3) Create(ctx context.Context, name string, data []byte) error {
+	o := minio.PutObjectOptions{DisableMultipart: true}
+	o.SetMatchETagExcept("*")
+	_, err := s.client.Client.PutObject(ctx, s.name, s.prefix+name, bytes.NewReader(data), int64(len(data)), o)
+	return s3Error(err)
+}
+
+func (s *s3) List(ctx context.Context, prefix, after string) (names []string, err error) {
+	o := minio.ListObjectsOptions{Prefix: s.prefix + prefix, Recursive: true}
+	if after != "" {
+		o.StartAfter = s.prefix + after
+	}
+	for object := range s.client.Client.ListObjectsIter(ctx, s.name, o) {
+		if object.Err != nil {
+			return nil, s3Error(object.Err)
+		}
+		if name := strings.TrimPrefix(object.Key, s.prefix); name > after { // a server that does not know start-after sends all
+			names = append(names, name)
+		}
+	}
+	return names, ctx.Err()
+}
+
+func (s *s3) Remove(ctx context.Context, name string) error {
+	err := s3Error(s.client.Client.RemoveObject(ctx, s.name, s.prefix+name, minio.RemoveObjectOptions{}))
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
