@@ -115,7 +115,8 @@ func (x *exam) network(s *subject) bool {
 		return false
 	}
 	switch {
-	case f.works():
+	// Counters are of a proxy's whole life: where a policy blocks and nothing arrived, they speak of the time before it.
+	case f.works() && (policy == nil || x.f.Received == nil || x.f.Received.of(s) > 0):
 		s.green("network", "connections stand")
 	case policy != nil:
 		x.red(s, "network", policy)

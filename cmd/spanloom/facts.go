@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"reflect"
+	"strconv"
 	"sync"
 	"time"
 
@@ -104,16 +105,25 @@ func (f *factsFlags) cluster(cmd *cobra.Command, o doctor.Options) collect.Clust
 type judgeFlags struct {
 	options doctor.Options
 	server  serverFlags
+	since   time.Duration
 }
 
 func (j *judgeFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&j.server.server, "server", "", "base `URL` of a running Spanloom, whose receipts of the last hour take part")
+	cmd.Flags().StringVar(&j.server.server, "server", "", "base `URL` of a running Spanloom, whose receipts take part")
+	j.addSince(cmd)
 	cmd.Flags().StringVar(&j.server.tokenFile, "token-file", "", "`file` with a bearer token of role read for --server")
+}
+
+func (j *judgeFlags) addSince(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&j.since, "since", time.Hour, "with --server: what came in the last so `long` counts; give the time since a change, or what came before it speaks for it")
 }
 
 func (j *judgeFlags) report(ctx context.Context, f *doctor.Facts) (*doctor.Report, error) {
 	if j.server.server == "" {
 		return doctor.Diagnose(f, j.options), nil
+	}
+	if j.since <= 0 {
+		return nil, &problem.Problem{Kind: problem.Invalid, Field: "--since", Message: j.since.String() + " is no time to look back", Hint: "such as 5m"}
 	}
 	s, err := j.server.find()
 	if err != nil {
@@ -123,7 +133,7 @@ func (j *judgeFlags) report(ctx context.Context, f *doctor.Facts) (*doctor.Repor
 	if err := f.Save(&body); err != nil {
 		return nil, err
 	}
-	answer, err := s.post(ctx, "/api/spanloom/v1/doctor?"+optionsQuery(j.options), &body)
+	answer, err := s.post(ctx, "/api/spanloom/v1/doctor?"+j.query(), &body)
 	if err != nil {
 		return nil, err
 	}
@@ -235,9 +245,10 @@ func rolesCommand() *cobra.Command {
 	return cmd
 }
 
-// optionsQuery are the options as parameters of /doctor.
-func optionsQuery(o doctor.Options) string {
-	q := url.Values{}
+// query are the options as parameters of /doctor.
+func (j *judgeFlags) query() string {
+	o := j.options
+	q := url.Values{"start": {strconv.FormatInt(time.Now().Add(-j.since).UnixNano(), 10)}}
 	if o.Namespace != "" {
 		q.Set("namespace", o.Namespace)
 	}

@@ -1,9 +1,11 @@
 package lab
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,10 +20,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// doctor runs the binary against the cluster and Spanloom.
-func (l *Lab) doctor() *doctor.Report {
+// doctor runs the binary against the cluster and Spanloom, of which it takes what came since a time.
+func (l *Lab) doctor(since time.Time) *doctor.Report {
 	l.t.Helper()
-	code, out, errs := l.Spanloom("doctor", "-o", "json", "--server", l.server())
+	code, out, errs := l.Spanloom("doctor", "-o", "json", "--server", l.server(), "--since", time.Since(since).String())
 	r := new(doctor.Report)
 	if err := json.Unmarshal([]byte(out), r); err != nil {
 		l.t.Fatalf("doctor: exit %d: %v\n%s%s", code, err, out, errs)
@@ -40,15 +42,97 @@ func TestLabHealthy(t *testing.T) {
 		if !ok {
 			t.Fatalf("%s: no whole trace within a minute", c.name)
 		}
-		tag := newTag("healthy")
+		tag, began := newTag("healthy"), time.Now()
 		l.send(tag, 10)
 		l.until(10*time.Second, c.name+": ten whole traces", func() bool { return l.arrived(tag).Whole == 10 })
 		t.Logf("%s: first whole trace after %.1f s; %s", c.name, after.Seconds(), l.arrived(tag))
-		r := l.doctor()
+		r := l.doctor(began)
 		text, _ := json.MarshalIndent(r, "", " ")
 		t.Logf("doctor: %s, %s", r.State, r.Reason)
 		if r.State != doctor.Healthy || r.Worst() == doctor.Error {
 			t.Errorf("%s: the doctor says %s", c.name, text)
 		}
 	}
+}
+
+// Each case: from a healthy mesh, break it, see what arrives, ask the doctor, do what it says, see traces again and a doctor that is
+// content. The log is a table.
+func TestLabCases(t *testing.T) {
+	l := Start(t)
+	StartMesh(l, byGRPC.mesh, byGRPC.telemetry)
+	rows := []string{"| case | broken by | what arrived of 10 requests | the doctor said | fix | whole traces again after |", "| --- | --- | --- | --- | --- | --- |"}
+	stop := l.traffic()
+	defer stop()
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			was := l.t
+			l.t = t
+			defer func() { l.t = was }()
+			rows = append(rows, l.try(c))
+		})
+	}
+	t.Logf("\n%s", strings.Join(rows, "\n"))
+}
+
+// words of changes, for the table.
+func words(list []change) string {
+	var out []string
+	for _, c := range list {
+		out = append(out, c.words)
+	}
+	return strings.Join(out, "; ")
+}
+
+// try runs a case and answers its row.
+func (l *Lab) try(c liveCase) string {
+	l.t.Helper()
+	l.bring(c.begin)
+	for _, b := range c.broken {
+		b.do(l, nil)
+	}
+	l.settle(c)
+	began := time.Now()
+	tag := newTag("broken")
+	l.send(tag, 10)
+	l.within(patience, func() bool { return l.arrived(tag).Whole == 10 })
+	got := l.arrived(tag)
+	if lost := lossOf(got); lost != c.lost {
+		l.t.Errorf("of ten requests %s arrived", got)
+	}
+	r := l.doctor(began)
+	found := judge(l.t, c, r)
+	if found == nil {
+		return fmt.Sprintf("| %s | %s | %s | **%s** | | |", c.name, words(c.broken), got, said(r))
+	}
+	began = time.Now()
+	for _, m := range c.mended {
+		m.do(l, found)
+	}
+	l.spans = cmp.Or(c.after, l.spans)
+	if _, ok := l.whole(time.Minute); !ok {
+		l.t.Fatal("no whole trace within a minute after the fix")
+	}
+	again := time.Since(began)
+	began = time.Now()
+	// Refused bodies are kept by the minute.
+	var last *doctor.Report
+	if !l.within(90*time.Second, func() bool { last = l.doctor(began); return content(last) }) {
+		l.t.Errorf("after the fix the doctor says %s", told(last))
+	}
+	return fmt.Sprintf("| %s | %s | %s | %s | %s | %.1f s |", c.name, words(c.broken), got, said(r), words(c.mended), again.Seconds())
+}
+
+// content: traces arrive, and nothing is wrong or odd.
+func content(r *doctor.Report) bool {
+	return r.State == doctor.Healthy && r.Worst() != doctor.Error && r.Worst() != doctor.Warning
+}
+
+func lossOf(a arrival) loss {
+	switch {
+	case a.Spans == 0:
+		return all
+	case a.Whole < 10:
+		return part
+	}
+	return none
 }

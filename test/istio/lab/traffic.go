@@ -87,7 +87,7 @@ func (a arrival) String() string {
 	return fmt.Sprintf("%d spans in %d traces (%d whole) of %s", a.Spans, a.Traces, a.Whole, strings.Join(a.Workloads, ", "))
 }
 
-// A request makes five spans: the gateway's server and upstream, frontend's in and out, backend's in.
+// With a provider a request makes five spans: the gateway's server and upstream, frontend's in and out, backend's in.
 const spansOfRequest = 5
 
 var serial atomic.Int64
@@ -122,7 +122,7 @@ func (l *Lab) arrived(tag string) arrival {
 				services[d.Processes[s.ProcessID].ServiceName] = true
 				names[d.Processes[s.ProcessID].ServiceName] = true
 			}
-			if len(d.Spans) == spansOfRequest && len(services) == 3 {
+			if len(d.Spans) == l.spans && len(services) == 3 {
 				a.Whole++
 			}
 		}
@@ -191,6 +191,17 @@ func (l *Lab) tracers(cluster string) bool {
 		}
 		named := regexp.MustCompile(`"(cluster_name|cluster|collector_cluster)": "(outbound\|[0-9]+\|\|spanloom\.[^"]*)"`).FindAllStringSubmatch(string(data), -1)
 		if len(named) == 0 || slices.ContainsFunc(named, func(m []string) bool { return m[2] != cluster }) {
+			return false
+		}
+	}
+	return true
+}
+
+// listeners tells whether those of every proxy hold a text.
+func (l *Lab) listeners(text string) bool {
+	for _, p := range l.proxies() {
+		data, err := p.get("127.0.0.1:15000/config_dump?resource=dynamic_listeners")
+		if err != nil || !strings.Contains(string(data), text) {
 			return false
 		}
 	}
