@@ -92,7 +92,8 @@ func (x *exam) network(s *subject) bool {
 			dropped, known = n > 0, true
 		}
 		if !known {
-			dropped = f.failed > f.connects
+			// While one connection times out, the spans of ten seconds fail with it. A refusal is at once, and few wait for it.
+			dropped = f.failed >= 2*f.connects
 		}
 		evidence := []string{s.flowEvidence(f)}
 		if n, ok := s.proxy.ClusterStat(s.tracer.Cluster, "upstream_cx_connect_timeout"); ok {
@@ -305,6 +306,9 @@ func (x *exam) pathDraft(s *subject, evidence []string) *draft {
 	d := &draft{code: "T0311", object: at, detail: fmt.Sprintf("the collector does not serve %s", firstOf(s.tracer.Path, "the path")), evidence: evidence}
 	if s.tracer.Path == good {
 		host, port := x.destination(s)
+		if s.tracer.Protocol() == "otlp-http" && port == 4317 {
+			return x.mixed(s, host, port, evidence, "the provider speaks OTLP over HTTP to the gRPC port")
+		}
 		d.detail = fmt.Sprintf("%s:%d does not serve %s", host, port, good)
 		d.fix = Fix{Text: fmt.Sprintf("Send to the port of the %s receiver (9411 for Zipkin, 4318 for OTLP over HTTP); %s:%d answers 404 to %s.", s.tracer.Protocol(), host, port, good), Command: editCommand(at)}
 		return d

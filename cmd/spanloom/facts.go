@@ -133,7 +133,7 @@ func (j *judgeFlags) report(ctx context.Context, f *doctor.Facts) (*doctor.Repor
 	if err := f.Save(&body); err != nil {
 		return nil, err
 	}
-	answer, err := s.post(ctx, "/api/spanloom/v1/doctor?"+j.query(), &body)
+	answer, err := s.post(ctx, "/api/spanloom/v1/doctor?"+j.query(f), &body)
 	if err != nil {
 		return nil, err
 	}
@@ -246,9 +246,12 @@ func rolesCommand() *cobra.Command {
 }
 
 // query are the options as parameters of /doctor.
-func (j *judgeFlags) query() string {
-	o := j.options
-	q := url.Values{"start": {strconv.FormatInt(time.Now().Add(-j.since).UnixNano(), 10)}}
+func (j *judgeFlags) query(f *doctor.Facts) string {
+	o, began := j.options, time.Now()
+	if f.Source == "cluster" && f.Collected > 0 {
+		began = time.Unix(0, f.Collected) // reading a large mesh takes minutes
+	}
+	q := url.Values{"start": {strconv.FormatInt(began.Add(-j.since).UnixNano(), 10)}}
 	if o.Namespace != "" {
 		q.Set("namespace", o.Namespace)
 	}
