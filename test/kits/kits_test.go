@@ -25,11 +25,33 @@ var kits = []kit{
 			{"python3", "-m", "venv", "venv"}, {"venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"},
 			{"python3", "-m", "venv", "venv-otel"}, {"venv-otel/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements-otel.txt"},
 		},
-		calls: []call{{"FastAPI, httpx", "/call/httpx", false}, {"FastAPI, requests", "/call/requests", false}, {"FastAPI, aiohttp", "/call/aiohttp", false}},
+		calls: []call{{"FastAPI, httpx", "/call/httpx"}, {"FastAPI, requests", "/call/requests"}, {"FastAPI, aiohttp", "/call/aiohttp"}},
 		variants: []variant{
-			{"OTel", true, []string{"venv-otel/bin/python", "serve.py"}, nil},
-			{"OTel, switched off", false, []string{"venv-otel/bin/python", "serve.py"}, []string{"OTEL_ENABLED=false"}},
-			{"headers only", false, []string{"venv/bin/python", "serve.py"}, nil},
+			{"OTel", true, []string{"venv-otel/bin/python", "serve.py"}, nil, ""},
+			{"OTel, switched off", false, []string{"venv-otel/bin/python", "serve.py"}, []string{"OTEL_ENABLED=false"}, ""},
+			{"headers only", false, []string{"venv/bin/python", "serve.py"}, nil, ""},
+		},
+	},
+	{
+		language: "go", build: [][]string{{"go", "build", "-o", "kit", "."}},
+		calls: []call{{"net/http", "/call/http"}, {"net/http, gRPC", "/call/grpc"}},
+		variants: []variant{
+			{"OTel", true, []string{"./kit"}, nil, ""},
+			{"OTel, switched off", false, []string{"./kit"}, []string{"OTEL_ENABLED=false"}, ""},
+		},
+	},
+	{
+		language: "node", locks: []string{"package.json", "package-lock.json"},
+		build: [][]string{
+			{"npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"},
+			{"mkdir", "plain"}, {"cp", "package.json", "package-lock.json", "plain"},
+			{"npm", "--prefix", "plain", "ci", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"},
+		},
+		calls: []call{{"Express, http", "/call/http"}, {"Express, fetch", "/call/fetch"}, {"http, http", "/plain/http"}, {"http, fetch", "/plain/fetch"}},
+		variants: []variant{
+			{"OTel", true, []string{"node", "--import", "./tracing.js", "app.js"}, nil, "node_modules"},
+			{"OTel, switched off", false, []string{"node", "--import", "./tracing.js", "app.js"}, []string{"OTEL_ENABLED=false"}, "node_modules"},
+			{"headers only", false, []string{"node", "--import", "./tracing.js", "app.js"}, nil, "plain/node_modules"},
 		},
 	},
 }
@@ -80,10 +102,10 @@ func TestKits(t *testing.T) {
 	table.WriteString("| language | library | variant | " + joined(families, func(f family) string { return f.name }) + " | unsampled |\n| --- | --- | --- |" + strings.Repeat(" --- |", len(families)+1) + "\n")
 	for _, k := range kits {
 		t.Run(k.language, func(t *testing.T) {
-			dir := k.ready(t)
+			home := k.ready(t)
 			for _, v := range k.variants {
 				t.Run(v.name, func(t *testing.T) {
-					rows := behind(t, k, v, dir, s, p, meshes, &traces)
+					rows := behind(t, k, v, k.place(t, home, v), s, p, meshes, &traces)
 					table.WriteString(rows)
 				})
 			}

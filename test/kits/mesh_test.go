@@ -2,6 +2,7 @@ package kits
 
 import (
 	"io"
+	"maps"
 	"net"
 	"sync"
 	"testing"
@@ -76,7 +77,7 @@ type redirect struct {
 
 	mu     sync.Mutex
 	target string
-	open   map[net.Conn]bool
+	open   map[*net.TCPConn]chan struct{} // from the caller; closed when the connection has ended on both sides
 }
 
 func newRedirect(t *testing.T) *redirect {
@@ -85,7 +86,7 @@ func newRedirect(t *testing.T) *redirect {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &redirect{addr: l.Addr().String(), open: make(map[net.Conn]bool)}
+	r := &redirect{addr: l.Addr().String(), open: make(map[*net.TCPConn]chan struct{})}
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
@@ -93,7 +94,7 @@ func newRedirect(t *testing.T) *redirect {
 			if err != nil {
 				return
 			}
-			serving.Go(func() { r.forward(from) })
+			serving.Go(func() { r.forward(from.(*net.TCPConn)) })
 		}
 	})
 	t.Cleanup(func() {
@@ -104,47 +105,51 @@ func newRedirect(t *testing.T) *redirect {
 	return r
 }
 
-// to ends the connections to the former target, so that none is used again.
+// to ends the connections to the former target. Callers are told and close their end, so that none of them begins a request on a connection
+// that is about to end; those that look only when they need a connection are not waited for longer than a second.
 func (r *redirect) to(target string) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.target = target
-	for c := range r.open {
-		_ = c.Close()
+	open := maps.Clone(r.open)
+	r.mu.Unlock()
+	for from := range open {
+		_ = from.CloseWrite()
 	}
-	clear(r.open)
+	patience := time.After(time.Second)
+	for from, ended := range open {
+		select {
+		case <-ended:
+		case <-patience:
+			patience = time.After(0)
+			_ = from.Close()
+			<-ended
+		}
+	}
 }
 
-func (r *redirect) forward(from net.Conn) {
+func (r *redirect) forward(from *net.TCPConn) {
 	defer from.Close()
 	r.mu.Lock()
-	target := r.target
+	target, ended := r.target, make(chan struct{})
+	r.open[from] = ended
 	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		delete(r.open, from)
+		r.mu.Unlock()
+		close(ended)
+	}()
 	to, err := net.Dial("tcp", target)
 	if err != nil { // nobody is there: the caller sees its connection end
 		return
 	}
 	defer to.Close()
-	r.mu.Lock()
-	same := r.target == target
-	if same {
-		r.open[from], r.open[to] = true, true
-	}
-	r.mu.Unlock()
-	if !same {
-		return
-	}
-	var both sync.WaitGroup
-	for _, way := range [][2]net.Conn{{from, to}, {to, from}} {
-		both.Go(func() {
-			_, _ = io.Copy(way[0], way[1])
-			_ = way[0].Close() // the other way ends too
-			_ = way[1].Close()
-		})
-	}
-	both.Wait()
-	r.mu.Lock()
-	delete(r.open, from)
-	delete(r.open, to)
-	r.mu.Unlock()
+	var back sync.WaitGroup
+	back.Go(func() {
+		_, _ = io.Copy(from, to)
+		_ = from.CloseWrite()
+	})
+	_, _ = io.Copy(to, from) // until the caller is done
+	_ = to.Close()
+	back.Wait()
 }

@@ -30,10 +30,7 @@ type kit struct {
 }
 
 // call is one way from workload a to workload b.
-type call struct {
-	library, path string
-	grpc          bool
-}
+type call struct{ library, path string }
 
 // variant is one way to run the service.
 type variant struct {
@@ -41,10 +38,11 @@ type variant struct {
 	spans   bool // whether the application sends spans; otherwise it hands headers on
 	command []string
 	env     []string
+	modules string // of the kept folder, seen as node_modules
 }
 
-// ready builds the kit unless that is done. It is built beside its place and renamed, so that half of one is never run. The answer is the
-// folder to run in.
+// ready builds the kit unless that is done, and answers the folder that is kept. It is built beside its place and renamed, so that half of
+// one is never run.
 func (k kit) ready(t *testing.T) string {
 	t.Helper()
 	sources := filepath.Join(realparts.Root(), "kits", k.language)
@@ -81,15 +79,28 @@ func (k kit) ready(t *testing.T) string {
 	if _, err := os.Stat(home); err != nil {
 		k.make(t, sources, home)
 	}
-	if k.shared == nil {
+	return home
+}
+
+// place is the folder to run a variant in: the kept one, or the sources with links to what is shared.
+func (k kit) place(t *testing.T, home string, v variant) string {
+	t.Helper()
+	if k.shared == nil && v.modules == "" {
 		return home
 	}
 	run := t.TempDir()
-	if err := os.CopyFS(run, os.DirFS(sources)); err != nil {
+	if err := os.CopyFS(run, os.DirFS(filepath.Join(realparts.Root(), "kits", k.language))); err != nil {
 		t.Fatal(err)
 	}
+	links := map[string]string{}
 	for _, name := range k.shared {
-		if err := os.Symlink(filepath.Join(home, name), filepath.Join(run, name)); err != nil {
+		links[name] = name
+	}
+	if v.modules != "" {
+		links["node_modules"] = v.modules
+	}
+	for name, target := range links {
+		if err := os.Symlink(filepath.Join(home, target), filepath.Join(run, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
