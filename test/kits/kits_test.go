@@ -27,17 +27,17 @@ var kits = []kit{
 		},
 		calls: []call{{"FastAPI, httpx", "/call/httpx"}, {"FastAPI, requests", "/call/requests"}, {"FastAPI, aiohttp", "/call/aiohttp"}},
 		variants: []variant{
-			{"OTel", true, []string{"venv-otel/bin/python", "serve.py"}, nil, ""},
-			{"OTel, switched off", false, []string{"venv-otel/bin/python", "serve.py"}, []string{"OTEL_ENABLED=false"}, ""},
-			{"headers only", false, []string{"venv/bin/python", "serve.py"}, nil, ""},
+			{name: "OTel", spans: true, command: []string{"venv-otel/bin/python", "serve.py"}},
+			{name: "OTel, switched off", command: []string{"venv-otel/bin/python", "serve.py"}, env: []string{"OTEL_ENABLED=false"}},
+			{name: "headers only", command: []string{"venv/bin/python", "serve.py"}},
 		},
 	},
 	{
 		language: "go", build: [][]string{{"go", "build", "-o", "kit", "."}},
 		calls: []call{{"net/http", "/call/http"}, {"net/http, gRPC", "/call/grpc"}},
 		variants: []variant{
-			{"OTel", true, []string{"./kit"}, nil, ""},
-			{"OTel, switched off", false, []string{"./kit"}, []string{"OTEL_ENABLED=false"}, ""},
+			{name: "OTel", spans: true, command: []string{"./kit"}},
+			{name: "OTel, switched off", command: []string{"./kit"}, env: []string{"OTEL_ENABLED=false"}},
 		},
 	},
 	{
@@ -49,9 +49,26 @@ var kits = []kit{
 		},
 		calls: []call{{"Express, http", "/call/http"}, {"Express, fetch", "/call/fetch"}, {"http, http", "/plain/http"}, {"http, fetch", "/plain/fetch"}},
 		variants: []variant{
-			{"OTel", true, []string{"node", "--import", "./tracing.js", "app.js"}, nil, "node_modules"},
-			{"OTel, switched off", false, []string{"node", "--import", "./tracing.js", "app.js"}, []string{"OTEL_ENABLED=false"}, "node_modules"},
-			{"headers only", false, []string{"node", "--import", "./tracing.js", "app.js"}, nil, "plain/node_modules"},
+			{name: "OTel", spans: true, command: []string{"node", "--import", "./tracing.js", "app.js"}, modules: "node_modules"},
+			{name: "OTel, switched off", command: []string{"node", "--import", "./tracing.js", "app.js"}, env: []string{"OTEL_ENABLED=false"}, modules: "node_modules"},
+			{name: "headers only", command: []string{"node", "--import", "./tracing.js", "app.js"}, modules: "plain/node_modules"},
+		},
+	},
+	{
+		language: "java", build: [][]string{
+			{"mvn", "-q", "-B", "package"}, {"mvn", "-q", "-B", "-P", "otel", "package"},
+			{"mvn", "-q", "-B", "dependency:copy", "-Dartifact=io.opentelemetry.javaagent:opentelemetry-javaagent:2.33.1", "-DoutputDirectory=agent", "-Dmdep.stripVersion=true"},
+		},
+		calls: []call{{"Spring Boot, RestTemplate", "/call/resttemplate"}, {"Spring Boot, WebClient", "/call/webclient"}},
+		variants: []variant{
+			{name: "OTel starter", spans: true, command: []string{"java", "-jar", "target/kit-otel.jar"}},
+			// The agent takes no propagator of ours: the family of the mesh's tracer stands last, and wins. The gateway decides for all.
+			{name: "OTel agent, b3multi last", spans: true, command: []string{"java", "-javaagent:agent/opentelemetry-javaagent.jar", "-jar", "target/kit.jar"},
+				env: []string{"OTEL_PROPAGATORS=tracecontext,baggage,b3multi", "OTEL_TRACES_SAMPLER=parentbased_always_off"}, families: []string{"B3 multi", "B3 single", "B3 and W3C"}},
+			{name: "OTel agent, tracecontext last", spans: true, command: []string{"java", "-javaagent:agent/opentelemetry-javaagent.jar", "-jar", "target/kit.jar"},
+				env: []string{"OTEL_PROPAGATORS=b3multi,baggage,tracecontext", "OTEL_TRACES_SAMPLER=parentbased_always_off"}, families: []string{"W3C", "B3 and W3C"}},
+			{name: "OTel starter, switched off", command: []string{"java", "-jar", "target/kit-otel.jar"}, env: []string{"OTEL_SDK_DISABLED=true"}},
+			{name: "headers only", command: []string{"java", "-jar", "target/kit.jar"}},
 		},
 	},
 }
@@ -122,7 +139,8 @@ type sentRequest struct {
 }
 
 func behind(t *testing.T, k kit, v variant, dir string, s *server, p *pods, meshes map[demo.Tracer]mesh, traces *int) string {
-	otel := []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + s.OTLPGRPC, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_BSP_SCHEDULE_DELAY=600000"}
+	otel := []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + s.OTLPGRPC, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_BSP_SCHEDULE_DELAY=600000",
+		"OTEL_METRICS_EXPORTER=none", "OTEL_LOGS_EXPORTER=none"}
 	b := v.start(t, dir, "app-b", otel...)
 	a := v.start(t, dir, "app-a", append(otel, "NEXT_URL=http://"+p.outHTTP.addr, "NEXT_GRPC="+p.outGRPC.addr)...)
 	p.aHTTP.to(a.http)
@@ -133,7 +151,7 @@ func behind(t *testing.T, k kit, v variant, dir string, s *server, p *pods, mesh
 	unsampled := make(map[string][]string) // by library: trace ids
 	for _, c := range k.calls {
 		for _, f := range families {
-			if !f.single {
+			if !f.single && v.takes(f) {
 				p.use(meshes[f.tracer])
 				unsampled[c.library] = append(unsampled[c.library], get(t, meshes[f.tracer].never, c.path, "").trace())
 			}
@@ -142,6 +160,9 @@ func behind(t *testing.T, k kit, v variant, dir string, s *server, p *pods, mesh
 	sent := make(map[string][]sentRequest)
 	for _, c := range k.calls {
 		for _, f := range families {
+			if !v.takes(f) {
+				continue
+			}
 			p.use(meshes[f.tracer])
 			b3 := ""
 			if f.single {
@@ -156,14 +177,21 @@ func behind(t *testing.T, k kit, v variant, dir string, s *server, p *pods, mesh
 			sent[c.library] = append(sent[c.library], one)
 		}
 	}
+	for library, list := range sent {
+		for _, r := range list {
+			if slices.ContainsFunc(s.spans(r.trace), func(x seen) bool { return strings.HasPrefix(x.what, "app-") }) {
+				t.Errorf("%s, %s: spans of the application came within its batch delay of ten minutes", library, r.family.name)
+			}
+		}
+	}
 	a.stop()
 	b.stop()
 
 	var rows strings.Builder
 	for _, c := range k.calls {
-		var cells []string
+		cells := slices.Repeat([]string{"-"}, len(families))
 		for _, r := range sent[c.library] {
-			cells = append(cells, s.way(t, c.library, r, v.spans))
+			cells[slices.Index(families, r.family)] = s.way(t, c.library, r, v.spans)
 		}
 		cell := "nothing sent"
 		for _, id := range unsampled[c.library] {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,6 +40,12 @@ type variant struct {
 	command []string
 	env     []string
 	modules string // of the kept folder, seen as node_modules
+
+	families []string // it keeps in order, by name; nil: all
+}
+
+func (v variant) takes(f family) bool {
+	return v.families == nil || slices.Contains(v.families, f.name)
 }
 
 // ready builds the kit unless that is done, and answers the folder that is kept. It is built beside its place and renamed, so that half of
