@@ -112,7 +112,7 @@ func TestKits(t *testing.T) {
 	p := newPods(t)
 	meshes := make(map[demo.Tracer]mesh)
 	for _, tracer := range []demo.Tracer{demo.ZipkinB3, demo.OTLPGRPC, demo.ZipkinB3W3C} {
-		meshes[tracer] = newMesh(t, envoy, tracer, demo.Collector{Zipkin: s.Zipkin, OTLPGRPC: s.OTLPGRPC, OTLPHTTP: s.OTLPHTTP}, p, true)
+		meshes[tracer] = newMesh(t, envoy, tracer, demo.Collector{Zipkin: s.Zipkin, OTLPGRPC: s.OTLPGRPC, OTLPHTTP: s.OTLPHTTP}, p)
 	}
 	traces := 0
 	var table strings.Builder
@@ -138,7 +138,10 @@ type sentRequest struct {
 	ids    [2]string // x-request-id at a and b
 }
 
+// behind puts two instances of the variant behind the gateways, sends the requests, ends the instances and answers the rows of the table.
+// traces counts the sampled requests of the whole run.
 func behind(t *testing.T, k kit, v variant, dir string, s *server, p *pods, meshes map[demo.Tracer]mesh, traces *int) string {
+	t.Helper()
 	otel := []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + s.OTLPGRPC, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_BSP_SCHEDULE_DELAY=600000",
 		"OTEL_METRICS_EXPORTER=none", "OTEL_LOGS_EXPORTER=none"}
 	b := v.start(t, dir, "app-b", otel...)
@@ -170,11 +173,7 @@ func behind(t *testing.T, k kit, v variant, dir string, s *server, p *pods, mesh
 			}
 			r := get(t, meshes[f.tracer].gateway, c.path, b3)
 			*traces++
-			one := sentRequest{family: f, trace: r.trace(), ids: [2]string{r.Headers["x-request-id"], ""}}
-			if r.Next != nil {
-				one.ids[1] = r.Next.Headers["x-request-id"]
-			}
-			sent[c.library] = append(sent[c.library], one)
+			sent[c.library] = append(sent[c.library], sentRequest{f, r.trace(), [2]string{r.Headers["x-request-id"], r.Next.Headers["x-request-id"]}})
 		}
 	}
 	for library, list := range sent {

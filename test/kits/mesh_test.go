@@ -14,9 +14,9 @@ import (
 // mesh is a gateway before workload a, which calls workload b: three Envoys with one tracer. The applications come later: every port of theirs
 // stands behind a redirect, which is what iptables is in a pod.
 type mesh struct {
-	gateway string // host:port
-	never   string // host:port of a gateway that samples nothing, or ""
-	out     map[int]string
+	gateway string         // host:port
+	never   string         // host:port of a gateway that samples nothing
+	out     map[int]string // by port: where the sidecar of a takes its calls
 }
 
 const (
@@ -41,7 +41,7 @@ func (p *pods) use(m mesh) {
 }
 
 // newMesh starts the Envoys; they report at once and end with the test.
-func newMesh(t *testing.T, envoy string, tracer demo.Tracer, c demo.Collector, p *pods, unsampled bool) mesh {
+func newMesh(t *testing.T, envoy string, tracer demo.Tracer, c demo.Collector, p *pods) mesh {
 	t.Helper()
 	dir := t.TempDir()
 	start := func(proxy demo.Proxy) *demo.Envoy {
@@ -65,9 +65,8 @@ func newMesh(t *testing.T, envoy string, tracer demo.Tracer, c demo.Collector, p
 	routes := []demo.Route{{Prefix: "/", To: demo.Service{Host: "a.kits.svc.cluster.local", Port: httpPort, Endpoints: []string{a.Inbound(httpPort)}}}}
 	m := mesh{out: map[int]string{httpPort: a.Outbound(httpPort), grpcPort: a.Outbound(grpcPort)}}
 	m.gateway = start(demo.Proxy{Router: true, Pod: "gateway-1", App: "gateway", Routes: routes}).Outbound(httpPort)
-	if unsampled { // one in a million, the least that Envoy knows
-		m.never = start(demo.Proxy{Router: true, Pod: "gateway-2", App: "gateway", Routes: routes, Percent: 0.0001}).Outbound(httpPort)
-	}
+	// One in a million, the least that Envoy knows.
+	m.never = start(demo.Proxy{Router: true, Pod: "gateway-2", App: "gateway", Routes: routes, Percent: 0.0001}).Outbound(httpPort)
 	return m
 }
 

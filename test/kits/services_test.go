@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -52,22 +51,13 @@ func (v variant) takes(f family) bool {
 // one is never run.
 func (k kit) ready(t *testing.T) string {
 	t.Helper()
-	sources := filepath.Join(realparts.Root(), "kits", k.language)
 	locks := k.locks
 	if locks == nil {
-		err := fs.WalkDir(os.DirFS(sources), ".", func(path string, d fs.DirEntry, err error) error {
-			if err == nil && !d.IsDir() {
-				locks = append(locks, path)
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		locks = k.sources(t)
 	}
 	sum := sha256.New()
 	for _, name := range locks {
-		data, err := os.ReadFile(filepath.Join(sources, name))
+		data, err := os.ReadFile(filepath.Join(k.folder(), name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,9 +74,37 @@ func (k kit) ready(t *testing.T) string {
 	}
 	home := filepath.Join(cache, "spanloom", fmt.Sprintf("kit-%s-%x", k.language, sum.Sum(nil)[:6]))
 	if _, err := os.Stat(home); err != nil {
-		k.make(t, sources, home)
+		k.make(t, home)
 	}
 	return home
+}
+
+func (k kit) folder() string { return filepath.Join(realparts.Root(), "kits", k.language) }
+
+// sources are the kit's files, without what a person who tried it built there.
+func (k kit) sources(t *testing.T) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "git", "-C", k.folder(), "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output()
+	if err != nil {
+		t.Fatalf("git ls-files: %v: the test runs in a git checkout", err)
+	}
+	return slices.Sorted(strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00"))
+}
+
+func (k kit) copy(t *testing.T, to string) {
+	t.Helper()
+	for _, name := range k.sources(t) {
+		data, err := os.ReadFile(filepath.Join(k.folder(), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(to, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(to, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // place is the folder to run a variant in: the kept one, or the sources with links to what is shared.
@@ -96,9 +114,7 @@ func (k kit) place(t *testing.T, home string, v variant) string {
 		return home
 	}
 	run := t.TempDir()
-	if err := os.CopyFS(run, os.DirFS(filepath.Join(realparts.Root(), "kits", k.language))); err != nil {
-		t.Fatal(err)
-	}
+	k.copy(t, run)
 	links := map[string]string{}
 	for _, name := range k.shared {
 		links[name] = name
@@ -114,7 +130,7 @@ func (k kit) place(t *testing.T, home string, v variant) string {
 	return run
 }
 
-func (k kit) make(t *testing.T, sources, home string) {
+func (k kit) make(t *testing.T, home string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(home), 0o755); err != nil {
 		t.Fatal(err)
@@ -125,9 +141,7 @@ func (k kit) make(t *testing.T, sources, home string) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(work) }) // gone where it was renamed
 	work = filepath.Join(work, "k")
-	if err := os.CopyFS(work, os.DirFS(sources)); err != nil {
-		t.Fatal(err)
-	}
+	k.copy(t, work)
 	for _, command := range k.build {
 		cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
 		cmd.Dir = work
