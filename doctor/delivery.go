@@ -92,7 +92,8 @@ func (x *exam) network(s *subject) bool {
 			dropped, known = n > 0, true
 		}
 		if !known {
-			dropped = f.failed > f.connects
+			// While one connection times out, the spans of ten seconds fail with it. A refusal is at once, and few wait for it.
+			dropped = f.failed >= 2*f.connects
 		}
 		evidence := []Text{s.flowEvidence(f)}
 		if n, ok := s.proxy.ClusterStat(s.tracer.Cluster, "upstream_cx_connect_timeout"); ok {
@@ -115,7 +116,8 @@ func (x *exam) network(s *subject) bool {
 		return false
 	}
 	switch {
-	case f.works():
+	// Counters are of a proxy's whole life: where a policy blocks and nothing arrived, they speak of the time before it.
+	case f.works() && (policy == nil || x.f.Received == nil || x.f.Received.of(s) > 0):
 		s.green("network", "connections stand")
 	case policy != nil:
 		x.red(s, "network", policy)
@@ -307,6 +309,9 @@ func (x *exam) pathDraft(s *subject, evidence []Text) *draft {
 	}
 	if s.tracer.Path == good {
 		host, port := x.destination(s)
+		if s.tracer.Protocol() == "otlp-http" && port == 4317 {
+			return x.mixed(s, host, port, evidence, say("the provider speaks OTLP over HTTP to the gRPC port"))
+		}
 		d.detail = say("%s:%d does not serve %s", host, port, good)
 		d.fix = Fix{text: say("Send to the port of the %s receiver (9411 for Zipkin, 4318 for OTLP over HTTP); %s:%d answers 404 to %s.", s.tracer.Protocol(), host, port, good), Command: editCommand(at)}
 		return d
@@ -363,6 +368,20 @@ func (x *exam) callerDraft(s *subject, sampled int64) *draft {
 		fix: Fix{text: say("Remove x-b3-sampled: 0, b3: 0 and traceparent …-00 at the edge, or sample at the caller (a gateway, a test tool, an SDK)."), Diff: "--- VirtualService of the edge\n   headers:\n     request:\n+      remove: [x-b3-sampled, b3, traceparent]\n"}}
 }
 
+// elsewhere is the host that spans of others arrived by, if the workload sends to another store; else empty.
+func (x *exam) elsewhere(s *subject) string {
+	host, _ := x.destination(s)
+	for _, o := range x.subjects {
+		if o.tracer == nil || x.f.Received.of(o) == 0 {
+			continue
+		}
+		if by, _ := x.destination(o); !x.sameStore(by, host) {
+			return by
+		}
+	}
+	return ""
+}
+
 // stored: did the workload's spans arrive?
 func (x *exam) stored(s *subject) bool {
 	if x.f.Received == nil {
@@ -375,6 +394,9 @@ func (x *exam) stored(s *subject) bool {
 		s.green("stored", "%d spans", n)
 	case x.f.Received.Spans > 0 && !x.recognised():
 		s.unknown("stored", "%d spans arrived, under names that are those of no workload", x.f.Received.Spans)
+	case s.sent && x.elsewhere(s) != "":
+		host, _ := x.destination(s)
+		s.unknown("stored", "its spans go to %s, and those that arrived came by way of %s", host, x.elsewhere(s))
 	case s.sent && s.broken == nil:
 		x.red(s, "stored", &draft{code: "T0410", object: istio.Ref{Kind: "Workload", Namespace: s.namespace, Name: s.workload}, detail: say("the proxy's requests are answered well, and no span of %s is there", s.name), evidence: []Text{s.flowEvidence(s.flow())}, fix: Fix{text: say("Look whether the collector drops, samples or forwards elsewhere; whether this is the collector that was asked.")}})
 	default:

@@ -28,7 +28,7 @@ func TestDocs(t *testing.T) {
 			t.Errorf("%s has no Korean text", e.Code)
 		}
 		korean += fmt.Sprintf("| [%s](%s.md) | `%s` | %s |\n", e.Code, e.Code, e.Cause, k.Title)
-		pages["../docs/findings/ko/"+e.Code+".md"] = fmt.Sprintf("# %s: %s\n\n원인 `%s` · %s · `%s`\n\n**무슨 일이 생기나.** %s\n\n**무엇을 할까.** %s\n\n[English](../%s.md)\n", e.Code, k.Title, e.Cause, inKorean[e.Severity], e.Station, k.Means, k.Fix, e.Code)
+		pages["../docs/findings/ko/"+e.Code+".md"] = fmt.Sprintf("# %s: %s\n\n원인 `%s` · %s · `%s`\n\n**무슨 일이 생기나.** %s\n\n**무엇을 할까.** %s\n%s\n[English](../%s.md)\n", e.Code, k.Title, e.Cause, inKorean[e.Severity], e.Station, k.Means, k.Fix, kits(e.Code, "복사할 코드", "../../../kits/README.ko.md"), e.Code)
 	}
 	pages["../docs/findings/ko/README.md"] = korean
 	pages["../docs/findings/README.md"] = index
@@ -128,9 +128,18 @@ func setUps(t *testing.T, pattern string, korean bool) string {
 // inKorean are the severities as the pages name them.
 var inKorean = map[doctor.Severity]string{doctor.Error: "오류", doctor.Warning: "경고", doctor.Info: "참고"}
 
+// kits leads from what an application does wrong to code that does it right.
+func kits(code, text, readme string) string {
+	if code != "T0403" && code != "T0404" {
+		return ""
+	}
+	return fmt.Sprintf("\n%[1]s: [Python](%[2]s#python), [Go](%[2]s#go), [Node](%[2]s#node), [Java](%[2]s#java).\n", text, readme)
+}
+
 func page(e doctor.Entry, cases []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s: %s\n\nCause `%s` · %s · station `%s`\n\n**What it does.** %s\n\n**What shows it.** %s\n\n**What to do.** %s\n", e.Code, e.Title, e.Cause, e.Severity, e.Station, e.Means, e.Shown, e.Fix)
+	b.WriteString(kits(e.Code, "Code to copy", "../../kits/README.md"))
 	if len(e.After) > 0 {
 		fmt.Fprintf(&b, "\nNot said where `%s` explains it.\n", strings.Join(e.After, "` or `"))
 	}

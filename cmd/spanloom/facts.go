@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"reflect"
+	"strconv"
 	"sync"
 	"time"
 
@@ -104,13 +105,19 @@ func (f *factsFlags) cluster(cmd *cobra.Command, o doctor.Options) collect.Clust
 type judgeFlags struct {
 	options  doctor.Options
 	server   serverFlags
+	since    time.Duration
 	language string
 }
 
 func (j *judgeFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&j.server.server, "server", "", "base `URL` of a running Spanloom, whose receipts of the last hour take part")
+	cmd.Flags().StringVar(&j.server.server, "server", "", "base `URL` of a running Spanloom, whose receipts take part")
 	addLanguage(cmd, &j.language)
+	j.addSince(cmd)
 	cmd.Flags().StringVar(&j.server.tokenFile, "token-file", "", "`file` with a bearer token of role read for --server")
+}
+
+func (j *judgeFlags) addSince(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&j.since, "since", time.Hour, "with --server: what came in the last so `long` counts; give the time since a change, or what came before it speaks for it")
 }
 
 func (j *judgeFlags) report(ctx context.Context, f *doctor.Facts) (*doctor.Report, error) {
@@ -120,6 +127,9 @@ func (j *judgeFlags) report(ctx context.Context, f *doctor.Facts) (*doctor.Repor
 	if j.server.server == "" {
 		return spoken(doctor.Diagnose(f, j.options), j.language), nil
 	}
+	if j.since <= 0 {
+		return nil, &problem.Problem{Kind: problem.Invalid, Field: "--since", Message: j.since.String() + " is no time to look back", Hint: "such as 5m"}
+	}
 	s, err := j.server.find()
 	if err != nil {
 		return nil, err
@@ -128,7 +138,7 @@ func (j *judgeFlags) report(ctx context.Context, f *doctor.Facts) (*doctor.Repor
 	if err := f.Save(&body); err != nil {
 		return nil, err
 	}
-	answer, err := s.post(ctx, "/api/spanloom/v1/doctor?"+optionsQuery(j.options, j.language), &body)
+	answer, err := s.post(ctx, "/api/spanloom/v1/doctor?"+j.query(f), &body)
 	if err != nil {
 		return nil, err
 	}
@@ -260,11 +270,15 @@ func rolesCommand() *cobra.Command {
 	return cmd
 }
 
-// optionsQuery are the options as parameters of /doctor.
-func optionsQuery(o doctor.Options, language string) string {
-	q := url.Values{}
-	if language == "ko" {
-		q.Set("lang", language)
+// query are the options as parameters of /doctor.
+func (j *judgeFlags) query(f *doctor.Facts) string {
+	o, began := j.options, time.Now()
+	if f.Source == "cluster" && f.Collected > 0 {
+		began = time.Unix(0, f.Collected) // reading a large mesh takes minutes
+	}
+	q := url.Values{"start": {strconv.FormatInt(began.Add(-j.since).UnixNano(), 10)}}
+	if j.language == "ko" {
+		q.Set("lang", j.language)
 	}
 	if o.Namespace != "" {
 		q.Set("namespace", o.Namespace)

@@ -253,6 +253,7 @@ func meshVerifyCommand() *cobra.Command {
 	}
 	from.add(cmd)
 	judge.server.add(cmd)
+	judge.addSince(cmd)
 	p.add(cmd)
 	return cmd
 }

@@ -119,6 +119,9 @@ func (d *Doctor) Book(ctx context.Context, s store.Scope, r store.TimeRange) (*d
 		gap("receipts", err)
 	}
 	for _, row := range rows {
+		if row.Last > 0 && row.Last < r.From {
+			row.Spans, row.Requests = 0, 0 // of the window's first minute, before the window
+		}
 		b.Receipts = append(b.Receipts, named(row, known))
 	}
 	return b, ctx.Err()

@@ -31,9 +31,10 @@ func clock() time.Time { return storetest.Epoch.Add(storetest.DefaultReceived + 
 
 func ledger(context.Context, time.Time, time.Time) ([]doctor.Receipt, error) {
 	return []doctor.Receipt{
-		{Workload: "web.shop", Protocol: "zipkin", Sender: "10.0.0.2", Spans: 4, Requests: 1, Last: storetest.At(0)},
-		{Workload: "api.shop", Protocol: "zipkin", Sender: "10.0.0.3", Spans: 2, Requests: 1, Last: storetest.At(0)},
-		{Workload: "batch.v2", Protocol: "otlp_grpc", Sender: "10.0.0.4", Spans: 1, Requests: 1, Last: storetest.At(0)},
+		{Workload: "web.shop", Protocol: "zipkin", Sender: "10.0.0.2", Spans: 4, Requests: 1, Last: clock().Add(-time.Minute).UnixNano()},
+		{Workload: "api.shop", Protocol: "zipkin", Sender: "10.0.0.3", Spans: 2, Requests: 1, Last: clock().Add(-time.Minute).UnixNano()},
+		{Workload: "gone.shop", Protocol: "zipkin", Sender: "10.0.0.5", Spans: 9, Requests: 1, Last: clock().Add(-time.Hour - time.Second).UnixNano()}, // in the window's first minute, and not in the window
+		{Workload: "batch.v2", Protocol: "otlp_grpc", Sender: "10.0.0.4", Spans: 1, Requests: 1, Last: clock().Add(-time.Minute).UnixNano()},
 		{Workload: "sender 10.0.0.4", Protocol: "otlp_grpc", Misuses: map[string]int64{"grpc_on_http_port": 1}},
 	}, nil
 }

@@ -6,10 +6,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ProxyUID is the user that Envoy runs as: its own connections pass the interception.
@@ -29,6 +36,9 @@ type Pod struct {
 	NS   string     // name for `ip netns exec`
 	Addr netip.Addr // the pod's only address, beside loopback
 }
+
+// Gateway is the bridge's own address: this machine, as pods see it.
+func (n *Net) Gateway() netip.Addr { return n.prefix.Masked().Addr().Next() }
 
 // New makes a bridge that holds the first address of prefix. name is at most 8 bytes: names of links end at 15.
 // What it could not finish, it removes.
@@ -105,6 +115,81 @@ func (n *Net) Add(ctx context.Context, intercept bool) (*Pod, error) {
 // Command is exec.CommandContext within the pod.
 func (p *Pod) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", p.NS, name}, args...)...)
+}
+
+// Dial connects as a process of the pod would, to its loopback too.
+func (p *Pod) Dial(ctx context.Context, address string) (net.Conn, error) {
+	at, err := netip.ParseAddrPort(address) // a name would be resolved on other threads
+	if err != nil {
+		return nil, err
+	}
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		if err := p.enter(func() { r.conn, r.err = new(net.Dialer).DialContext(ctx, "tcp4", at.String()) }); err != nil {
+			r.err = err
+		}
+		done <- r
+	}()
+	r := <-done
+	return r.conn, r.err
+}
+
+// enter calls f on a thread that is in the pod meanwhile.
+func (p *Pod) enter(f func()) error {
+	runtime.LockOSThread()
+	here, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer here.Close()
+	there, err := os.Open(filepath.Join("/var/run/netns", p.NS))
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer there.Close()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("enter %s: %w", p.NS, err)
+	}
+	f()
+	if err := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("leave %s: %w", p.NS, err) // still locked: no other goroutine gets this thread
+	}
+	runtime.UnlockOSThread()
+	return nil
+}
+
+// Kill ends every process of the pod, and waits until none is left.
+func (p *Pod) Kill(ctx context.Context) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		out, err := exec.CommandContext(ctx, "ip", "netns", "pids", p.NS).Output()
+		if err != nil {
+			return fmt.Errorf("processes of %s: %w", p.NS, err)
+		}
+		ids := strings.Fields(string(out))
+		if len(ids) == 0 {
+			return nil
+		}
+		for _, id := range ids {
+			if n, err := strconv.Atoi(id); err == nil && n != os.Getpid() { // a thread of ours may be dialling
+				_ = unix.Kill(n, unix.SIGKILL) // it may have ended meanwhile
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("processes of %s: %w", p.NS, ctx.Err())
+		case <-tick.C:
+		}
+	}
 }
 
 // Close removes pods and bridge, newest first, also after an error of one of them. Processes in the pods are the
