@@ -28,21 +28,19 @@ func TestDocs(t *testing.T) {
 			t.Errorf("%s has no Korean text", e.Code)
 		}
 		korean += fmt.Sprintf("| [%s](%s.md) | `%s` | %s |\n", e.Code, e.Code, e.Cause, k.Title)
-		pages["../docs/findings/ko/"+e.Code+".md"] = fmt.Sprintf("# %s: %s\n\n원인 `%s` · %s · `%s`\n\n**무슨 일이 생기나.** %s\n\n**무엇을 할까.** %s\n%s\n[English](../%s.md)\n", e.Code, k.Title, e.Cause, map[doctor.Severity]string{doctor.Error: "오류", doctor.Warning: "경고", doctor.Info: "참고"}[e.Severity], e.Station, k.Means, k.Fix, kits(e.Code, "복사할 코드", "../../../kits/README.ko.md"), e.Code)
+		pages["../docs/findings/ko/"+e.Code+".md"] = fmt.Sprintf("# %s: %s\n\n원인 `%s` · %s · `%s`\n\n**무슨 일이 생기나.** %s\n\n**무엇을 할까.** %s\n%s\n[English](../%s.md)\n", e.Code, k.Title, e.Cause, inKorean[e.Severity], e.Station, k.Means, k.Fix, kits(e.Code, "복사할 코드", "../../../kits/README.ko.md"), e.Code)
 	}
 	pages["../docs/findings/ko/README.md"] = korean
 	pages["../docs/findings/README.md"] = index
-	main, err := os.ReadFile("../docs/doctor.md")
-	if err != nil {
-		t.Fatal(err)
+	pages["../docs/doctor.md"] = between(t, read(t, "../docs/doctor.md"), "cases", table(t))
+	for _, p := range []struct {
+		set, symptoms string
+		korean        bool
+	}{{"set-ups.md", "troubleshooting.md", false}, {"set-ups.ko.md", "troubleshooting.ko.md", true}} {
+		const users = "../docs/users/"
+		pages[users+p.set] = between(t, between(t, read(t, users+p.set), "set-ups", setUps(t, "testdata/set-ups/set-up-*", p.korean)), "attempts", setUps(t, "testdata/set-ups/set-up-0-attempts/*", p.korean))
+		pages[users+p.symptoms] = between(t, read(t, users+p.symptoms), "symptoms", bySymptom(t, p.korean))
 	}
-	pages["../docs/doctor.md"] = between(t, string(main), "cases", table(t))
-	const users = "../docs/users/set-ups.md"
-	text, err := os.ReadFile(users)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pages[users] = between(t, between(t, string(text), "set-ups", setUps(t, "testdata/set-ups/set-up-*")), "attempts", setUps(t, "testdata/set-ups/set-up-0-attempts/*"))
 	for path, want := range pages {
 		if *golden.Update {
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -63,6 +61,15 @@ func TestDocs(t *testing.T) {
 	}
 }
 
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // between replaces what stands between two marks.
 func between(t *testing.T, text, mark, with string) string {
 	t.Helper()
@@ -74,36 +81,52 @@ func between(t *testing.T, text, mark, with string) string {
 	return head + "<!-- " + mark + " -->\n" + with + "<!-- end -->" + tail
 }
 
-// setUps is one row for each folder: everything that is said of it, but cost and style.
-func setUps(t *testing.T, pattern string) string {
+// setUps is one row for each folder: everything that is said of it, but cost and style, in English or as --lang ko says it.
+func setUps(t *testing.T, pattern string, korean bool) string {
 	dirs, err := filepath.Glob(pattern)
 	if err != nil || len(dirs) == 0 {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	b.WriteString("| folder | state | what the doctor says | fix |\n| --- | --- | --- | --- |\n")
+	head, nothing := "| folder | state | what the doctor says | fix |", "nothing is wrong"
+	if korean {
+		head, nothing = "| 폴더 | 상태 | 닥터의 진단 | 고치는 방법 |", "문제가 없습니다"
+	}
+	b.WriteString(head + "\n| --- | --- | --- | --- |\n")
 	for _, dir := range dirs {
 		if strings.HasSuffix(dir, "-attempts") {
 			continue
 		}
 		r := diagnose(t, dir)
+		if korean {
+			r.In("ko")
+		}
 		var said []string
 		fix := "-"
 		for _, f := range r.Findings {
-			if f.Severity != doctor.Info {
-				said = append(said, fmt.Sprintf("%s [%s](../findings/%s.md) `%s`: %s", f.Severity, f.Code, f.Code, f.Cause, f.Detail))
-				if fix == "-" {
-					fix = f.Fix.Text
-				}
+			if f.Severity == doctor.Info {
+				continue
 			}
+			folder, severity := "", string(f.Severity)
+			if korean {
+				folder, severity = "ko/", inKorean[f.Severity]
+			}
+			line := fmt.Sprintf("%s [%s](../findings/%s%s.md) `%s`: %s", severity, f.Code, folder, f.Code, f.Cause, f.Detail)
+			if said == nil {
+				fix = f.Fix.Text
+			}
+			said = append(said, line)
 		}
 		if said == nil {
-			said = []string{"nothing is wrong"}
+			said = []string{nothing}
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", filepath.Base(dir), r.State, strings.Join(said, "; "), fix)
 	}
 	return b.String()
 }
+
+// inKorean are the severities as the pages name them.
+var inKorean = map[doctor.Severity]string{doctor.Error: "오류", doctor.Warning: "경고", doctor.Info: "참고"}
 
 // kits leads from what an application does wrong to code that does it right.
 func kits(code, text, readme string) string {
