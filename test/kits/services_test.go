@@ -135,12 +135,12 @@ func (k kit) make(t *testing.T, home string) {
 	if err := os.MkdirAll(filepath.Dir(home), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	work, err := os.MkdirTemp(filepath.Dir(home), ".kit-")
+	beside, err := os.MkdirTemp(filepath.Dir(home), ".kit-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(work) }) // gone where it was renamed
-	work = filepath.Join(work, "k")
+	t.Cleanup(func() { _ = os.RemoveAll(beside) })
+	work := filepath.Join(beside, "k")
 	k.copy(t, work)
 	for _, command := range k.build {
 		cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
