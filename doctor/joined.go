@@ -208,9 +208,9 @@ func (x *exam) familyFix(protocol string) Text {
 		return say("Let the SDKs speak W3C: OTEL_PROPAGATORS=tracecontext,baggage (b3 beside it where others need it).")
 	}
 	if m := x.minor(); m != "" && !minorAtLeast(m, 28) {
-		return say("Let applications forward x-b3-* headers too (OTEL_PROPAGATORS=b3,tracecontext,baggage), or use an OpenTelemetry provider, which speaks W3C.")
+		return say("Let applications forward x-b3-* headers too (OTEL_PROPAGATORS=tracecontext,baggage,b3), or use an OpenTelemetry provider, which speaks W3C.")
 	}
-	return say("Set traceContextOption: USE_B3_WITH_W3C_PROPAGATION on the Zipkin provider (Istio 1.28 and later), or use an OpenTelemetry provider, or let applications forward x-b3-* too (OTEL_PROPAGATORS=b3,tracecontext,baggage).")
+	return say("Set traceContextOption: USE_B3_WITH_W3C_PROPAGATION on the Zipkin provider (Istio 1.28 and later), or use an OpenTelemetry provider, or let applications forward x-b3-* too (OTEL_PROPAGATORS=tracecontext,baggage,b3).")
 }
 
 func minorAtLeast(minor string, n int) bool {
@@ -309,7 +309,7 @@ func (x *exam) propagators() {
 			if have.empty() {
 				have = say("tracecontext,baggage (the default)")
 			}
-			now := "b3,tracecontext,baggage"
+			now := "tracecontext,baggage,b3" // the last one that is there counts
 			if s.tracer.Protocol() != "zipkin" {
 				now = "tracecontext,baggage"
 			}
