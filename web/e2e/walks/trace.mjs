@@ -109,7 +109,7 @@ export async function walk(kit) {
     await page.waitForFunction((el) => /^\d/.test(el.textContent), await hits.elementHandle());
     await page.keyboard.press("Enter");
     await page.waitForFunction((el) => /^\d+ of \d+$/.test(el.textContent), await hits.elementHandle());
-    if (!(await page.locator("[data-row] mark, [data-row] [data-hit=true]").count()))
+    if (!(await page.locator("[data-row][data-hit=true], [data-row] [data-hit=true]").count()))
       note(where, "no row is marked as a hit");
     await screenshot(page, "trace-find");
     await axe(page, where);
