@@ -266,7 +266,7 @@ var catalog = []Entry{
 	{"T0410", "unexplained", Warning, "stored", "No spans arrived, and nothing that was read explains it",
 		"The chain is green as far as it can be seen.",
 		"The collector got nothing, or less than was sent.",
-		"Read more: the proxies' clusters and stats, Services, NetworkPolicies, the collector's log.", nil},
+		"Read more: the proxies' clusters and stats, Services, NetworkPolicies, the collector's log.", []string{"split-stores"}},
 	{"T0411", "root-sampler", Info, "joined", "An SDK samples without regard to its caller",
 		"traceidratio as root sampler contradicts the mesh's decision and cuts traces below 100 %.",
 		"OTEL_TRACES_SAMPLER=traceidratio.",

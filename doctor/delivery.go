@@ -92,8 +92,9 @@ func (x *exam) network(s *subject) bool {
 			dropped, known = n > 0, true
 		}
 		if !known {
-			// While one connection times out, the spans of ten seconds fail with it. A refusal is at once, and few wait for it.
-			dropped = f.failed >= 2*f.connects
+			// While one connection times out, the spans of ten seconds fail with it. A refusal is at once, and few wait for it: the
+			// two spans of a gateway's request, which the second bound is for.
+			dropped = f.failed >= 2*f.connects && (f.connects < 10 || f.failed >= 4*f.connects)
 		}
 		evidence := []Text{s.flowEvidence(f)}
 		if n, ok := s.proxy.ClusterStat(s.tracer.Cluster, "upstream_cx_connect_timeout"); ok {

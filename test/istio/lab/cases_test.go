@@ -18,7 +18,6 @@ type liveCase struct {
 	cause  string   // of the only error
 	warns  bool     // it is a warning, and there is no error
 	seen   string   // in every proxy's listeners when the change has taken effect, where nothing is lost
-	after  int      // spans of a request's trace when it was mended, where it differs
 	fix    string   // what the doctor's own fix must contain: text, command or diff
 	mended []change // that fix, done
 }
@@ -36,17 +35,14 @@ const (
 type base struct {
 	mesh, telemetry string
 	strict          bool // Spanloom refuses what the original receivers refuse
-	spans           int  // of a request's trace
 }
 
 var (
-	byGRPC       = base{meshWith(otlpGRPC), telemetry, false, 5}
-	byGRPCStrict = base{meshWith(otlpGRPC), telemetry, true, 5}
-	byHTTP       = base{meshWith(otlpHTTP), telemetry, false, 5}
-	byHTTPStrict = base{meshWith(otlpHTTP), telemetry, true, 5}
-	byZipkin     = base{meshWith(zipkin), telemetry, false, 5}
-	// The tracer of old, in the bootstrap: gateways make one span.
-	byBootstrap = base{"defaultConfig:\n  tracing: {sampling: 100, zipkin: {address: spanloom.istio-system:9411}}" + quick, "", false, 4}
+	byGRPC       = base{meshWith(otlpGRPC), telemetry, false}
+	byGRPCStrict = base{meshWith(otlpGRPC), telemetry, true}
+	byHTTP       = base{meshWith(otlpHTTP), telemetry, false}
+	byHTTPStrict = base{meshWith(otlpHTTP), telemetry, true}
+	byZipkin     = base{meshWith(zipkin), telemetry, false}
 )
 
 // change is one step of breaking or mending.
@@ -65,10 +61,6 @@ func remove(kind, namespace, name string) change {
 
 func merge(words, kind, namespace, name, patch string) change {
 	return change{words, func(l *Lab, _ *doctor.Finding) { l.Merge(kind, namespace, name, patch) }}
-}
-
-func restart(namespace string) change {
-	return change{"kubectl rollout restart deployment -n " + namespace, func(l *Lab, _ *doctor.Finding) { l.Restart(namespace) }}
 }
 
 // spanloom runs a command that writes to the cluster.
@@ -265,10 +257,4 @@ var cases = []liveCase{
 	{name: "two stores share the traces", begin: byGRPC, lost: part,
 		broken: []change{apply("namespace shop reports to another Spanloom", secondStore+configMap(meshWith(otlpGRPC)+"- name: other\n  opentelemetry: {service: other.istio-system.svc.cluster.local, port: 4317}\n"))},
 		cause:  "split-stores", warns: true, fix: "", mended: []change{remove("Telemetry", "shop", "tracing"), remove("Deployment", "istio-system", "other"), remove("Service", "istio-system", "other"), apply("one provider", configMap(meshWith(otlpGRPC)))}},
-	{name: "Zipkin's address in defaultConfig, and no restart", begin: byGRPC,
-		broken: []change{apply("defaultConfig.tracing.zipkin", configMap(byBootstrap.mesh)), remove("Telemetry", "istio-system", "mesh-default")},
-		cause:  "restart-needed", after: 4, fix: "kubectl rollout restart", mended: []change{restart("shop"), restart("istio-system")}},
-	{name: "an annotation replaces the tracing block", begin: byBootstrap, lost: part,
-		broken: []change{merge("frontend: proxy.istio.io/config: tracing.sampling", "Deployment", "shop", "frontend", `spec: {template: {metadata: {annotations: {proxy.istio.io/config: "tracing: {sampling: 100}"}}}}`)},
-		cause:  "annotation-replaces", fix: "zipkin", mended: []change{merge("the address in it", "Deployment", "shop", "frontend", `spec: {template: {metadata: {annotations: {proxy.istio.io/config: "tracing: {sampling: 100, zipkin: {address: spanloom.istio-system:9411}}"}}}}`)}},
 }

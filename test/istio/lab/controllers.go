@@ -89,20 +89,6 @@ func (l *Lab) Merge(kind, namespace, name, patch string) {
 	l.reconcile()
 }
 
-// Restart is `kubectl rollout restart deployment` of a namespace.
-func (l *Lab) Restart(namespace string) {
-	l.t.Helper()
-	var list struct{ Items []deployment }
-	l.kube.Get(l.kube.Path("Deployment", namespace, ""), &list)
-	for _, d := range list.Items {
-		if d.Metadata.Name == "istiod" || d.Metadata.Name == "spanloom" {
-			continue // they read nothing at their start that a case changes
-		}
-		l.kube.Merge(l.kube.Path("Deployment", namespace, d.Metadata.Name), fmt.Sprintf("spec: {template: {metadata: {annotations: {kubectl.kubernetes.io/restartedAt: %q}}}}", time.Now().Format(time.RFC3339Nano)))
-	}
-	l.reconcile()
-}
-
 // reconcile does what controllers do after a change: pods for Deployments whose template is new, then endpoints for Services.
 func (l *Lab) reconcile() {
 	l.t.Helper()

@@ -40,7 +40,6 @@ type Lab struct {
 	mu     sync.Mutex
 	pods   map[string]*pod // that run, by namespace/workload
 	serial int
-	spans  int // of a request's whole trace
 }
 
 // Start brings up a cluster with a node, Istio's kinds and the namespaces, and nothing in it. All of it ends with the test.
@@ -52,7 +51,7 @@ func Start(t testing.TB) *Lab {
 	if os.Getuid() != 0 {
 		t.Fatal("the lab makes network namespaces: run it as root")
 	}
-	l := &Lab{t: t, spans: spansOfRequest, part: make(map[string]string), pods: make(map[string]*pod)}
+	l := &Lab{t: t, part: make(map[string]string), pods: make(map[string]*pod)}
 	ctx, cancel := context.WithCancel(context.Background())
 	if d, ok := t.(*testing.T).Deadline(); ok {
 		ctx, cancel = context.WithDeadline(ctx, d.Add(-30*time.Second))

@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -108,7 +107,6 @@ func (l *Lab) try(c liveCase) string {
 	for _, m := range c.mended {
 		m.do(l, found)
 	}
-	l.spans = cmp.Or(c.after, l.spans)
 	if _, ok := l.whole(time.Minute); !ok {
 		l.t.Fatal("no whole trace within a minute after the fix")
 	}
@@ -142,4 +140,36 @@ func lossOf(a arrival) loss {
 		return part
 	}
 	return none
+}
+
+// From a mesh that traces nothing to the first whole trace in one command; then verify, in a healthy mesh and in one that is broken.
+func TestLabDeadMesh(t *testing.T) {
+	l := Start(t)
+	StartMesh(l, meshWith(""), "")
+	tag := newTag("dead")
+	l.send(tag, 10)
+	if l.within(patience, func() bool { return l.arrived(tag).Spans > 0 }) {
+		t.Fatalf("a mesh that traces nothing sent spans: %s", l.arrived(tag))
+	}
+	began := time.Now()
+	apply := spanloom("mesh", "apply", "--yes", "--sampling", "100")
+	apply.do(l, nil)
+	wrote := time.Since(began)
+	if _, ok := l.whole(time.Minute); !ok {
+		t.Fatal("no whole trace within a minute after mesh apply")
+	}
+	t.Logf("dead mesh: %s took %.1f s, the first whole trace was there %.1f s after it began", apply.words, wrote.Seconds(), time.Since(began).Seconds())
+	verify := func() (int, string) {
+		code, out, errs := l.Spanloom("mesh", "verify", "http://"+l.pod("istio-system", "istio-ingressgateway").Addr.String()+":8080/verify", "--server", l.server(), "--since", "10s",
+			"--within", "20s", "--settle", "3s", "--expect", "shop/frontend", "--expect", "shop/backend")
+		return code, out + errs
+	}
+	if code, out := verify(); code != 0 {
+		t.Errorf("verify of a healthy mesh: exit %d\n%s", code, out)
+	}
+	l.Delete("Telemetry", "istio-system", "mesh-default")
+	l.settle(liveCase{})
+	if code, out := verify(); code == 0 {
+		t.Errorf("verify of a mesh without Telemetry: exit 0\n%s", out)
+	}
 }

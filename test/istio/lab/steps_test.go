@@ -34,11 +34,6 @@ func (l *Lab) bring(b base) {
 		flags = []string{"--strict-ingest"}
 	}
 	l.Apply(configMap(b.mesh) + "\n---\n" + collector(flags...) + "\n---\n" + b.telemetry)
-	if b.spans == byBootstrap.spans && l.spans != b.spans { // its tracer is written down when pods start
-		l.Restart("shop")
-		l.Restart("istio-system")
-	}
-	l.spans = b.spans
 	if _, ok := l.whole(time.Minute); !ok {
 		l.t.Fatal("the mesh is not healthy before it is broken")
 	}
@@ -77,7 +72,7 @@ func judge(t testing.TB, c liveCase, r *doctor.Report) *doctor.Finding {
 		case f.Cause == c.cause && f.Severity == severity && found == nil:
 			found = f
 		case f.Severity == doctor.Error || f.Severity == doctor.Warning && found == nil:
-			t.Errorf("the doctor names %s %s besides %s: %s", f.Severity, f.Cause, c.cause, f.Detail)
+			t.Errorf("the doctor names %s %s besides %s: %s; %v %s", f.Severity, f.Cause, c.cause, f.Detail, f.Workloads, strings.Join(f.Evidence, "; "))
 		}
 	}
 	if found == nil {

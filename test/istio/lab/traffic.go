@@ -122,7 +122,7 @@ func (l *Lab) arrived(tag string) arrival {
 				services[d.Processes[s.ProcessID].ServiceName] = true
 				names[d.Processes[s.ProcessID].ServiceName] = true
 			}
-			if len(d.Spans) == l.spans && len(services) == 3 {
+			if len(d.Spans) == spansOfRequest && len(services) == 3 {
 				a.Whole++
 			}
 		}
@@ -166,18 +166,19 @@ func (l *Lab) ask(path string, into any) {
 
 // whole sends requests until one becomes a whole trace, and tells after how long; ok is false if none does within d.
 func (l *Lab) whole(d time.Duration) (after time.Duration, ok bool) {
-	began := time.Now()
-	for time.Since(began) < d && l.ctx.Err() == nil {
-		tag := newTag("one")
-		if _, err := l.request("/" + tag + "/0"); err != nil {
-			continue // proxies take new configuration meanwhile
-		}
-		if l.within(patience, func() bool { return l.arrived(tag).Whole == 1 }) {
+	began, tag := time.Now(), newTag("whole")
+	for i := 0; time.Since(began) < d && l.ctx.Err() == nil; i++ {
+		// One that does not pass is fine: proxies take new configuration meanwhile.
+		_, _ = l.request(fmt.Sprintf("/%s/%d", tag, i))
+		if l.within(pause, func() bool { return l.arrived(tag).Whole > 0 }) {
 			return time.Since(began), true
 		}
 	}
 	return time.Since(began), false
 }
+
+// pause is how long the next request waits for the trace of the one before.
+const pause = 250 * time.Millisecond
 
 // patience is how long a trace is waited for: proxies of the lab send at once, so that later means never.
 const patience = 3 * time.Second
