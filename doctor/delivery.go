@@ -369,20 +369,6 @@ func (x *exam) callerDraft(s *subject, sampled int64) *draft {
 		fix: Fix{text: say("Remove x-b3-sampled: 0, b3: 0 and traceparent …-00 at the edge, or sample at the caller (a gateway, a test tool, an SDK)."), Diff: "--- VirtualService of the edge\n   headers:\n     request:\n+      remove: [x-b3-sampled, b3, traceparent]\n"}}
 }
 
-// elsewhere is the host that spans of others arrived by, if the workload sends to another store; else empty.
-func (x *exam) elsewhere(s *subject) string {
-	host, _ := x.destination(s)
-	for _, o := range x.subjects {
-		if o.tracer == nil || x.f.Received.of(o) == 0 {
-			continue
-		}
-		if by, _ := x.destination(o); !x.sameStore(by, host) {
-			return by
-		}
-	}
-	return ""
-}
-
 // stored: did the workload's spans arrive?
 func (x *exam) stored(s *subject) bool {
 	if x.f.Received == nil {
@@ -395,9 +381,6 @@ func (x *exam) stored(s *subject) bool {
 		s.green("stored", "%d spans", n)
 	case x.f.Received.Spans > 0 && !x.recognised():
 		s.unknown("stored", "%d spans arrived, under names that are those of no workload", x.f.Received.Spans)
-	case s.sent && x.elsewhere(s) != "":
-		host, _ := x.destination(s)
-		s.unknown("stored", "its spans go to %s, and those that arrived came by way of %s", host, x.elsewhere(s))
 	case s.sent && s.broken == nil:
 		x.red(s, "stored", &draft{code: "T0410", object: istio.Ref{Kind: "Workload", Namespace: s.namespace, Name: s.workload}, detail: say("the proxy's requests are answered well, and no span of %s is there", s.name), evidence: []Text{s.flowEvidence(s.flow())}, fix: Fix{text: say("Look whether the collector drops, samples or forwards elsewhere; whether this is the collector that was asked.")}})
 	default:

@@ -567,9 +567,8 @@ var koreanSentences = map[string]string{
 	"provider %s is a %s, which istiod has had no tracer for since 1.23":                                                                                                    "%s 제공자의 종류는 %s입니다. istiod는 1.23부터 그 트레이서를 만들지 않습니다",
 	"no rate is set, which Istio %s takes for 0 %%":                                                                                                                         "설정된 비율이 없으며, Istio %s에서는 이를 0 %%로 봅니다",
 	"Set randomSamplingPercentage to 100 while testing, 1 to 10 under load; or update Istio, where the rate of defaultConfig counts again since 1.17.6, 1.18.3 and 1.19.1.": "randomSamplingPercentage를 시험 중에는 100, 부하가 있으면 1에서 10으로 설정하십시오. 아니면 Istio를 업데이트하십시오. 1.17.6, 1.18.3, 1.19.1부터는 defaultConfig의 비율이 다시 적용됩니다.",
-	"the provider's sampler":                                       "제공자의 샘플러",
-	"nobody, which this version of Istio takes for 0 %%":           "없음(이 버전의 Istio는 이를 0 %%로 봅니다)",
-	"its spans go to %s, and those that arrived came by way of %s": "스팬의 목적지는 %s이며, 도착한 스팬은 %s 쪽으로 온 것입니다",
+	"the provider's sampler":                             "제공자의 샘플러",
+	"nobody, which this version of Istio takes for 0 %%": "없음(이 버전의 Istio는 이를 0 %%로 봅니다)",
 }
 
 // koreanWords are labels of the printed report, states and severities.
