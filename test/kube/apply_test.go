@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spanloom/spanloom/internal/kubeserver"
 	"github.com/spanloom/spanloom/internal/wait"
 )
 
@@ -56,10 +57,10 @@ const others = `
 func (c *cluster) reset() {
 	c.t.Helper()
 	for _, path := range []string{"Telemetry", "ConfigMap", "NetworkPolicy"} {
-		c.do("DELETE", fmt.Sprintf(paths[path], "namespaces/istio-system"), "", "")
+		c.Do("DELETE", c.Path(path, "istio-system", ""), "", "")
 	}
-	c.apply("kubectl", others)
-	c.do("POST", fmt.Sprintf(paths["ConfigMap"], "namespaces/istio-system")+"?fieldManager=pilot", "application/json",
+	c.Apply("kubectl", others)
+	c.Do("POST", c.Path("ConfigMap", "istio-system", "")+"?fieldManager=pilot", "application/json",
 		compact(map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "istio", "namespace": "istio-system"}, "data": map[string]any{"mesh": meshText, "meshNetworks": "networks: {}"}}))
 }
 
@@ -69,7 +70,7 @@ func (c *cluster) everything() map[string]any {
 	out := make(map[string]any)
 	for _, kind := range []string{"ConfigMap", "Telemetry", "EnvoyFilter", "NetworkPolicy"} {
 		var list struct{ Items []map[string]any }
-		if err := json.Unmarshal(c.do("GET", fmt.Sprintf(paths[kind], "namespaces/istio-system"), "", ""), &list); err != nil {
+		if err := json.Unmarshal(c.Do("GET", c.Path(kind, "istio-system", ""), "", ""), &list); err != nil {
 			c.t.Fatal(err)
 		}
 		for _, o := range list.Items {
@@ -130,7 +131,7 @@ type gate struct {
 
 func (c *cluster) gate() *gate {
 	g := new(gate)
-	to, err := url.Parse(c.url)
+	to, err := url.Parse(c.URL)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -164,15 +165,6 @@ func (c *cluster) gate() *gate {
 	return g
 }
 
-func (c *cluster) kubeconfigOf(server, user string) string {
-	path := filepath.Join(c.t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(path, []byte(fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}],
-clusters: [{name: c, cluster: {server: %q, insecure-skip-tls-verify: true}}], users: [{name: u, user: {token: %stoken}}]}`, server, user)), 0o600); err != nil {
-		c.t.Fatal(err)
-	}
-	return path
-}
-
 const perfect = "0 to create, 0 to change"
 
 // Plan, apply, repeat, roll back on a real API server: what others wrote stays, and then everything is as it was, its owners
@@ -180,7 +172,7 @@ const perfect = "0 to create, 0 to change"
 func TestApply(t *testing.T) {
 	c := startCluster(t)
 	c.istioCRDs()
-	c.apply("tests", applied)
+	c.Apply("tests", applied)
 	path := build(t)
 	intent := []string{"--istio-version", "1.28", "--sampling", "staging", "--for", "configmap,telemetry,networkpolicy,grafana", "--yes"}
 	run := func(kubeconfig, backups string, args ...string) (int, string) {
@@ -188,7 +180,7 @@ func TestApply(t *testing.T) {
 		return spanloom(t, path, append(append([]string{"mesh"}, args...), "--kubeconfig", kubeconfig, "--backup-dir", backups)...)
 	}
 	applyArgs := append([]string{"apply"}, intent...)
-	admin := c.kubeconfig("admin")
+	admin := c.Kubeconfig(kubeserver.Admin)
 	c.reset()
 	start := c.everything()
 
@@ -289,8 +281,8 @@ func (c *cluster) planIsWhatIsWritten(path, admin string, intent []string) {
 	}
 	owned := func(kind, meta, says string) {
 		c.t.Helper()
-		where := fmt.Sprintf(paths[kind], "namespaces/istio-system") + map[string]string{"ConfigMap": "/istio", "Telemetry": "/mesh-default"}[kind]
-		c.do("PATCH", where+"?fieldManager=kubectl", "application/merge-patch+json", `{"metadata":`+meta+`}`)
+		where := c.Path(kind, "istio-system", "") + map[string]string{"ConfigMap": "/istio", "Telemetry": "/mesh-default"}[kind]
+		c.Do("PATCH", where+"?fieldManager=kubectl", "application/merge-patch+json", `{"metadata":`+meta+`}`)
 		if code, out := spanloom(c.t, path, append([]string{"mesh", "plan", "--kubeconfig", admin}, intent...)...); code != 1 || !strings.Contains(out, says) {
 			c.t.Errorf("exit %d, want 1 with %q\n%s", code, says, out)
 		}
@@ -336,7 +328,7 @@ func (c *cluster) interrupt(path, backups string, k int, kill, behind bool, args
 	}
 	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
 	defer cancel()
-	cmd = exec.CommandContext(ctx, path, append(append([]string{"mesh"}, args...), "--kubeconfig", c.kubeconfigOf(g.URL, "admin"), "--backup-dir", backups)...)
+	cmd = exec.CommandContext(ctx, path, append(append([]string{"mesh"}, args...), "--kubeconfig", c.KubeconfigAt(g.URL, kubeserver.Admin), "--backup-dir", backups)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
@@ -359,12 +351,12 @@ const refusing = `
 func TestApplyAmongOthers(t *testing.T) {
 	c := startCluster(t)
 	c.istioCRDs()
-	c.apply("tests", applied)
+	c.Apply("tests", applied)
 	path := build(t)
-	telemetry := fmt.Sprintf(paths["Telemetry"], "namespaces/istio-system") + "/mesh-default"
-	mesh := fmt.Sprintf(paths["ConfigMap"], "namespaces/istio-system") + "/istio"
+	telemetry := c.Path("Telemetry", "istio-system", "mesh-default")
+	mesh := c.Path("ConfigMap", "istio-system", "istio")
 	intent := []string{"apply", "--istio-version", "1.28", "--sampling", "staging", "--yes"}
-	admin := c.kubeconfig("admin")
+	admin := c.Kubeconfig(kubeserver.Admin)
 	backups := ""
 	begin := func() {
 		c.reset()
@@ -379,7 +371,7 @@ func TestApplyAmongOthers(t *testing.T) {
 	}
 	merge := func(manager, path, body string) {
 		t.Helper()
-		c.do("PATCH", path+"?fieldManager="+manager, "application/merge-patch+json", body)
+		c.Do("PATCH", path+"?fieldManager="+manager, "application/merge-patch+json", body)
 	}
 	with := func(more ...string) []string { return append(slices.Clone(intent), more...) }
 
@@ -411,7 +403,7 @@ func TestApplyAmongOthers(t *testing.T) {
 		begin()
 		start := c.everything()
 		run(admin, 0, "done.", intent...)
-		c.do("DELETE", telemetry, "", "")
+		c.Do("DELETE", telemetry, "", "")
 		run(admin, 0, "made anew: it had vanished since", "rollback")
 		if d := differences(contents(start), contents(c.everything())); d != "" {
 			t.Error(d)
@@ -419,7 +411,7 @@ func TestApplyAmongOthers(t *testing.T) {
 	})
 	t.Run("others take a field of our own object", func(t *testing.T) {
 		begin()
-		policy := fmt.Sprintf(paths["NetworkPolicy"], "namespaces/istio-system") + "/spanloom"
+		policy := c.Path("NetworkPolicy", "istio-system", "spanloom")
 		ours := with("--for", "networkpolicy")
 		run(admin, 0, "NetworkPolicy istio-system/spanloom: created", ours...)
 		merge("kubectl-edit", policy, `{"spec":{"ingress":[{}]}}`)
@@ -434,7 +426,7 @@ func TestApplyAmongOthers(t *testing.T) {
 	})
 	t.Run("others write to what the apply made", func(t *testing.T) {
 		begin()
-		c.do("DELETE", telemetry, "", "")
+		c.Do("DELETE", telemetry, "", "")
 		run(admin, 0, "Telemetry istio-system/mesh-default: created", intent...)
 		merge("kubectl-edit", telemetry, `{"spec":{"accessLogging":[{"providers":[{"name":"envoy"}]}]}}`)
 		run(admin, 0, "left is theirs: spec.accessLogging (kubectl-edit)", "rollback")
@@ -442,7 +434,7 @@ func TestApplyAmongOthers(t *testing.T) {
 			t.Error(got)
 		}
 		begin()
-		c.do("DELETE", telemetry, "", "")
+		c.Do("DELETE", telemetry, "", "")
 		run(admin, 0, "done.", intent...)
 		merge("kubectl-label", telemetry, `{"metadata":{"labels":{"x":"y"}}}`)
 		run(admin, 0, "others had written to its metadata: metadata.labels.x (kubectl-label)", "rollback")
@@ -452,7 +444,7 @@ func TestApplyAmongOthers(t *testing.T) {
 	})
 	t.Run("no rights", func(t *testing.T) {
 		begin()
-		c.apply("tests", `
+		c.Apply("tests", `
 {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: viewer}, rules: [{apiGroups: ["*"], resources: ["*"], verbs: [get, list]}]}
 ---
 {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: viewer}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: viewer}, subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: level1}]}
@@ -462,9 +454,9 @@ func TestApplyAmongOthers(t *testing.T) {
 {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: patcher}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: patcher}, subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: level2}]}
 `)
 		start := c.everything()
-		run(c.kubeconfig("level1"), 2, "nothing was changed: ConfigMap istio-system/istio: no right to read or write it", intent...)
-		run(c.kubeconfig("level2"), 2, "Telemetry istio-system/mesh-default: no right to update it: a rollback would not be possible", intent...)
-		run(c.kubeconfig("nobody"), 2, "no right", intent...)
+		run(c.Kubeconfig("level1"), 2, "nothing was changed: ConfigMap istio-system/istio: no right to read or write it", intent...)
+		run(c.Kubeconfig("level2"), 2, "Telemetry istio-system/mesh-default: no right to update it: a rollback would not be possible", intent...)
+		run(c.Kubeconfig("nobody"), 2, "no right", intent...)
 		if d := differences(start, c.everything()); d != "" {
 			t.Error(d)
 		}
@@ -487,7 +479,7 @@ func TestApplyAmongOthers(t *testing.T) {
 			merge("controller", telemetry, `{"spec":{"tracing":[{"providers":[{"name":"tempo"}],"randomSamplingPercentage":5}]}}`)
 			return true
 		}
-		run(c.kubeconfigOf(g.URL, "admin"), 2, "it was written and is already another", intent...)
+		run(c.KubeconfigAt(g.URL, kubeserver.Admin), 2, "it was written and is already another", intent...)
 		run(admin, 0, "as it was before", "rollback")
 	})
 	t.Run("somebody writes at the same time", func(t *testing.T) {
@@ -499,7 +491,7 @@ func TestApplyAmongOthers(t *testing.T) {
 			}
 			return true
 		}
-		run(c.kubeconfigOf(g.URL, "admin"), 0, "somebody wrote it meanwhile, planning it anew", intent...)
+		run(c.KubeconfigAt(g.URL, kubeserver.Admin), 0, "somebody wrote it meanwhile, planning it anew", intent...)
 		run(admin, 0, "ConfigMap istio-system/istio: as it was before", "rollback")
 		if got := str(c.everything()["ConfigMap istio"], "data", "meshNetworks"); got != "networks: {n: {}}" {
 			t.Errorf("what the other wrote is gone: %s", got)
@@ -518,7 +510,7 @@ func TestApplyAmongOthers(t *testing.T) {
 			return true
 		}
 		start := c.everything()
-		run(c.kubeconfigOf(g.URL, "admin"), 0, "it is as it should be, somebody else did it", intent...)
+		run(c.KubeconfigAt(g.URL, kubeserver.Admin), 0, "it is as it should be, somebody else did it", intent...)
 		run(admin, 0, "", "rollback") // nothing of it is ours
 		backups = other
 		run(admin, 0, "as it was before", "rollback")
@@ -531,11 +523,11 @@ func TestApplyAmongOthers(t *testing.T) {
 		g := c.gate()
 		g.before = func(n int, _ *http.Request) bool {
 			if n == 1 {
-				c.do("DELETE", mesh, "", "")
+				c.Do("DELETE", mesh, "", "")
 			}
 			return true
 		}
-		run(c.kubeconfigOf(g.URL, "admin"), 2, "it vanished meanwhile", intent...)
+		run(c.KubeconfigAt(g.URL, kubeserver.Admin), 2, "it vanished meanwhile", intent...)
 	})
 	t.Run("from files", func(t *testing.T) {
 		begin()
@@ -551,10 +543,10 @@ func TestApplyAmongOthers(t *testing.T) {
 	})
 	t.Run("a policy refuses", func(t *testing.T) {
 		begin()
-		c.apply("tests", refusing)
+		c.Apply("tests", refusing)
 		start := c.everything()
 		wait.For(t, time.Minute, "the policy", func() bool {
-			code, _ := c.try("PATCH", telemetry+"?dryRun=All", "application/merge-patch+json", `{"metadata":{"labels":{"x":"y"}}}`)
+			code, _ := c.Try("PATCH", telemetry+"?dryRun=All", "application/merge-patch+json", `{"metadata":{"labels":{"x":"y"}}}`)
 			return code != 200
 		})
 		run(admin, 2, "a policy of this cluster refuses it", intent...)

@@ -36,7 +36,7 @@ func newMesh(t *testing.T, name string) *mesh {
 	t.Helper()
 	m := &mesh{cluster: startCluster(t), loopback: make(map[string]map[int]string)}
 	m.istioCRDs()
-	m.apply("tests", `
+	m.Apply("tests", `
 {apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}
 ---
 {apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {istio-injection: enabled}}}
@@ -62,13 +62,13 @@ func newMesh(t *testing.T, name string) *mesh {
 			}
 			text = string(cm)
 		}
-		m.apply("tests", text)
+		m.Apply("tests", text)
 	}
 	m.startKubelet()
 	m.pods(name)
 	for level := 1; level <= 3; level++ {
-		m.apply("tests", collect.Roles(level, "istio-system"))
-		m.apply("tests", fmt.Sprintf(`
+		m.Apply("tests", collect.Roles(level, "istio-system"))
+		m.Apply("tests", fmt.Sprintf(`
 {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: l%d}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: spanloom-doctor-%d}, subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: level%d}]}
 ---
 {apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: l%d, namespace: istio-system}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: spanloom-doctor-%d}, subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: level%d}]}
@@ -106,7 +106,7 @@ func (m *mesh) startKubelet() {
 	agent.TLS = &tls.Config{NextProtos: []string{"http/1.1"}} // port-forwards upgrade HTTP/1.1
 	agent.StartTLS()
 	m.t.Cleanup(agent.Close)
-	m.apply("kubelet", fmt.Sprintf(`{apiVersion: v1, kind: Node, metadata: {name: node-1}, status: {addresses: [{type: InternalIP, address: %s}], daemonEndpoints: {kubeletEndpoint: {Port: %d}}}}`, ip, l.Addr().(*net.TCPAddr).Port))
+	m.Apply("kubelet", fmt.Sprintf(`{apiVersion: v1, kind: Node, metadata: {name: node-1}, status: {addresses: [{type: InternalIP, address: %s}], daemonEndpoints: {kubeletEndpoint: {Port: %d}}}}`, ip, l.Addr().(*net.TCPAddr).Port))
 }
 
 // pods writes the case's pods, their Deployments, and istiod.
@@ -143,7 +143,7 @@ func (m *mesh) pods(name string) {
 		m.t.Fatal(err)
 	}
 	pod := func(ns, of, labels, container string) {
-		m.apply("tests", fmt.Sprintf(`
+		m.Apply("tests", fmt.Sprintf(`
 {apiVersion: apps/v1, kind: Deployment, metadata: {name: %[2]s, namespace: %[1]s}, spec: {selector: {matchLabels: {app: %[3]s}}, template: {metadata: {labels: {app: %[3]s}}, spec: {containers: [{name: app, image: x}]}}}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: %[2]s-abc-1, namespace: %[1]s, labels: {app: %[3]s, pod-template-hash: abc}, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: %[2]s-abc, uid: "1", controller: true}]},
@@ -159,7 +159,7 @@ func (m *mesh) pods(name string) {
 
 func (m *mesh) facts(user string, o collect.ClusterOptions) *doctor.Facts {
 	m.t.Helper()
-	c, err := collect.Connect(m.kubeconfig(user))
+	c, err := collect.Connect(m.Kubeconfig(user))
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -229,7 +229,7 @@ func TestLevelsOfRights(t *testing.T) {
 // A broken mesh is named, the fix that the finding gives is applied, and the finding goes: in one watch.
 func TestWatchAndFix(t *testing.T) {
 	m := newMesh(t, "f08-otlp-port-4317-missing-in-service")
-	c, err := collect.Connect(m.kubeconfig("level1"))
+	c, err := collect.Connect(m.Kubeconfig("level1"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +261,7 @@ func TestWatchAndFix(t *testing.T) {
 		}
 		changed <- what
 	}()
-	m.do("PATCH", fmt.Sprintf(paths["ServiceEntry"], "namespaces/"+words[4])+"/"+words[5], "application/json-patch+json", strings.TrimSuffix(patch, "'"))
+	m.Do("PATCH", m.Path("ServiceEntry", words[4], words[5]), "application/json-patch+json", strings.TrimSuffix(patch, "'"))
 	if what := <-changed; what != "ServiceEntry "+words[4]+"/"+words[5]+" modified" {
 		t.Errorf("the watch said %q", what)
 	}
@@ -275,14 +275,14 @@ func TestWatchAndFix(t *testing.T) {
 // field to it: the edit takes all of it over, so that only the tool's annotation still names the tool.
 func TestManagedFields(t *testing.T) {
 	m := newMesh(t, "h01-otel-grpc")
-	m.apply("argocd-controller", `{apiVersion: telemetry.istio.io/v1, kind: Telemetry, metadata: {name: mesh-default, namespace: istio-system, annotations: {argocd.argoproj.io/tracking-id: "mesh:telemetry.istio.io/Telemetry:istio-system/mesh-default"}}, spec: {tracing: [{providers: [{name: tempo}], randomSamplingPercentage: 100}]}}`)
-	m.do("PATCH", fmt.Sprintf(paths["Telemetry"], "namespaces/istio-system")+"/mesh-default?fieldManager=kubectl-edit", "application/merge-patch+json", `{"spec":{"tracing":[{"providers":[{"name":"tempo"}],"randomSamplingPercentage":50}]}}`)
+	m.Apply("argocd-controller", `{apiVersion: telemetry.istio.io/v1, kind: Telemetry, metadata: {name: mesh-default, namespace: istio-system, annotations: {argocd.argoproj.io/tracking-id: "mesh:telemetry.istio.io/Telemetry:istio-system/mesh-default"}}, spec: {tracing: [{providers: [{name: tempo}], randomSamplingPercentage: 100}]}}`)
+	m.Do("PATCH", m.Path("Telemetry", "istio-system", "mesh-default")+"?fieldManager=kubectl-edit", "application/merge-patch+json", `{"spec":{"tracing":[{"providers":[{"name":"tempo"}],"randomSamplingPercentage":50}]}}`)
 	r := doctor.Diagnose(m.facts("level1", collect.ClusterOptions{}), doctor.Options{})
 	i := slices.IndexFunc(r.Findings, func(f doctor.Finding) bool { return f.Cause == "gitops-reverts" })
 	if i < 0 || !strings.Contains(r.Findings[i].Detail, "kubectl-edit") {
 		t.Errorf("%+v", r.Findings)
 	}
-	if code, _ := m.try("PATCH", fmt.Sprintf(paths["Telemetry"], "namespaces/istio-system")+"/mesh-default", "application/merge-patch+json", `{"spec":{"tracing":[{"randomSamplingPercentage":300}]}}`); code != 422 {
+	if code, _ := m.Try("PATCH", m.Path("Telemetry", "istio-system", "mesh-default"), "application/merge-patch+json", `{"spec":{"tracing":[{"randomSamplingPercentage":300}]}}`); code != 422 {
 		t.Errorf("the schema of the CRD takes 300 %%: %d", code)
 	}
 }
@@ -323,7 +323,7 @@ func TestManyPods(t *testing.T) {
 	}) {
 		t.Errorf("unread %v", f.Unread)
 	}
-	c, err := collect.Connect(m.kubeconfig("level3"))
+	c, err := collect.Connect(m.Kubeconfig("level3"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +357,7 @@ func (m *mesh) many(pods int) {
 		go func() {
 			defer func() { <-turns }()
 			w := i % 20
-			m.try("POST", "/api/v1/namespaces/shop/pods", "application/json", fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"w%d-x-%d","namespace":"shop","labels":{"app":"w%d","pod-template-hash":"x"},"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"w%d-x","uid":"1","controller":true}]},
+			m.Try("POST", "/api/v1/namespaces/shop/pods", "application/json", fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"w%d-x-%d","namespace":"shop","labels":{"app":"w%d","pod-template-hash":"x"},"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"w%d-x","uid":"1","controller":true}]},
 				"spec":{"nodeName":"node-1","automountServiceAccountToken":false,"containers":[{"name":"istio-proxy","image":"example/proxyv2:1.28.0","env":[{"name":"PROXY_CONFIG","value":"{}"}]},{"name":"app","image":"x"}]}}`, w, i, w, w))
 		}()
 	}

@@ -55,7 +55,7 @@ func (c *cluster) dry(v map[string]any) (int, []byte) {
 		c.t.Fatal(err)
 	}
 	path := fmt.Sprintf("%s/namespaces/%s/%s/%s?dryRun=All&fieldValidation=Strict&fieldManager=test", group, meta["namespace"], plurals[v["kind"].(string)], meta["name"])
-	return c.try("PATCH", path, "application/apply-patch+yaml", string(body))
+	return c.Try("PATCH", path, "application/apply-patch+yaml", string(body))
 }
 
 const renderNamespaces = `
@@ -71,7 +71,7 @@ const renderNamespaces = `
 func TestTheServerTakesWhatIsRendered(t *testing.T) {
 	c := startCluster(t)
 	c.istioCRDs()
-	c.apply("tests", renderNamespaces)
+	c.Apply("tests", renderNamespaces)
 	var r istio.Reader
 	if err := r.File("present.yaml", []byte("{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: closed, namespace: auth}, spec: {podSelector: {matchLabels: {app: x}}, policyTypes: [Egress]}}")); err != nil {
 		t.Fatal(err)
@@ -152,9 +152,9 @@ func (c *cluster) restricted(name, text string) {
 func TestMergingKeepsTheRestOfATelemetry(t *testing.T) {
 	c := startCluster(t)
 	c.istioCRDs()
-	c.apply("tests", renderNamespaces)
+	c.Apply("tests", renderNamespaces)
 	const there = "{apiVersion: telemetry.istio.io/v1, kind: Telemetry, metadata: {name: logs, namespace: istio-system}, spec: {accessLogging: [{providers: [{name: envoy}]}], tracing: [{randomSamplingPercentage: 5}]}}"
-	c.apply("somebody", there)
+	c.Apply("somebody", there)
 	var r istio.Reader
 	if err := r.File("there.yaml", []byte(there)); err != nil {
 		t.Fatal(err)
@@ -174,9 +174,9 @@ func TestMergingKeepsTheRestOfATelemetry(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(parts[0].YAML), &v); err != nil {
 		t.Fatal(err)
 	}
-	path := fmt.Sprintf(paths["Telemetry"], "namespaces/istio-system") + "/logs"
+	path := c.Path("Telemetry", "istio-system", "logs")
 	var after struct{ Spec any }
-	if err := json.Unmarshal(c.do("PATCH", path, "application/merge-patch+json", compact(v)), &after); err != nil {
+	if err := json.Unmarshal(c.Do("PATCH", path, "application/merge-patch+json", compact(v)), &after); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.TrimSpace(compact(after.Spec)); got != `{"accessLogging":[{"providers":[{"name":"envoy"}]}],"tracing":[{"providers":[{"name":"spanloom"}],"randomSamplingPercentage":10}]}` {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spanloom/spanloom/internal/kubeserver"
 	"github.com/spanloom/spanloom/internal/wait"
 )
 
@@ -26,7 +27,7 @@ const rolloutObjects = `
 
 // pod makes the pod of a Deployment as its controllers would, started at a time.
 func (c *cluster) pod(name, suffix, started string) {
-	c.apply("controllers", fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: %[1]s-5d4f8b9c7-%[2]s, namespace: shop, labels: {app: %[1]s, pod-template-hash: 5d4f8b9c7}, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: %[1]s-5d4f8b9c7, uid: u-%[1]s, controller: true}]},
+	c.Apply("controllers", fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: %[1]s-5d4f8b9c7-%[2]s, namespace: shop, labels: {app: %[1]s, pod-template-hash: 5d4f8b9c7}, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: %[1]s-5d4f8b9c7, uid: u-%[1]s, controller: true}]},
  spec: {containers: [{name: istio-proxy, image: proxyv2}]}, status: {phase: Running, startTime: %[3]q, conditions: [{type: Ready, status: "True"}]}}`, name, suffix, started))
 }
 
@@ -34,11 +35,11 @@ func (c *cluster) pod(name, suffix, started string) {
 func TestRolloutStopsAtTheFirstThatFails(t *testing.T) {
 	c := startCluster(t)
 	c.istioCRDs()
-	c.apply("somebody", rolloutObjects)
+	c.Apply("somebody", rolloutObjects)
 	for _, n := range []string{"api", "web"} {
 		c.pod(n, "aaaaa", "2026-01-01T00:00:00Z")
 	}
-	path, backups, kubeconfig := build(t), filepath.Join(c.dir, "backups"), c.kubeconfig("admin")
+	path, backups, kubeconfig := build(t), filepath.Join(c.dir, "backups"), c.Kubeconfig(kubeserver.Admin)
 	end := []string{"--yes", "--kubeconfig", kubeconfig, "--backup-dir", backups}
 	args := append([]string{"mesh", "rollout", "--no-spans", "--ready-within", "3s"}, end...)
 	if code, out := spanloom(t, path, args...); code != 2 || !strings.Contains(out, "no `mesh apply` changed the mesh configuration") {
@@ -55,15 +56,15 @@ func TestRolloutStopsAtTheFirstThatFails(t *testing.T) {
 			}
 		}
 	}) {
-		if err := json.Unmarshal(c.do("GET", "/apis/apps/v1/namespaces/shop/deployments/"+name, "", ""), &v); err != nil {
+		if err := json.Unmarshal(c.Do("GET", "/apis/apps/v1/namespaces/shop/deployments/"+name, "", ""), &v); err != nil {
 			t.Fatal(err)
 		}
 		return v
 	}
 	ready := func(name string) {
-		c.do("PATCH", "/apis/apps/v1/namespaces/shop/deployments/"+name+"/status", "application/merge-patch+json",
+		c.Do("PATCH", "/apis/apps/v1/namespaces/shop/deployments/"+name+"/status", "application/merge-patch+json",
 			fmt.Sprintf(`{"status":{"observedGeneration":%d,"replicas":1,"updatedReplicas":1,"readyReplicas":1,"availableReplicas":1}}`, deployment(name).Metadata.Generation))
-		c.do("DELETE", "/api/v1/namespaces/shop/pods/"+name+"-5d4f8b9c7-aaaaa?gracePeriodSeconds=0", "", "")
+		c.Do("DELETE", "/api/v1/namespaces/shop/pods/"+name+"-5d4f8b9c7-aaaaa?gracePeriodSeconds=0", "", "")
 		c.pod(name, "bbbbb", "2099-01-01T00:00:00Z")
 	}
 	restarted := func(name string) bool {

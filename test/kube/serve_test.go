@@ -47,7 +47,7 @@ func spanloom(t *testing.T, path string, args ...string) (int, string) {
 func TestProgram(t *testing.T) {
 	m := newMesh(t, "f08-otlp-port-4317-missing-in-service")
 	path, data := build(t), t.TempDir()
-	args := []string{"serve", "--data-dir", data, "--kubeconfig", m.kubeconfig("level3"), "--max-memory", "256MiB"}
+	args := []string{"serve", "--data-dir", data, "--kubeconfig", m.Kubeconfig("level3"), "--max-memory", "256MiB"}
 	for _, name := range []string{"http", "jaeger-grpc", "tempo", "tempo-grpc", "zipkin", "otlp-grpc", "otlp-http", "admin"} {
 		args = append(args, "--"+name+"-addr", "127.0.0.1:0")
 	}
@@ -129,18 +129,18 @@ func TestProgram(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{"doctor", "--kubeconfig", m.kubeconfig("level3"), "--save", facts}, 1, "T0301 error"},
+		{[]string{"doctor", "--kubeconfig", m.Kubeconfig("level3"), "--save", facts}, 1, "T0301 error"},
 		{[]string{"doctor", "--facts", facts}, 1, "T0301 error"},
 		{[]string{"doctor", "--facts", facts, "--server", "http://" + ends.HTTP, "-o", "json"}, 1, `"window": {`},
-		{[]string{"doctor", "--kubeconfig", m.kubeconfig("level1"), "-n", "shop", "--workload", "web"}, 1, "shop/web"},
-		{[]string{"doctor", "--kubeconfig", m.kubeconfig("nobody")}, 0, "T0128 not-read"},
-		{[]string{"why", "shop/web", "--kubeconfig", m.kubeconfig("level3")}, 1, "!  5 cluster   tempo.monitoring.svc.cluster.local has no port 4317"},
+		{[]string{"doctor", "--kubeconfig", m.Kubeconfig("level1"), "-n", "shop", "--workload", "web"}, 1, "shop/web"},
+		{[]string{"doctor", "--kubeconfig", m.Kubeconfig("nobody")}, 0, "T0128 not-read"},
+		{[]string{"why", "shop/web", "--kubeconfig", m.Kubeconfig("level3")}, 1, "!  5 cluster   tempo.monitoring.svc.cluster.local has no port 4317"},
 	} {
 		if code, out := spanloom(t, path, c.args...); code != c.code || !strings.Contains(out, c.says) {
 			t.Errorf("spanloom %s: exit %d, want %d with %q\n%s", strings.Join(c.args, " "), code, c.code, c.says, out)
 		}
 	}
-	watch := exec.Command(path, "doctor", "--watch", "--level", "1", "--kubeconfig", m.kubeconfig("level1"), "-o", "json")
+	watch := exec.Command(path, "doctor", "--watch", "--level", "1", "--kubeconfig", m.Kubeconfig("level1"), "-o", "json")
 	lines, err := watch.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestProgram(t *testing.T) {
 	if !has(next(), "provider-port-missing") {
 		t.Error("the watch begins with a fine mesh")
 	}
-	m.do("PATCH", strings.Replace(paths["ServiceEntry"], "%s", "namespaces/monitoring", 1)+"/tempo", "application/json-patch+json", `[{"op":"add","path":"/spec/ports/-","value":{"name":"grpc-otlp","number":4317,"protocol":"GRPC"}}]`)
+	m.Do("PATCH", m.Path("ServiceEntry", "monitoring", "tempo"), "application/json-patch+json", `[{"op":"add","path":"/spec/ports/-","value":{"name":"grpc-otlp","number":4317,"protocol":"GRPC"}}]`)
 	wait.For(t, time.Minute, "a report that knows the new port", func() bool { r := report(); return r.Collected > 0 && !hasObject(r, "ServiceEntry") })
 	if has(next(), "provider-port-missing") {
 		t.Error("the watch does not see the fix")

@@ -22,6 +22,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/spanloom/spanloom/internal/kubelet"
+	"github.com/spanloom/spanloom/internal/kubeserver"
 	"github.com/spanloom/spanloom/test/istio/lab/pods"
 )
 
@@ -132,8 +133,8 @@ func (l *Lab) run(p *pod, c container, annotations map[string]string) {
 		cmd = p.Command(l.ctx, l.part["spanloom"], c.Args...)
 		p.probes = append(p.probes, ip+":8888/readyz")
 	case "pilot":
-		env = append(env, "KUBECONFIG="+l.kube.Kubeconfig())
-		cmd = p.Command(l.ctx, l.part["pilot-discovery"], append(slices.Clone(c.Args), "--kubeconfig", l.kube.Kubeconfig())...)
+		env = append(env, "KUBECONFIG="+l.kube.Kubeconfig(kubeserver.Admin))
+		cmd = p.Command(l.ctx, l.part["pilot-discovery"], append(slices.Clone(c.Args), "--kubeconfig", l.kube.Kubeconfig(kubeserver.Admin))...)
 		p.probes = append(p.probes, "127.0.0.1:8080/ready")
 	case "proxyv2":
 		p.proxied = true

@@ -148,15 +148,7 @@ func (l *Lab) kinds() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.kube.Apply("istio", string(text))
-	l.until(time.Minute, "Istio's kinds", func() bool {
-		for _, k := range []string{"Telemetry", "EnvoyFilter", "Sidecar", "DestinationRule", "Gateway", "VirtualService", "PeerAuthentication"} {
-			if code, _ := l.kube.Try("GET", l.kube.Path(k, "default", ""), "", ""); code != 200 {
-				return false
-			}
-		}
-		return true
-	})
+	l.kube.IstioKinds(text)
 }
 
 // until polls a condition, and gives up with the test after d.
@@ -190,7 +182,7 @@ func (l *Lab) Spanloom(args ...string) (int, string, string) {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(l.ctx, 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, l.part["spanloom"], append(args, "--kubeconfig", l.kube.Kubeconfig())...)
+	cmd := exec.CommandContext(ctx, l.part["spanloom"], append(args, "--kubeconfig", l.kube.Kubeconfig(kubeserver.Admin))...)
 	cmd.Dir = l.dir
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
