@@ -1,7 +1,8 @@
-import { useEffect, useRef, useState } from "react";
+import { useRef } from "react";
 import { ApiError } from "../api/client";
 import { controls } from "../shell/controls";
 import { useStatus } from "../shell/queries";
+import { useRested } from "../shell/rested";
 import { ErrorNotice, Loading, PanelBoundary } from "../shell/states";
 import { useTitle } from "../shell/title";
 import { useUrlState } from "../shell/url";
@@ -20,7 +21,8 @@ export default function MeshPage() {
   const [view, setView] = useUrlState(codec);
   useTitle(m.title);
   const status = useStatus(15_000);
-  const asked = useSettled(JSON.stringify(meshParams(view)));
+  // Typing asks the server once, not letter by letter. It rests as text: an object would be a new one at every render.
+  const asked = useRested(JSON.stringify(meshParams(view)), 300);
   const params = JSON.parse(asked) as ReturnType<typeof meshParams>;
   const rendered = useRender(params);
   // What is in force does not depend on the form: a refused one does not make it unknown.
@@ -70,14 +72,4 @@ function refusalOf(error: unknown): ApiError | undefined {
   return error instanceof ApiError && error.kind === "invalid" && fields.includes(error.field ?? "")
     ? error
     : undefined;
-}
-
-/** A text once it has stood still for a moment: typing asks the server once, not letter by letter. */
-function useSettled(text: string): string {
-  const [settled, setSettled] = useState(text);
-  useEffect(() => {
-    const timer = setTimeout(() => setSettled(text), 300);
-    return () => clearTimeout(timer);
-  }, [text]);
-  return settled;
 }

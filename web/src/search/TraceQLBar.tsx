@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { Component, type ReactNode, useEffect, useId, useState } from "react";
+import { Component, type ReactNode, useId, useState } from "react";
 import { api } from "../api/client";
 import { useI18n } from "../i18n";
 import { formatFilters } from "../model/filters";
@@ -8,6 +8,7 @@ import { fromTraceQL, type Question, toTraceQL } from "../model/traceql";
 import { controls } from "../shell/controls";
 import { Icon } from "../shell/Icon";
 import { later } from "../shell/later";
+import { useRested } from "../shell/rested";
 import css from "./FilterBar.module.css";
 import type { EditorProps } from "./TraceQLEditor";
 
@@ -40,15 +41,6 @@ function textOf(q: Question): { text: string; left: string[] } {
   if (q.kind === "traceql") return { text: q.text, left: [] };
   const left = q.filters.filter((f) => toTraceQL([f]) === undefined);
   return { text: toTraceQL(q.filters.filter((f) => !left.includes(f)))!, left: left.map((f) => f.field) };
-}
-
-function useRested(text: string, ms: number): string {
-  const [rested, setRested] = useState(text);
-  useEffect(() => {
-    const timer = setTimeout(() => setRested(text), ms);
-    return () => clearTimeout(timer);
-  }, [text, ms]);
-  return rested;
 }
 
 /** The query as TraceQL, with the server's opinion while it is typed. The editor itself is loaded when this is shown. */

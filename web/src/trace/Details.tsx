@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useState } from "react";
+import { useMemo, useState } from "react";
 import { Link } from "wouter";
 import type { Attribute, Span } from "../api/types";
 import { useI18n } from "../i18n";
@@ -14,6 +14,7 @@ import { visible } from "../model/visible";
 import { controls, ServiceTag } from "../shell/controls";
 import { ErrorMark, Icon } from "../shell/Icon";
 import { prefs, usePrefs } from "../shell/prefs";
+import { useRested } from "../shell/rested";
 import { ErrorNotice, Loading } from "../shell/states";
 import { useCopy } from "../shell/toast";
 import css from "./Details.module.css";
@@ -40,8 +41,10 @@ export function Details(p: {
   const shown = p.rows.hops.shownAs[row]!;
   const members = useMemo(() => membersOf(p.rows.hops, shown), [p.rows, shown]);
   const missing = (trace.flags[row]! & flag.missing) !== 0;
-  const ids = useAtRest(
+  // Walking through rows with the arrow keys must not ask for every one of them.
+  const ids = useRested(
     missing ? "" : [...new Set(members.map((m) => spanId(trace, m)))].slice(0, 500).join(),
+    90,
   );
   const spans = useSpans(trace.traceId, ids ? ids.split(",") : []);
   const span =
@@ -119,16 +122,6 @@ export function Details(p: {
       </aside>
     </>
   );
-}
-
-/** Walking through rows with the arrow keys must not ask for every one of them. */
-function useAtRest(value: string): string {
-  const [rested, setRested] = useState(value);
-  useEffect(() => {
-    const timer = setTimeout(() => setRested(value), 90);
-    return () => clearTimeout(timer);
-  }, [value]);
-  return rested;
 }
 
 /** The spans that one row stands for: the application and its proxies. */
