@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/spanloom/spanloom/internal/faultfs"
+	"github.com/spanloom/spanloom/internal/pause"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store/wal"
 )
@@ -132,7 +133,7 @@ func Open(ctx context.Context, o Options) (*Forwarder, error) {
 		f.slog = slog.New(slog.DiscardHandler)
 	}
 	if f.o.Wait == nil {
-		f.o.Wait = sleep
+		f.o.Wait = pause.For
 	}
 	if len(o.Targets) == 0 {
 		return nil, errors.New("forward: no targets")
@@ -158,17 +159,6 @@ func Open(ctx context.Context, o Options) (*Forwarder, error) {
 func fill[T int | int64 | time.Duration](v *T, is T) {
 	if *v == 0 {
 		*v = is
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/spanloom/spanloom/forward"
 	"github.com/spanloom/spanloom/internal/faultfs"
+	"github.com/spanloom/spanloom/internal/pause"
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/internal/wait"
 	"github.com/spanloom/spanloom/receive"
@@ -157,16 +158,7 @@ func targets(t testing.TB, addresses ...string) (list []*forward.Target) {
 
 func options(fsys faultfs.FS, to ...*forward.Target) forward.Options {
 	return forward.Options{Dir: "/data/forward", FS: fsys, Targets: to, Sync: time.Second, Linger: 4 * time.Millisecond, Rows: 100,
-		Wait: func(ctx context.Context, _ time.Duration) error {
-			timer := time.NewTimer(5 * time.Millisecond)
-			defer timer.Stop()
-			select {
-			case <-timer.C:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}}
+		Wait: func(ctx context.Context, _ time.Duration) error { return pause.For(ctx, 5*time.Millisecond) }}
 }
 
 func open(t testing.TB, o forward.Options) *forward.Forwarder {

@@ -12,6 +12,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/spanloom/spanloom/internal/pause"
 )
 
 // SendOptions says what to send where. Each field is one flag of `spanloom load send`, named in its comment with its
@@ -45,16 +47,7 @@ type clock struct {
 }
 
 func realClock() clock {
-	return clock{time.Now, func(ctx context.Context, d time.Duration) error {
-		t := time.NewTimer(d)
-		defer t.Stop()
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-t.C:
-			return nil
-		}
-	}}
+	return clock{time.Now, pause.For}
 }
 
 // closedSpansPerSecond is more than a closed loop reaches: how many spans a duration without a count may need.

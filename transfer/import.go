@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spanloom/spanloom/internal/pause"
 	"github.com/spanloom/spanloom/receive/jaeger"
 	"github.com/spanloom/spanloom/receive/otlp"
 	"github.com/spanloom/spanloom/span"
@@ -162,7 +163,7 @@ func (o *Options) defaults() {
 		o.Getenv = os.Getenv
 	}
 	if o.wait == nil {
-		o.wait = sleep
+		o.wait = pause.For
 	}
 	if o.now == nil {
 		o.now = time.Now

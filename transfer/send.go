@@ -151,16 +151,4 @@ func field(message []byte, want protowire.Number) (value []byte) {
 	return value
 }
 
-// sleep waits, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 var errStrict = errors.New("stopped by --strict")

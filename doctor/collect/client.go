@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/spanloom/spanloom/internal/pause"
 	"github.com/spanloom/spanloom/internal/problem"
 )
 
@@ -138,12 +139,8 @@ func (c *Client) open(ctx context.Context, method, path string, query url.Values
 		if n, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil {
 			wait = time.Duration(n) * time.Second
 		}
-		timer := time.NewTimer(min(wait, maxWait))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, ctx.Err()
-		case <-timer.C:
+		if err := pause.For(ctx, min(wait, maxWait)); err != nil {
+			return nil, err
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spanloom/spanloom/doctor"
 	"github.com/spanloom/spanloom/doctor/collect"
+	"github.com/spanloom/spanloom/internal/pause"
 	"github.com/spanloom/spanloom/mesh/envoy"
 	"github.com/spanloom/spanloom/store"
 )
@@ -99,7 +100,7 @@ func (d *Doctor) RunCluster(ctx context.Context, s store.Scope) {
 		}
 		if !holds {
 			d.takeOver(ctx, s)
-			pause(ctx, sharedEvery)
+			_ = pause.For(ctx, sharedEvery)
 			continue
 		}
 		if err := d.read(ctx, s); err != nil && ctx.Err() == nil && err.Error() != said {
@@ -112,7 +113,7 @@ func (d *Doctor) RunCluster(ctx context.Context, s store.Scope) {
 
 // await waits for a change of the mesh's configuration or for the next reading, keeping the lease.
 func (d *Doctor) await(ctx context.Context, l *lease) {
-	pause(ctx, readGap)
+	_ = pause.For(ctx, readGap)
 	for waited := readGap; waited < readEvery && ctx.Err() == nil; waited += leaseRenewed {
 		if holds, err := l.hold(ctx); err != nil || !holds {
 			return
@@ -121,16 +122,6 @@ func (d *Doctor) await(ctx context.Context, l *lease) {
 		if err != nil || what != "" {
 			return
 		}
-	}
-}
-
-// pause waits, or returns when ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spanloom/spanloom/internal/pause"
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/mesh/istio"
 )
@@ -169,12 +170,8 @@ func Up(ctx context.Context, c *Client, objects []Object, say func(string, ...an
 func Return(ctx context.Context, c *Client, r Raise, expires time.Time, now func() time.Time, say func(string, ...any)) error {
 	if d := expires.Sub(now()); !expires.IsZero() && d > 0 {
 		say("%s/%s: waiting until %s", r.Namespace, r.Workload, expires.Format(time.RFC3339))
-		t := time.NewTimer(d)
-		defer t.Stop()
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-t.C:
+		if err := pause.For(ctx, d); err != nil {
+			return err
 		}
 	}
 	live, err := c.Get(ctx, r.id())

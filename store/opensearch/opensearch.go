@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spanloom/spanloom/internal/pause"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/answer"
 )
@@ -85,7 +86,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		o.Rows = 2000
 	}
 	if o.Wait == nil {
-		o.Wait = sleep
+		o.Wait = pause.For
 	}
 	if o.Log == nil {
 		o.Log = func(string, error) {}
@@ -108,17 +109,6 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		e.tasks.Go(func() { e.keepHouse(running) })
 	}
 	return e, nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func (e *Engine) open() error {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spanloom/spanloom/internal/pause"
 	"github.com/spanloom/spanloom/internal/problem"
 )
 
@@ -236,7 +237,7 @@ func (e *Engine) keepHouse(ctx context.Context) {
 		if _, err := e.Expire(ctx); err != nil && ctx.Err() == nil {
 			e.log("old spans stay longer than --retention says", err)
 		}
-		if sleep(ctx, 10*time.Minute) != nil {
+		if pause.For(ctx, 10*time.Minute) != nil {
 			return
 		}
 	}

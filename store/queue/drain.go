@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spanloom/spanloom/internal/faultfs"
+	"github.com/spanloom/spanloom/internal/pause"
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store/remote"
@@ -20,7 +21,7 @@ import (
 
 // drain sends generations, the oldest first, until the queue is closed. What fails is tried again with growing pauses.
 func (q *Queue) drain() {
-	var pause time.Duration
+	var delay time.Duration
 	for {
 		g := q.due()
 		if g == nil {
@@ -28,20 +29,16 @@ func (q *Queue) drain() {
 		}
 		err := q.send(g)
 		if err == nil {
-			pause = 0
+			delay = 0
 			continue
 		}
 		if q.ctx.Err() != nil {
 			return
 		}
-		if pause = min(max(2*pause, q.o.FirstPause), q.o.LongPause); q.failed(err) {
+		if delay = min(max(2*delay, q.o.FirstPause), q.o.LongPause); q.failed(err) {
 			q.slog.Warn("spans could not be sent; they wait in the queue", "engine", q.o.Kind, "err", err)
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-q.ctx.Done():
-			timer.Stop()
+		if pause.For(q.ctx, delay) != nil {
 			return
 		}
 	}
