@@ -53,10 +53,10 @@ func (s *sender) loop() {
 		if s.send(r) {
 			s.advance(r)
 		}
+		s.mark() // before the end too: Close waits for what was offered, not for the cursor
 		if s.f.ctx.Err() != nil {
 			return
 		}
-		s.mark()
 	}
 }
 
