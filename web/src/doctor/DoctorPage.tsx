@@ -5,6 +5,7 @@ import { useI18n } from "../i18n";
 import { type DoctorView, formatDoctor, parseDoctor } from "../model/doctorUrl";
 import { instantMs, type Range } from "../model/time";
 import { visible } from "../model/visible";
+import { CodeBlock } from "../shell/CodeBlock";
 import { controls } from "../shell/controls";
 import { ErrorMark, Icon } from "../shell/Icon";
 import { RangePicker } from "../shell/RangePicker";
@@ -414,10 +415,10 @@ function FindingView(p: { finding: Finding; follows: readonly Finding[]; open: b
                 </p>
               ) : null}
               {x.fix.command ? (
-                <Code label={t.doctor.command} copyLabel={t.doctor.copyCommand} text={x.fix.command} />
+                <CodeBlock label={t.doctor.command} copyLabel={t.doctor.copyCommand} text={x.fix.command} />
               ) : null}
               {x.fix.diff ? (
-                <Code label={t.doctor.diff} copyLabel={t.doctor.copyDiff} text={x.fix.diff} diff />
+                <CodeBlock label={t.doctor.diff} copyLabel={t.doctor.copyDiff} text={x.fix.diff} diff />
               ) : null}
               {configures(x.code) ? (
                 <p>
@@ -461,41 +462,6 @@ function Line({ text }: { text: string }) {
       <span key={at}>{part.text}</span>
     );
   });
-}
-
-function Code(p: { label: string; copyLabel: string; text: string; diff?: boolean }) {
-  const copy = useCopy();
-  return (
-    <figure className={css["code"]}>
-      <figcaption>
-        {p.label}
-        <button
-          type="button"
-          className={controls["icon"]}
-          aria-label={p.copyLabel}
-          title={p.copyLabel}
-          onClick={() => copy(p.text)}
-        >
-          <Icon name="copy" size={14} />
-        </button>
-      </figcaption>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be in reach of the keyboard */}
-      <pre tabIndex={0}>
-        {p.diff
-          ? p.text.split("\n").map((line, i) => (
-              <span
-                // biome-ignore lint/suspicious/noArrayIndexKey: lines are their position
-                key={i}
-                data-line={/^\+(?!\+\+)/.test(line) ? "add" : /^-(?!--)/.test(line) ? "cut" : "same"}
-              >
-                {line}
-                {"\n"}
-              </span>
-            ))
-          : p.text}
-      </pre>
-    </figure>
-  );
 }
 
 /** Rows of the table before all are asked for. */

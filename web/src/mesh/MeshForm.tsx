@@ -8,7 +8,7 @@ import type { Step } from "../shell/url";
 import type { Rendered } from "./api";
 import { costAt, loadOf, percentOf, presetNames, presets, requestsPerTrace } from "./cost";
 import css from "./MeshPage.module.css";
-import { forms, type MeshView, toggleForm } from "./meshUrl";
+import { forms, type MeshView, ownRate, toggleForm } from "./meshUrl";
 import { useMeshTexts } from "./texts";
 
 /** Minors of Istio that can be written for, newest first. */
@@ -133,7 +133,7 @@ function Sampling({ view, setView, status, rendered, inForce, refusal }: FormPro
   const load = status ? loadOf(status) : undefined;
   const now = inForce ?? percentOf(view.now);
   const own = view.sampling !== "" && !(presetNames as string[]).includes(view.sampling);
-  const shown = own && view.sampling !== "custom" ? view.sampling : "";
+  const shown = own && view.sampling !== ownRate ? view.sampling : "";
   const kept = view.sampling === "" ? rendered?.sampling : inForce;
   const oneIn = (percent: number) =>
     percent === 100 ? m.every : m.oneIn(f.number(requestsPerTrace(percent)));
@@ -141,7 +141,7 @@ function Sampling({ view, setView, status, rendered, inForce, refusal }: FormPro
   const rows: { key: string; label: string; percent: number | undefined }[] = [
     { key: "", label: m.keep, percent: kept },
     ...presetNames.map((name) => ({ key: name as string, label: m.presets[name], percent: presets[name] })),
-    { key: "custom", label: m.custom, percent: percentOf(shown) },
+    { key: ownRate, label: m.custom, percent: percentOf(shown) },
   ];
   return (
     <div className={css["field"]}>
@@ -163,7 +163,7 @@ function Sampling({ view, setView, status, rendered, inForce, refusal }: FormPro
           <tbody>
             {rows.map((r) => {
               const cost = load && r.percent !== undefined ? costAt(r.percent, now, load) : undefined;
-              const mine = r.key === "custom";
+              const mine = r.key === ownRate;
               const checked = mine ? own : view.sampling === r.key;
               return (
                 <tr key={r.key} data-chosen={checked}>
@@ -183,7 +183,7 @@ function Sampling({ view, setView, status, rendered, inForce, refusal }: FormPro
                           aria-invalid={refusal !== undefined}
                           autoComplete="off"
                           value={shown}
-                          onChange={(e) => choose(e.target.value.trim() || "custom")}
+                          onChange={(e) => choose(e.target.value.trim() || ownRate)}
                         />{" "}
                         %
                       </>

@@ -1,8 +1,11 @@
 import { ApiError } from "../api/client";
 import { useI18n } from "../i18n";
 import { instantMs } from "../model/time";
+import { CodeBlock } from "../shell/CodeBlock";
 import { controls } from "../shell/controls";
+import { download } from "../shell/download";
 import { Icon } from "../shell/Icon";
+import { Scroll } from "../shell/Scroll";
 import { ErrorNotice, Loading } from "../shell/states";
 import { useCopy } from "../shell/toast";
 import { type Change, type Plan, type Rendered, usePlan } from "./api";
@@ -25,7 +28,7 @@ export function Result({
       <section className={css["part"]} aria-labelledby="mesh-command">
         <h3 id="mesh-command">{m.command}</h3>
         <div className={css["command"]}>
-          <Code label="sh" copyLabel={m.copyCommand} text={rendered.command} />
+          <CodeBlock limited label="sh" copyLabel={m.copyCommand} text={rendered.command} />
         </div>
         <p className={css["help"]}>{inFiles ? m.commandFiles : m.commandHelp}</p>
       </section>
@@ -45,7 +48,7 @@ export function Result({
 function ClusterPlan({ params, command }: { params: Record<string, string | string[]>; command: string }) {
   const m = useMeshTexts();
   const { t, f } = useI18n();
-  const plan = usePlan(params, true);
+  const plan = usePlan(params);
   if (plan.error instanceof ApiError && plan.error.kind === "unsupported") {
     return (
       <div className={css["hint"]} role="status">
@@ -59,11 +62,14 @@ function ClusterPlan({ params, command }: { params: Record<string, string | stri
   }
   if (plan.error)
     return (
-      <ErrorNotice
-        error={plan.error}
-        title={plan.data ? t.state.stale : m.planFailed}
-        onRetry={() => plan.refetch()}
-      />
+      <>
+        <ErrorNotice
+          error={plan.error}
+          title={plan.data ? t.state.stale : m.planFailed}
+          onRetry={() => plan.refetch()}
+        />
+        {plan.data ? <PlanView plan={plan.data} /> : null}
+      </>
     );
   if (!plan.data) return <Loading rows={4} />;
   const at = instantMs(plan.data.collected);
@@ -116,8 +122,7 @@ function PlanView({ plan }: { plan: Plan }) {
       {plan.policies.length > 0 ? (
         <details className={css["policies"]}>
           <summary>{m.policies}</summary>
-          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be in reach of the keyboard */}
-          <div className={css["scroll"]} tabIndex={0} role="group" aria-label={m.policies}>
+          <Scroll className={css["scroll"]} label={m.policies}>
             <table className={controls["table"]}>
               <thead>
                 <tr>
@@ -140,7 +145,7 @@ function PlanView({ plan }: { plan: Plan }) {
                 ))}
               </tbody>
             </table>
-          </div>
+          </Scroll>
         </details>
       ) : null}
     </>
@@ -186,7 +191,7 @@ function ChangeView({ change: c }: { change: Change }) {
           </>
         ) : null}
       </dl>
-      <Code label={m.diff} copyLabel={m.copyDiff} text={c.diff} diff />
+      <CodeBlock limited label={m.diff} copyLabel={m.copyDiff} text={c.diff} diff />
     </article>
   );
 }
@@ -203,13 +208,18 @@ function Documents({ rendered }: { rendered: Rendered }) {
           <Icon name="copy" size={14} />
           {m.copyAll}
         </button>
-        <button type="button" className={controls["button"]} onClick={() => save("spanloom-mesh.yaml", all)}>
+        <button
+          type="button"
+          className={controls["button"]}
+          onClick={() => download("spanloom-mesh.yaml", all, "application/yaml")}
+        >
           <Icon name="download" size={14} />
           {m.download}
         </button>
       </div>
       {rendered.documents.map((d) => (
-        <Code
+        <CodeBlock
+          limited
           key={d.for}
           label={`${d.name} · ${d.use === "apply" ? m.useApply : m.useMerge}`}
           copyLabel={m.copyYaml(d.name)}
@@ -217,48 +227,5 @@ function Documents({ rendered }: { rendered: Rendered }) {
         />
       ))}
     </section>
-  );
-}
-
-function save(name: string, text: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "application/yaml" }));
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(link.href);
-}
-
-function Code(p: { label: string; copyLabel: string; text: string; diff?: boolean }) {
-  const copy = useCopy();
-  return (
-    <figure className={css["code"]}>
-      <figcaption>
-        {p.label}
-        <button
-          type="button"
-          className={controls["icon"]}
-          aria-label={p.copyLabel}
-          title={p.copyLabel}
-          onClick={() => copy(p.text)}
-        >
-          <Icon name="copy" size={14} />
-        </button>
-      </figcaption>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be in reach of the keyboard */}
-      <pre tabIndex={0}>
-        {p.diff
-          ? p.text.split("\n").map((line, i) => (
-              <span
-                // biome-ignore lint/suspicious/noArrayIndexKey: lines are their position
-                key={i}
-                data-line={line.startsWith("+") ? "add" : line.startsWith("-") ? "cut" : "same"}
-              >
-                {line}
-                {"\n"}
-              </span>
-            ))
-          : p.text}
-      </pre>
-    </figure>
   );
 }

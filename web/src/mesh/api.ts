@@ -50,11 +50,10 @@ export function useRender(params: Params) {
 }
 
 /** The plan of the cluster; not asked for before the form is one that can be rendered. */
-export function usePlan(params: Params, enabled: boolean) {
+export function usePlan(params: Params) {
   return useQuery({
     queryKey: ["mesh", "plan", params],
     queryFn: ({ signal }) => getJSON<Plan>("mesh/plan", params, { signal }),
-    enabled,
     staleTime: 15_000,
   });
 }

@@ -20,6 +20,9 @@ export const repositoryForms: readonly string[] = ["istiooperator", "helm"];
 
 export const defaultForms: readonly string[] = ["configmap", "telemetry"];
 
+/** What `sampling` is while a rate of one's own is chosen and not typed yet. */
+export const ownRate = "custom";
+
 /** The whole form as typed: what the server refuses is kept and explained. Empty is the server's default. */
 export interface MeshView {
   protocol: "otlp" | "zipkin";
@@ -71,7 +74,7 @@ export function formatMesh(v: MeshView): string {
 export function meshParams(v: MeshView): Record<string, string | string[]> {
   const out: Record<string, string | string[]> = {};
   if (v.protocol !== "otlp") out["protocol"] = v.protocol;
-  if (v.sampling !== "") out["sampling"] = v.sampling;
+  if (v.sampling !== "" && v.sampling !== ownRate) out["sampling"] = v.sampling;
   if (v.version !== "") out["version"] = v.version;
   if (v.namespace !== "") out["namespace"] = v.namespace;
   if (v.tags.length > 0) out["tags"] = v.tags;

@@ -2,6 +2,7 @@ import type { TraceSummary } from "../api/types";
 import { useI18n } from "../i18n";
 import { tracesCsv, tracesJson } from "../model/exportList";
 import { controls } from "../shell/controls";
+import { download } from "../shell/download";
 import { Icon } from "../shell/Icon";
 import { Popover, PopoverClose } from "../shell/Popover";
 import css from "./Search.module.css";
@@ -9,14 +10,8 @@ import css from "./Search.module.css";
 /** The loaded traces as a file. */
 export function ExportMenu(p: { traces: readonly TraceSummary[]; search: string; complete: boolean }) {
   const { t, f } = useI18n();
-  const give = (text: string, type: string, ending: string) => {
-    const url = URL.createObjectURL(new Blob([text], { type }));
-    const link = document.createElement("a");
-    link.href = url;
-    link.download = `spanloom-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}.${ending}`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(url), 10_000);
-  };
+  const give = (text: string, type: string, ending: string) =>
+    download(`spanloom-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}.${ending}`, text, type);
   return (
     <Popover
       label={t.found.export}

@@ -1,5 +1,6 @@
 import { ApiError, api, joinText } from "../api/client";
 import { formatPortable } from "../model/portable";
+import { download } from "../shell/download";
 
 /** saveTrace asks for all parts of a trace and hands them to the browser as one file. */
 export async function saveTrace(traceId: string): Promise<void> {
@@ -16,11 +17,5 @@ export async function saveTrace(traceId: string): Promise<void> {
     ),
   ]);
   const text = formatPortable(new Date().toISOString(), skeleton, hops, otlp);
-  const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = `trace-${traceId}.json`;
-  link.click();
-  // The browser has the blob by the time the click is done; some read it a little later.
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  download(`trace-${traceId}.json`, text, "application/json");
 }

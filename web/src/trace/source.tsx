@@ -44,13 +44,15 @@ export function useSpans(traceId: string, ids: string[]) {
 export function useFound(traceId: string, text: string) {
   const source = useSource();
   const rested = useRested(text.trim(), 150);
-  return useQuery({
+  const query = useQuery({
     queryKey: ["find", source.key, traceId, rested],
     enabled: rested.length > 1 && text !== "",
     queryFn: ({ signal }) => source.find(traceId, rested, { signal }),
     staleTime: 60_000,
     retry: false,
   });
+  // What was found for an earlier text must not be gone to.
+  return { ...query, data: rested === text.trim() ? query.data : undefined };
 }
 
 /** The calls of the trace and its clocks; asked for by the first view that needs them. */
