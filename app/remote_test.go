@@ -1,11 +1,13 @@
 package app
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/spanloom/spanloom/internal/searchserver"
 	"github.com/spanloom/spanloom/internal/wait"
 	"github.com/spanloom/spanloom/test/engines"
+	"github.com/spanloom/spanloom/transfer"
 )
 
 func TestClickHouse(t *testing.T) {
@@ -109,5 +112,18 @@ func replicas(t *testing.T, settings map[string][]string, server engines.Server)
 	status, body = two.do("GET", fmt.Sprintf("http://%s/api/spanloom/v1/map?start=%d&end=%d", two.HTTP, time.Now().Add(-time.Hour).UnixNano(), time.Now().UnixNano()), "")
 	if status != http.StatusOK || !strings.Contains(body, `"service":"web"`) {
 		t.Errorf("map: %d %.300s", status, body)
+	}
+
+	// An export has every span; a span that went twice to the server may come twice.
+	for query, want := range map[string]int{"": 24, `{ resource.service.name = "web" && duration < 1s }`: 24, `{ name = "nothing" }`: 0} {
+		var out bytes.Buffer
+		n, err := transfer.Export(t.Context(), transfer.ExportOptions{Server: "http://" + two.HTTP, TraceQL: query}, &out)
+		ids := make(map[string]bool)
+		for _, id := range regexp.MustCompile(`"spanId":"[0-9a-f]{16}"`).FindAllString(out.String(), -1) {
+			ids[id] = true
+		}
+		if err != nil || len(ids) != want || n < int64(want) {
+			t.Errorf("export %s: %d spans, %d different, want %d (%v)", query, n, len(ids), want, err)
+		}
 	}
 }

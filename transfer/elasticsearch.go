@@ -3,6 +3,7 @@ package transfer
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -124,7 +125,8 @@ func (r *searchReader) ask(ctx context.Context, method, path string, body any, m
 	for {
 		err := r.once(ctx, method, path, payload, most, into)
 		var answer *answerError
-		if err == nil || errors.Is(err, errTooLong) || ctx.Err() != nil ||
+		var certificate *tls.CertificateVerificationError
+		if err == nil || errors.Is(err, errTooLong) || ctx.Err() != nil || errors.As(err, &certificate) ||
 			errors.As(err, &answer) && answer.status != http.StatusTooManyRequests && answer.status < 502 {
 			return err
 		}
@@ -214,6 +216,10 @@ func (r *searchReader) open(ctx context.Context) error {
 }
 
 func (r *searchReader) explain(err error) error {
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &certificate) {
+		return &problem.Problem{Kind: problem.Invalid, Field: "--from", Message: err.Error(), Hint: "name the file of who signed the server's certificate by ?ca_file=, and its name by ?server_name="}
+	}
 	var answer *answerError
 	if !errors.As(err, &answer) {
 		return err
@@ -222,6 +228,8 @@ func (r *searchReader) explain(err error) error {
 	switch answer.status {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		p.Hint = "give a user who may read the indices: elasticsearch://user@host:9200, and the password in " + passwordVariable + " or ?password_file="
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		p.Hint = "give the address of the server itself"
 	case http.StatusNotFound, http.StatusBadRequest:
 		p.Hint = "look which indices there are: GET _cat/indices, and give their pattern after the host"
 	}
@@ -304,7 +312,9 @@ func (im *importer) readElasticsearch(ctx context.Context) error {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = where.Login.TLS
 	defer transport.CloseIdleConnections()
-	r := &searchReader{Elasticsearch: *where, client: &http.Client{Transport: transport, Timeout: 5 * time.Minute}, retry: im.sender}
+	r := &searchReader{Elasticsearch: *where, retry: im.sender, client: &http.Client{Transport: transport, Timeout: 5 * time.Minute,
+		// A redirect would take the password elsewhere.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	if err := r.open(ctx); err != nil {
 		return err
 	}

@@ -2,13 +2,17 @@ package transfer
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spanloom/spanloom/internal/searchserver"
 )
@@ -128,5 +132,26 @@ func TestFailedShard(t *testing.T) {
 	_, err := Import(t.Context(), Options{From: strings.Replace(from.URL, "http", "elasticsearch", 1), To: to.URL})
 	if err == nil || !strings.Contains(err.Error(), "disk") {
 		t.Error(err)
+	}
+}
+
+// A certificate that nobody vouches for, and a redirect, are for a person to mend: neither is waited for, and no password goes on.
+func TestWhomToTrust(t *testing.T) {
+	to, other := listen(t), listen(t)
+	other.answer = func(int, http.ResponseWriter) bool { t.Error("the redirect was followed"); return false }
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	moved := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusPermanentRedirect))
+	defer secure.Close()
+	defer moved.Close()
+	for from, want := range map[string]string{
+		strings.Replace(secure.URL, "https://", "https://u:p@", 1): "?ca_file=",
+		strings.Replace(moved.URL, "http://", "http://u:p@", 1):    "308",
+	} {
+		_, err := Import(t.Context(), Options{From: from, To: to.URL, Waiting: func(why string) { t.Error("waiting:", why) }, wait: func(context.Context, time.Duration) error { return io.EOF }})
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--from") {
+			t.Errorf("%s: %v", from, err)
+		}
 	}
 }

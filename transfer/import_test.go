@@ -326,6 +326,12 @@ func TestRefusals(t *testing.T) {
 	if _, err := Import(t.Context(), Options{Sources: []string{"-"}, Stdin: bytes.NewReader(data), To: to.URL}); err == nil || !strings.Contains(err.Error(), "--token-file") {
 		t.Error(err)
 	}
+	// What answers 200 without being a receiver, as a login page does, has not stored anything.
+	to = listen(t)
+	to.answer = func(_ int, w http.ResponseWriter) bool { _, _ = w.Write([]byte("<html>")); return true }
+	if r, err := Import(t.Context(), Options{Sources: []string{"-"}, Stdin: bytes.NewReader(data), To: to.URL}); err == nil || !strings.Contains(err.Error(), "--to") || r.Sent != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
 }
 
 // A list of any length is read in the memory of its pieces.

@@ -44,8 +44,7 @@ func (f *serverFlags) find() (*server, error) {
 	s := &server{base: f.server}
 	if s.base == "" {
 		s.base = defaultServer
-		var ends struct{ HTTP string }
-		if data, err := os.ReadFile(filepath.Join(f.dataDir, "endpoints.json")); err == nil && json.Unmarshal(data, &ends) == nil && ends.HTTP != "" {
+		if ends := endpointsOf(f.dataDir); ends.HTTP != "" {
 			s.base = "http://" + ends.HTTP
 		}
 	}
@@ -54,14 +53,29 @@ func (f *serverFlags) find() (*server, error) {
 		return nil, fmt.Errorf("--server %q is not a URL such as %s", s.base, defaultServer)
 	}
 	s.base = strings.TrimSuffix(s.base, "/")
-	if f.tokenFile != "" {
-		token, err := os.ReadFile(f.tokenFile)
-		if err != nil {
-			return nil, err
-		}
-		s.token = strings.TrimSpace(string(token))
+	s.token, err = readToken(f.tokenFile)
+	return s, err
+}
+
+// endpoints are the listeners of a running Spanloom, host:port; empty for those that are not there.
+type endpoints struct{ HTTP, OTLPHTTP string }
+
+// endpointsOf reads what a server wrote into its data folder; nothing if none runs there.
+func endpointsOf(dataDir string) (ends endpoints) {
+	data, err := os.ReadFile(filepath.Join(dataDir, "endpoints.json"))
+	if err != nil || json.Unmarshal(data, &ends) != nil {
+		return endpoints{}
 	}
-	return s, nil
+	return ends
+}
+
+// readToken is the bearer token in a file; empty without a file.
+func readToken(file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	token, err := os.ReadFile(file)
+	return strings.TrimSpace(string(token)), err
 }
 
 // errNotFound is the answer of a server that has no such thing; its text says which.

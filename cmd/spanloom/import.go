@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -60,12 +58,8 @@ func importSpansCommand() *cobra.Command {
 			if o.To, err = receiver(o.To, dataDir); err != nil {
 				return err
 			}
-			if tokenFile != "" {
-				token, err := os.ReadFile(tokenFile)
-				if err != nil {
-					return err
-				}
-				o.Token = strings.TrimSpace(string(token))
+			if o.Token, err = readToken(tokenFile); err != nil {
+				return err
 			}
 			o.Sources, o.Stdin = args, cmd.InOrStdin()
 			for _, a := range args {
@@ -125,8 +119,7 @@ func importSpansCommand() *cobra.Command {
 func receiver(to, dataDir string) (string, error) {
 	if to == "" {
 		to = defaultReceiver
-		var ends struct{ OTLPHTTP string }
-		if data, err := os.ReadFile(filepath.Join(dataDir, "endpoints.json")); err == nil && json.Unmarshal(data, &ends) == nil && ends.OTLPHTTP != "" {
+		if ends := endpointsOf(dataDir); ends.OTLPHTTP != "" {
 			to = "http://" + ends.OTLPHTTP
 		}
 	}

@@ -49,6 +49,9 @@ func OfHTTP(resp *http.Response, body []byte, isJSON bool, now time.Time) Answer
 		}
 		return Answer{Verdict: Accepted, Rejected: rejected, Message: message}
 	}
+	if strings.HasPrefix(resp.Header.Get("Content-Type"), "application/x-protobuf") {
+		body = statusMessage(body)
+	}
 	a := Answer{Message: fmt.Sprintf("answer %s: %s", resp.Status, FirstLine(body))}
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -145,6 +148,21 @@ func partialSuccess(p []byte, isJSON bool) (rejected int64, message string, err 
 		})
 	})
 	return rejected, message, err
+}
+
+// statusMessage is the message of a google.rpc.Status, which the body of a refusal is in protobuf; the body itself if it is none.
+func statusMessage(p []byte) []byte {
+	var message []byte
+	err := EachField(p, func(field protowire.Number, v []byte, _ uint64) error {
+		if field == 2 {
+			message = v
+		}
+		return nil
+	})
+	if err != nil || message == nil {
+		return p
+	}
+	return message
 }
 
 // EachField walks the length-delimited and varint fields of a protobuf message.

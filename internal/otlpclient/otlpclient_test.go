@@ -60,6 +60,20 @@ func TestHTTPAnswers(t *testing.T) {
 	}
 }
 
+// In protobuf a refusal says why in a google.rpc.Status.
+func TestHTTPStatusInProtobuf(t *testing.T) {
+	for body, want := range map[string]string{
+		"\x08\x03\x12\x03bad": "answer 400 Bad Request: bad",
+		"\x08\x03":            "answer 400 Bad Request: \x08\x03",
+		"<html>":              "answer 400 Bad Request: <html>",
+	} {
+		resp := &http.Response{StatusCode: http.StatusBadRequest, Status: "400 Bad Request", Header: http.Header{"Content-Type": {"application/x-protobuf"}}}
+		if got := OfHTTP(resp, []byte(body), false, time.Now()).Message; got != want {
+			t.Errorf("%q: %q, want %q", body, got, want)
+		}
+	}
+}
+
 func TestGRPCAnswers(t *testing.T) {
 	info, err := status.New(codes.ResourceExhausted, "slow down").WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(4 * time.Second)})
 	if err != nil {

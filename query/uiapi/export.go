@@ -1,10 +1,11 @@
 package uiapi
 
 import (
-	"github.com/klauspost/compress/gzip"
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
 
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/query"
