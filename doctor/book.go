@@ -139,11 +139,12 @@ func (x *exam) subjectOf(namespace, workload, name string) *subject {
 		if namespace != "" && s.namespace != namespace || workload == "" {
 			continue
 		}
+		plain := workload
 		if namespace == "" { // of a sender whose spans are not there to tell: the ledger's own form is workload.namespace
-			workload = strings.TrimSuffix(workload, "."+s.namespace)
+			plain = strings.TrimSuffix(workload, "."+s.namespace)
 		}
-		dotted := workload + "." + firstOf(namespace, s.namespace)
-		if slices.Contains([]string{s.workload, s.labels["service.istio.io/canonical-name"], s.labels["app"], s.labels["app.kubernetes.io/name"]}, workload) || slices.Contains(s.reportsAs(), dotted) {
+		dotted := plain + "." + firstOf(namespace, s.namespace)
+		if slices.Contains([]string{s.workload, s.labels["service.istio.io/canonical-name"], s.labels["app"], s.labels["app.kubernetes.io/name"]}, plain) || slices.Contains(s.reportsAs(), dotted) {
 			return s
 		}
 	}
