@@ -117,11 +117,7 @@ func (x *exam) book() {
 		reason = say("it is not among what was read of the cluster")
 	}
 	for _, s := range x.subjects {
-		for _, name := range StationNames {
-			if name != "joined" && !slices.ContainsFunc(s.chain, func(st Station) bool { return st.Name == name }) {
-				s.unknown(name, "%s", reason)
-			}
-		}
+		s.rest(reason)
 	}
 }
 
@@ -139,11 +135,12 @@ func (x *exam) subjectOf(namespace, workload, name string) *subject {
 		if namespace != "" && s.namespace != namespace || workload == "" {
 			continue
 		}
+		plain := workload
 		if namespace == "" { // of a sender whose spans are not there to tell: the ledger's own form is workload.namespace
-			workload = strings.TrimSuffix(workload, "."+s.namespace)
+			plain = strings.TrimSuffix(workload, "."+s.namespace)
 		}
-		dotted := workload + "." + firstOf(namespace, s.namespace)
-		if slices.Contains([]string{s.workload, s.labels["service.istio.io/canonical-name"], s.labels["app"], s.labels["app.kubernetes.io/name"]}, workload) || slices.Contains(s.reportsAs(), dotted) {
+		dotted := plain + "." + firstOf(namespace, s.namespace)
+		if slices.Contains([]string{s.workload, s.labels["service.istio.io/canonical-name"], s.labels["app"], s.labels["app.kubernetes.io/name"]}, plain) || slices.Contains(s.reportsAs(), dotted) {
 			return s
 		}
 	}

@@ -12,9 +12,9 @@ import (
 
 // flow is what became of the requests to one cluster, over all its endpoints.
 type flow struct {
-	known                                              bool
-	hosts                                              int
-	total, success, failed, connects, refused, timeout int64
+	known                                     bool
+	hosts                                     int
+	total, success, failed, connects, refused int64
 }
 
 func flowOf(hosts []envoy.Host) flow {
@@ -29,7 +29,6 @@ func flowOf(hosts []envoy.Host) flow {
 		f.failed += max(0, h.Error)
 		f.connects += max(0, h.Connects)
 		f.refused += max(0, h.ConnectFail)
-		f.timeout += h.Timeout
 	}
 	return f
 }
@@ -331,11 +330,7 @@ func (x *exam) pathWritten(s *subject) *draft {
 		return nil
 	}
 	if good := goodPaths[s.tracer.Protocol()]; good != nil && s.tracer.Path != "" && !slices.Contains(good, s.tracer.Path) {
-		d := x.pathDraft(s, []Text{say("%s: path %s", s.name, s.tracer.Path)})
-		return d
-	}
-	if s.tracer.Protocol() == "otlp-http" && s.tracer.Path == "" {
-		return nil
+		return x.pathDraft(s, []Text{say("%s: path %s", s.name, s.tracer.Path)})
 	}
 	return nil
 }

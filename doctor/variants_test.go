@@ -186,6 +186,16 @@ func provider(change func(p *istio.Provider)) mutation {
 
 func rate(r float64) *float64 { return &r }
 
+// refusing is Spanloom's own book of a window in which it took nothing: bodies of each proxy were refused for one reason.
+func refusing(reason string) mutation {
+	return func(f *doctor.Facts) {
+		f.Book, f.Received = &doctor.Book{To: 1}, nil
+		for i := range f.Proxies {
+			f.Book.Receipts = append(f.Book.Receipts, doctor.Receipt{Protocol: "otlp_http", Sender: strings.Split(f.Proxies[i].Node, "~")[1], Refused: map[string]int64{reason: 9}})
+		}
+	}
+}
+
 // Meshes of the same kinds as the recorded ones, made from their facts.
 func TestVariants(t *testing.T) {
 	grpcPort, httpPort := istio.Port{Number: 4317, Name: "grpc-otlp", Declared: "GRPC"}, istio.Port{Number: 4318, Name: "http-otlp", Declared: "HTTP"}
@@ -193,6 +203,22 @@ func TestVariants(t *testing.T) {
 	zip := envoy.Tracer{Name: "envoy.tracers.zipkin", Cluster: zipkin, Path: "/api/v2/spans"}
 	halfGateway := got(map[string]int{"web.shop": 20, "api.shop": 10}, 10, 10)
 	onlyGateway := got(map[string]int{"istio-ingressgateway.istio-system": 20}, 10, 10)
+	const blockedAtTempo = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: in, namespace: monitoring}\nspec: {podSelector: {matchLabels: {app: tempo}}, policyTypes: [Ingress], ingress: [{ports: [{port: 9411}]}]}"
+	httpTo := func(path string) mutation {
+		return all(provider(func(p *istio.Provider) { p.Port, p.HTTP, p.Path = 4318, true, path }), proxies(traced(envoy.Tracer{Name: otel.Name, Cluster: otlpH, HTTP: true, Path: path}, 100)), proxies(counted(otlpH, answered)))
+	}
+	httpTo4317 := all(provider(func(p *istio.Provider) { p.Port, p.HTTP, p.Path = 4317, true, "/v1/traces" }), ports(istio.Port{Number: 4317, Name: "http-otlp", Declared: "HTTP"}), proxies(shaped(otlp, func(c *envoy.Cluster) { c.HTTP2 = false })),
+		proxies(traced(envoy.Tracer{Name: otel.Name, Cluster: otlp, HTTP: true, Path: "/v1/traces"}, 100)), proxies(counted(otlp, answered)))
+	twoCollectors := all(yaml(t, "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: x, namespace: shop}\nspec: {tracing: [{providers: [{name: other}]}]}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: jaeger, namespace: observability}\nspec: {selector: {app: jaeger}, ports: [{name: grpc-otlp, port: 4317}]}"),
+		mesh(func(m *istio.MeshConfig) {
+			m.Providers = append(slices.Clone(m.Providers), istio.Provider{Name: "other", Type: "opentelemetry", Service: "jaeger.observability.svc.cluster.local", Port: 4317})
+		}),
+		proxies(func(p *envoy.Proxy) {
+			name := "outbound|4317||jaeger.observability.svc.cluster.local"
+			traced(envoy.Tracer{Name: otel.Name, Cluster: name}, 100)(p)
+			p.Clusters = append(p.Clusters, envoy.Cluster{Name: name, Type: "EDS", HTTP2: true, TLS: "matching"})
+			p.Hosts = append(p.Hosts, envoy.Host{Cluster: name, Address: "10.77.0.9:4317", Total: 3, Success: 3, Connects: 1})
+		}, "web", "api"))
 	for _, c := range []struct {
 		name, base string
 		change     mutation
@@ -297,21 +323,23 @@ func TestVariants(t *testing.T) {
 			proxies(counted(zipkin, envoy.Host{Connects: 1, ConnectFail: 1, Error: 4}), "web", "api"), onlyGateway), doctor.Partial, []string{"network-blocked"}},
 		{"a NetworkPolicy at the collector", "h01-otel-grpc", all(yaml(t, "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: in, namespace: monitoring}\nspec: {podSelector: {matchLabels: {app: tempo}}, policyTypes: [Ingress], ingress: [{from: [{podSelector: {}}]}]}"),
 			proxies(counted(otlp, envoy.Host{Connects: 1, ConnectFail: 1, Error: 4})), nothing), doctor.Broken, []string{"network-blocked"}},
+		{"a NetworkPolicy at the collector since a while: Envoy's counters are of the time before it", "h01-otel-grpc", all(yaml(t, blockedAtTempo), proxies(counted(otlp, answered)), nothing), doctor.Broken, []string{"network-blocked"}},
+		{"the same, and spans arrive: it is not enforced", "h01-otel-grpc", all(yaml(t, blockedAtTempo), proxies(counted(otlp, answered)), everything), doctor.Healthy, nil},
+		{"refusals, for which some spans wait", "h01-otel-grpc", all(proxies(counted(otlp, envoy.Host{Error: 7, Connects: 4, ConnectFail: 4})), nothing), doctor.Broken, []string{"collector-port-closed"}},
+		{"time-outs, with two spans for each", "h01-otel-grpc", all(proxies(counted(otlp, envoy.Host{Error: 8, Connects: 4, ConnectFail: 4})), nothing), doctor.Broken, []string{"network-blocked"}},
+		{"many refusals, with a gateway's two spans for each", "h01-otel-grpc", all(proxies(counted(otlp, envoy.Host{Error: 20, Connects: 10, ConnectFail: 10})), nothing), doctor.Broken, []string{"collector-port-closed"}},
+		{"many time-outs", "h01-otel-grpc", all(proxies(counted(otlp, envoy.Host{Error: 40, Connects: 10, ConnectFail: 10})), nothing), doctor.Broken, []string{"network-blocked"}},
+		{"OTLP over HTTP to the gRPC port, which answers 404", "h01-otel-grpc", all(httpTo4317, nothing), doctor.Broken, []string{"otlp-protocol-mismatch"}},
+		{"the same, and Spanloom tells of the bodies that it refused", "h01-otel-grpc", all(httpTo4317, refusing("wrong_protocol")), doctor.Broken, []string{"otlp-protocol-mismatch"}},
+		{"a wrong path, and Spanloom tells of the bodies that it refused", "h01-otel-grpc", all(httpTo("/v1/trace"), refusing("wrong_path")), doctor.Broken, []string{"collector-path"}},
+		{"a wrong path, and bodies that are refused for another reason", "h01-otel-grpc", all(httpTo("/v1/trace"), refusing("unauthenticated")), doctor.Broken, []string{"collector-path", "collector-auth"}},
 		{"a wrong type, while the last good state traces", "h01-otel-grpc", func(f *doctor.Facts) {
 			m := &f.Objects.Meshes[0]
 			m.Invalid = true
 			f.Objects.Notes = append(f.Objects.Notes, istio.Note{Ref: m.Ref.At("defaultConfig.tracing.sampling", 3), Reason: "type", Message: "defaultConfig.tracing.sampling: \"all\" is no number"})
 		}, doctor.Healthy, []string{"meshconfig-invalid"}},
-		{"two providers, two collectors", "h01-otel-grpc", all(yaml(t, "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: x, namespace: shop}\nspec: {tracing: [{providers: [{name: other}]}]}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: jaeger, namespace: observability}\nspec: {selector: {app: jaeger}, ports: [{name: grpc-otlp, port: 4317}]}"),
-			mesh(func(m *istio.MeshConfig) {
-				m.Providers = append(slices.Clone(m.Providers), istio.Provider{Name: "other", Type: "opentelemetry", Service: "jaeger.observability.svc.cluster.local", Port: 4317})
-			}),
-			proxies(func(p *envoy.Proxy) {
-				name := "outbound|4317||jaeger.observability.svc.cluster.local"
-				traced(envoy.Tracer{Name: otel.Name, Cluster: name}, 100)(p)
-				p.Clusters = append(p.Clusters, envoy.Cluster{Name: name, Type: "EDS", HTTP2: true, TLS: "matching"})
-				p.Hosts = append(p.Hosts, envoy.Host{Cluster: name, Address: "10.77.0.9:4317", Total: 3, Success: 3, Connects: 1})
-			}, "web", "api"), everything), doctor.Healthy, []string{"split-stores"}},
+		{"two providers, two collectors", "h01-otel-grpc", all(twoCollectors, everything), doctor.Healthy, []string{"split-stores"}},
+		{"the same, and this store has the gateway's spans only", "h01-otel-grpc", all(twoCollectors, onlyGateway), doctor.Partial, []string{"split-stores"}},
 		{"a tag that records the bearer token", "h01-otel-grpc", yaml(t, "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: x, namespace: shop}\nspec: {tracing: [{customTags: {auth: {header: {name: authorization, defaultValue: \"[REDACTED]\"}}}}]}"), doctor.Healthy, []string{"secret-in-tag"}},
 		{"an older Telemetry for access logs hides the one for traces", "h01-otel-grpc", all(func(f *doctor.Facts) { f.Objects.Telemetries[0].Created = "2025-01-01T00:00:00Z" }, yaml(t, "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: logs, namespace: istio-system, creationTimestamp: '2024-01-01T00:00:00Z'}\nspec: {accessLogging: [{providers: [{name: envoy}]}]}"), proxies(bare(1)), nothing), doctor.Broken, []string{"telemetry-conflict"}},
 		{"a younger Telemetry for access logs", "h01-otel-grpc", all(func(f *doctor.Facts) { f.Objects.Telemetries[0].Created = "2023-01-01T00:00:00Z" }, yaml(t, "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: logs, namespace: istio-system, creationTimestamp: '2024-01-01T00:00:00Z'}\nspec: {accessLogging: [{providers: [{name: envoy}]}]}")), doctor.Healthy, []string{"telemetry-conflict"}},

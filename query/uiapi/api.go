@@ -83,9 +83,9 @@ type endpoint struct {
 func endpoints() []endpoint {
 	return []endpoint{
 		{"/services", "GET", []string{"start", "end", "red", "buckets"}, (*api).services},
-		{"/service", "GET", []string{"node", "start", "end", "buckets"}, (*api).serviceDetail},
-		{"/map", "GET", []string{"start", "end", "namespaces", "focus", "depth", "telemetry", "compare"}, (*api).serviceMap},
-		{"/edge", "GET", []string{"from", "to", "class", "start", "end", "buckets"}, (*api).edgeDetail},
+		{"/service", "GET", []string{"node", "start", "end", "buckets", "lang"}, (*api).serviceDetail},
+		{"/map", "GET", []string{"start", "end", "namespaces", "focus", "depth", "telemetry", "compare", "lang"}, (*api).serviceMap},
+		{"/edge", "GET", []string{"from", "to", "class", "start", "end", "buckets", "lang"}, (*api).edgeDetail},
 		{"/hops", "GET", []string{"traceId"}, (*api).hops},
 		{"/propagation", "GET", []string{"start", "end"}, (*api).propagation},
 		{"/operations", "GET", []string{"service", "start", "end"}, (*api).operations},

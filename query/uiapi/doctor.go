@@ -59,9 +59,9 @@ func (a *api) diagnose(c *call, facts *doctor.Facts, alone bool) error {
 	if err != nil {
 		return err
 	}
-	language := c.params.Get("lang")
-	if language != "" && language != "en" && language != "ko" {
-		return badParam("lang", language, "it is en or ko")
+	language, err := c.language()
+	if err != nil {
+		return err
 	}
 	report, err := a.Doctor.Report(c.ctx, c.scope, r, facts, alone, doctor.Options{Namespace: c.params.Get("namespace"), Workload: c.params.Get("workload")})
 	if err != nil {

@@ -80,6 +80,15 @@ func (c *call) boolean(name string) (bool, error) {
 	}
 }
 
+// language is lang: that in which the doctor's sentences are wanted; empty is English.
+func (c *call) language() (string, error) {
+	language := c.params.Get("lang")
+	if language != "" && language != "en" && language != "ko" {
+		return "", badParam("lang", language, "it is en or ko")
+	}
+	return language, nil
+}
+
 // window reads start and end; the last hour without them.
 func (c *call) window() (store.TimeRange, error) {
 	from, err := c.instant("start", c.now.Add(-time.Hour))

@@ -33,12 +33,15 @@ func (a *api) serviceMap(c *call) error {
 			mq.Namespaces = append(mq.Namespaces, ns)
 		}
 	}
+	encryption, err := a.encryption(c)
+	if err != nil {
+		return err
+	}
 	m, err := a.Query.Map(c.ctx, c.scope, mq)
 	if err != nil {
 		return err
 	}
 	slots := a.slotsOfNodes(c, m.Nodes)
-	encryption := a.encryption()
 	o := open(nil)
 	o.list("nodes", len(m.Nodes), func(dst []byte, i int) []byte { return appendNode(dst, &m.Nodes[i], slots[i]) })
 	o.list("edges", len(m.Edges), func(dst []byte, i int) []byte { return appendEdge(dst, &m.Edges[i], encryption) })
@@ -129,12 +132,17 @@ func appendNode(dst []byte, n *query.MapNode, slot int) []byte {
 	return o.close()
 }
 
-// encryption is what the doctor's facts say of mutual TLS; nil without facts.
-func (a *api) encryption() *doctor.Encryption {
-	if a.Doctor == nil {
-		return nil
+// encryption is what the doctor's facts say of mutual TLS, in the language of the call.
+type encryption struct {
+	facts    *doctor.Encryption // nil without facts
+	language string
+}
+
+func (a *api) encryption(c *call) (e encryption, err error) {
+	if e.language, err = c.language(); err == nil && a.Doctor != nil {
+		e.facts = a.Doctor.Encryption()
 	}
-	return a.Doctor.Encryption()
+	return e, err
 }
 
 // workloadOf takes a node's id apart; ok only for what can have a sidecar.
@@ -144,18 +152,18 @@ func workloadOf(id string) (namespace, name string, ok bool) {
 	return namespace, name, kind == rollup.KindService.String() || kind == rollup.KindGateway.String()
 }
 
-func (o *object) mtls(e *query.MapEdge, encryption *doctor.Encryption) {
+func (o *object) mtls(e *query.MapEdge, in encryption) {
 	fromNamespace, from, caller := workloadOf(e.From)
 	toNamespace, to, callee := workloadOf(e.To)
 	if !caller || !callee {
 		return
 	}
-	secrecy, why := encryption.Between(fromNamespace, from, toNamespace, to)
+	secrecy, why := in.facts.Between(fromNamespace, from, toNamespace, to)
 	o.text("mtls", string(secrecy))
-	o.someText("mtlsSource", why.String())
+	o.someText("mtlsSource", why.In(in.language))
 }
 
-func appendEdge(dst []byte, e *query.MapEdge, encryption *doctor.Encryption) []byte {
+func appendEdge(dst []byte, e *query.MapEdge, in encryption) []byte {
 	o := open(dst)
 	o.text("from", e.From)
 	o.text("to", e.To)
@@ -167,7 +175,7 @@ func appendEdge(dst []byte, e *query.MapEdge, encryption *doctor.Encryption) []b
 	o.red("server", e.Server)
 	o.red("before", e.Before)
 	o.text("seen", e.Seen)
-	o.mtls(e, encryption)
+	o.mtls(e, in)
 	o.list("flags", len(e.Flags), func(dst []byte, i int) []byte {
 		f := &e.Flags[i]
 		o := open(dst)
@@ -207,12 +215,15 @@ func (a *api) serviceDetail(c *call) error {
 	if err != nil {
 		return err
 	}
+	encryption, err := a.encryption(c)
+	if err != nil {
+		return err
+	}
 	d, err := a.Query.Service(c.ctx, c.scope, query.ServiceQuery{Node: node, Range: r, Buckets: buckets})
 	if err != nil {
 		return err
 	}
 	slots := a.slotsOfNodes(c, []query.MapNode{d.Node})
-	encryption := a.encryption()
 	o := open(nil)
 	o.key("node")
 	o.out = appendNode(o.out, &d.Node, slots[0])
@@ -267,6 +278,10 @@ func (a *api) edgeDetail(c *call) error {
 	if eq.Buckets, err = c.number("buckets", 30, 1, query.MaxBuckets); err != nil {
 		return err
 	}
+	encryption, err := a.encryption(c)
+	if err != nil {
+		return err
+	}
 	d, err := a.Query.Edge(c.ctx, c.scope, eq)
 	if err != nil {
 		return err
@@ -274,7 +289,7 @@ func (a *api) edgeDetail(c *call) error {
 	slots := a.slotsOfNodes(c, []query.MapNode{d.From, d.To})
 	o := open(nil)
 	o.key("edge")
-	o.out = appendEdge(o.out, &d.Edge, a.encryption())
+	o.out = appendEdge(o.out, &d.Edge, encryption)
 	o.key("from")
 	o.out = appendNode(o.out, &d.From, slots[0])
 	o.key("to")

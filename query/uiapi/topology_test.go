@@ -68,6 +68,10 @@ func TestMapAnswers(t *testing.T) {
 	if e := m.Edges[0]; e.MTLS != "off" || e.MTLSSource != "shop/api-1 has no sidecar" {
 		t.Errorf("%+v", e)
 	}
+	ask("/map?focus=service/shop/api&depth=1&lang=ko")
+	if e := m.Edges[0]; e.MTLS != "off" || e.MTLSSource != "shop/api-1에 사이드카가 없습니다" {
+		t.Errorf("%+v", e)
+	}
 	if len(m.Nodes) != 2 || len(m.Edges) != 1 || m.Nodes[0].Slot == nil {
 		t.Errorf("%+v", m)
 	}
@@ -75,6 +79,9 @@ func TestMapAnswers(t *testing.T) {
 		"/map?depth=0":                 `"field":"depth"`,
 		"/map?depth=21":                `"field":"depth"`,
 		"/map?compare=yes":             `"field":"compare"`,
+		"/map?lang=fr":                 `"field":"lang"`,
+		"/edge?from=a&to=b&lang=fr":    `"field":"lang"`,
+		"/service?node=a&lang=fr":      `"field":"lang"`,
 		"/map?focus=service//nobody":   `"field":"focus"`,
 		"/map?namespace=shop":          "did you mean namespaces?",
 		"/service":                     `"field":"node"`,

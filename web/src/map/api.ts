@@ -65,7 +65,7 @@ export interface MapEdge extends Figures {
   seen: "both" | "client" | "server";
   /** Between workloads, as policies of the cluster say; absent for what has no sidecar. */
   mtls?: MtlsWord;
-  /** The object or fact that says so. */
+  /** The object or fact that says so, in the language that was asked for. */
   mtlsSource?: string;
   flags: Flag[];
   slowest?: string;
@@ -130,8 +130,8 @@ export interface ServiceDetail {
 }
 
 export const mapApi = {
-  map: (w: Window, telemetry: boolean, ask?: Ask) =>
-    getJSON<MapAnswer>("map", { ...w, ...(telemetry ? { telemetry: true } : {}) }, ask),
+  map: (w: Window, telemetry: boolean, lang: string, ask?: Ask) =>
+    getJSON<MapAnswer>("map", { ...w, ...(telemetry ? { telemetry: true } : {}), lang }, ask),
   edge: (e: { from: string; to: string; class: EdgeClass }, w: Window, buckets: number, ask?: Ask) =>
     getJSON<EdgeDetail>("edge", { from: e.from, to: e.to, class: e.class, ...w, buckets }, ask),
   service: (node: string, w: Window, buckets: number, ask?: Ask) =>

@@ -1,4 +1,5 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { useI18n } from "../i18n";
 import type { Earlier } from "../model/mapUrl";
 import { absolute, lastMs, msInstant, type Range, rangeWindow } from "../model/time";
 import { mapApi } from "./api";
@@ -9,9 +10,10 @@ function refresh(range: Range): number | false {
 }
 
 export function useMap(range: Range, telemetry: boolean) {
+  const lang = useI18n().t.code;
   return useQuery({
-    queryKey: ["map", range, telemetry],
-    queryFn: ({ signal }) => mapApi.map(rangeWindow(range), telemetry, { signal }),
+    queryKey: ["map", range, telemetry, lang],
+    queryFn: ({ signal }) => mapApi.map(rangeWindow(range), telemetry, lang, { signal }),
     refetchInterval: refresh(range),
     placeholderData: keepPreviousData,
   });
@@ -28,12 +30,13 @@ export function earlierRange(range: Range, by: Earlier, nowMs: number): { from: 
 
 /** What the map was in an earlier window. */
 export function useEarlier(range: Range, by: Earlier | undefined, telemetry: boolean) {
+  const lang = useI18n().t.code;
   return useQuery({
-    queryKey: ["map", "earlier", range, by, telemetry],
+    queryKey: ["map", "earlier", range, by, telemetry, lang],
     enabled: by !== undefined,
     queryFn: ({ signal }) => {
       const { from, to } = earlierRange(range, by!, Date.now());
-      return mapApi.map({ start: msInstant(from), end: msInstant(to) }, telemetry, { signal });
+      return mapApi.map({ start: msInstant(from), end: msInstant(to) }, telemetry, lang, { signal });
     },
     staleTime: 60_000,
     refetchInterval: range.kind === "last" ? 60_000 : false,
