@@ -441,6 +441,27 @@ function status(nowMs, empty) {
               bytes: 250e6 - i * 14e6,
             })),
       },
+      bucket: {
+        address: "s3://traces/prod",
+        readOnly: false,
+        generation: empty ? 1 : 412,
+        segments: empty ? 0 : 28,
+        bytes: empty ? 0 : 1.1e9,
+        farSegments: 0,
+        waitingSegments: empty ? 0 : 3,
+        waitingBytes: empty ? 0 : 96e6,
+        ...(empty ? {} : { since: ns(now - 212e3) }),
+        uploads: empty ? 0 : 340,
+        failures: empty ? 0 : 4,
+        ...(empty
+          ? {}
+          : { lastError: "s3://traces/prod: list the manifests: dial tcp 10.0.0.7:443: no route to host" }),
+        checkedAt: ns(now - 9e3),
+        cacheBytes: 0,
+        cacheHits: 0,
+        fetches: 0,
+        fetchedBytes: 0,
+      },
       damaged: [],
     },
     listeners: [
@@ -449,6 +470,36 @@ function status(nowMs, empty) {
       { name: "otlpGrpc", address: "0.0.0.0:4317", tls: true, authenticated: true },
       { name: "otlpHttp", address: "127.0.0.1:4318", tls: false, authenticated: false },
     ],
+    forward: {
+      bytes: empty ? 0 : 74e6,
+      limitBytes: 2e9,
+      targets: [
+        {
+          name: "tempo",
+          address: "grpc://tempo.observability:4317",
+          spans: 0,
+          sentSpans: empty ? 0 : 10_431_335,
+          refusedSpans: 0,
+          droppedSpans: 0,
+          unreadableSpans: 0,
+          failures: 0,
+        },
+        {
+          name: "jaeger",
+          address: "http://jaeger.observability:4318",
+          spans: empty ? 0 : 61_204,
+          ...(empty ? {} : { oldest: ns(now - 48e3) }),
+          sentSpans: empty ? 0 : 10_369_119,
+          refusedSpans: empty ? 0 : 12,
+          droppedSpans: 0,
+          unreadableSpans: 0,
+          failures: empty ? 0 : 6,
+          ...(empty
+            ? {}
+            : { lastError: "dial tcp: connection refused", lastRefusal: "400: the body is too large" }),
+        },
+      ],
+    },
   };
 }
 

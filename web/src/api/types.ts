@@ -399,12 +399,64 @@ export interface Status {
       poisonFile?: string;
       unreadableSpans?: number;
     };
+    bucket?: BucketStatus;
     evictedTraces?: number;
     oldest?: string;
     refusing?: string;
     damaged?: string[];
   };
   listeners: { name?: string; address?: string; tls?: boolean; authenticated?: boolean }[];
+  forward?: ForwardStatus;
+}
+
+/** Files of spans in object storage. */
+export interface BucketStatus {
+  address?: string;
+  /** Another process writes. */
+  readOnly?: boolean;
+  segments?: number;
+  bytes?: number;
+  /** Of these, not on the disk too. */
+  farSegments?: number;
+  waitingSegments?: number;
+  waitingBytes?: number;
+  /** Receipt of the oldest span that is not in the bucket. */
+  since?: string;
+  uploads?: number;
+  failures?: number;
+  lastError?: string;
+  /** When the manifest was last written, or looked for by a reader. */
+  checkedAt?: string;
+  /** Why nothing is uploaded any more. */
+  lost?: string;
+  cacheBytes?: number;
+  cacheHits?: number;
+  fetches?: number;
+  fetchedBytes?: number;
+}
+
+/** Copies of accepted spans for other backends. */
+export interface ForwardStatus {
+  bytes?: number;
+  limitBytes?: number;
+  damaged?: string[];
+  targets?: ForwardTarget[];
+}
+
+export interface ForwardTarget {
+  name: string;
+  address?: string;
+  spans?: number;
+  /** Receipt of the oldest span that waits. */
+  oldest?: string;
+  sentSpans?: number;
+  refusedSpans?: number;
+  /** That went because the disk's limit was reached. */
+  droppedSpans?: number;
+  unreadableSpans?: number;
+  failures?: number;
+  lastError?: string;
+  lastRefusal?: string;
 }
 
 export interface Receipt {

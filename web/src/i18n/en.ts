@@ -1,7 +1,9 @@
 import { apart } from "./en/apart";
+import { bucket } from "./en/bucket";
 import { compareTexts } from "./en/compare";
 import { doctor } from "./en/doctor";
 import { editor } from "./en/editor";
+import { forward } from "./en/forward";
 import { found } from "./en/found";
 import { heatmap } from "./en/heatmap";
 import { map } from "./en/map";
@@ -167,7 +169,9 @@ export const en = {
   } as Record<string, string>,
 
   apart,
+  bucket,
   editor,
+  forward,
   found,
   heatmap,
   queue,

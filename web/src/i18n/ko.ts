@@ -1,8 +1,10 @@
 import type { Dict } from "./en";
 import { apart } from "./ko/apart";
+import { bucket } from "./ko/bucket";
 import { compareTexts } from "./ko/compare";
 import { doctor } from "./ko/doctor";
 import { editor } from "./ko/editor";
+import { forward } from "./ko/forward";
 import { found } from "./ko/found";
 import { heatmap } from "./ko/heatmap";
 import { map } from "./ko/map";
@@ -166,7 +168,9 @@ export const ko: Dict = {
   },
 
   apart,
+  bucket,
   editor,
+  forward,
   found,
   heatmap,
   queue,

@@ -10,8 +10,9 @@ import { Scroll } from "../shell/Scroll";
 import { ErrorNotice, Loading, PanelBoundary } from "../shell/states";
 import { useTitle } from "../shell/title";
 import { Licences } from "./Licences";
+import { Bucket, Forward, Queue } from "./Outbound";
 import css from "./StatusPage.module.css";
-import { Hours, Load, Queue, Retention } from "./Storage";
+import { Hours, Load, Retention } from "./Storage";
 
 /** What is running, and how full is it? */
 export default function StatusPage() {
@@ -42,6 +43,8 @@ export default function StatusPage() {
             <Store status={status.data} />
             <Retention status={status.data} />
             <Queue status={status.data} />
+            <Bucket status={status.data} />
+            <Forward status={status.data} />
           </div>
           <Hours status={status.data} />
           <ReceiverTable status={status.data} />

@@ -2,7 +2,6 @@ import type { Status } from "../api/types";
 import { useI18n } from "../i18n";
 import { instantMs } from "../model/time";
 import { controls } from "../shell/controls";
-import { Icon } from "../shell/Icon";
 import css from "./StatusPage.module.css";
 
 /** How long spans are held, when the disk will be full, and what questions cost: of engines with files of their own. */
@@ -32,71 +31,6 @@ export function Retention({ status }: { status: Status }) {
         </dd>
         <dt>{t.statusMore.due}</dt>
         <dd>{f.bytes(segments.dueBytes ?? 0)}</dd>
-      </dl>
-    </section>
-  );
-}
-
-/** What waits in this process before a remote engine. */
-export function Queue({ status }: { status: Status }) {
-  const { t, f } = useI18n();
-  const { queue } = status.store;
-  if (!queue) return null;
-  const {
-    spans = 0,
-    hiddenSpans = 0,
-    bytes = 0,
-    limitBytes = 0,
-    poisonSpans = 0,
-    unreadableSpans = 0,
-  } = queue;
-  const from = instantMs(queue.oldest);
-  const now = instantMs(status.now);
-  return (
-    <section className={css["card"]} aria-labelledby="queue">
-      <h2 id="queue">{t.queue.title}</h2>
-      <p className={controls["muted"]}>{t.queue.help}</p>
-      {queue.lastError ? (
-        <p className={css["refusing"]} role="alert">
-          <Icon name="warning" /> {t.queue.failing}: {queue.lastError}
-        </p>
-      ) : null}
-      <dl>
-        <dt>{t.queue.waiting}</dt>
-        <dd>
-          {f.integer(spans)}{" "}
-          {hiddenSpans > 0 ? (
-            <span className={controls["muted"]}>{t.queue.hidden(f.integer(hiddenSpans))}</span>
-          ) : null}
-        </dd>
-        <dt>{t.queue.oldest}</dt>
-        <dd>{Number.isFinite(from) ? f.duration(Math.max(0, now - from) * 1e6) : t.status.none}</dd>
-        <dt>{t.queue.disk}</dt>
-        <dd>{limitBytes > 0 ? t.queue.diskOf(f.bytes(bytes), f.bytes(limitBytes)) : f.bytes(bytes)}</dd>
-        <dt>{t.queue.sent}</dt>
-        <dd>{f.integer(queue.sentSpans ?? 0)}</dd>
-        <dt>{t.queue.failures}</dt>
-        <dd>{f.integer(queue.failures ?? 0)}</dd>
-        {poisonSpans > 0 ? (
-          <>
-            <dt>{t.queue.poison}</dt>
-            <dd>{f.integer(poisonSpans)}</dd>
-          </>
-        ) : null}
-        {queue.poisonFile ? (
-          <>
-            <dt>{t.queue.poisonFile}</dt>
-            <dd>
-              <code>{queue.poisonFile}</code>
-            </dd>
-          </>
-        ) : null}
-        {unreadableSpans > 0 ? (
-          <>
-            <dt>{t.queue.unreadable}</dt>
-            <dd>{f.integer(unreadableSpans)}</dd>
-          </>
-        ) : null}
       </dl>
     </section>
   );

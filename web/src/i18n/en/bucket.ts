@@ -1,0 +1,20 @@
+/** Files of spans in object storage, on the Status page. */
+export const bucket = {
+  title: "Bucket",
+  help: "Closed files of spans are copied here. What is not here yet would be lost with this machine.",
+  helpReader: "This process only reads from the bucket; another one writes.",
+  failing: "The last attempt failed",
+  lost: "Stop one of the two writers",
+  address: "Address",
+  files: "Files in the bucket",
+  far: "Not on this disk too",
+  waiting: "Files to be uploaded",
+  since: "Oldest span not in the bucket",
+  uploads: "Files uploaded",
+  failures: "Failed attempts",
+  written: "Manifest written",
+  checked: "Manifest looked for",
+  cache: "Cache on the disk",
+  hits: "Reads from the cache",
+  fetches: "Reads from the bucket",
+};
