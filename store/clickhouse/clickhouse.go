@@ -89,6 +89,9 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 
 func (e *Engine) table(name string) string { return "`" + e.database + "`." + name }
 
+// source is what questions about spans read from.
+func (e *Engine) source() string { return e.table("spans") }
+
 // run asks a statement without an answer.
 func (e *Engine) run(ctx context.Context, statement string) error {
 	return e.pool.do(ctx, ch.Query{Body: statement})

@@ -57,7 +57,7 @@ func (e *Engine) Services(ctx context.Context, s store.Scope, r store.TimeRange)
 	var c cost
 	err = e.ask(ctx, ch.Query{
 		Body: "SELECT CAST(name, 'String'), CAST(newest.2, 'String'), CAST(newest.3, 'String'), n, newest.1 FROM (SELECT ServiceName AS name, count() AS n, " +
-			"max((toUnixTimestamp64Nano(Timestamp), ServiceGroup, ServiceNamespace)) AS newest FROM " + e.table("spans") + " WHERE " + p.sql + " GROUP BY ServiceName)",
+			"max((toUnixTimestamp64Nano(Timestamp), ServiceGroup, ServiceNamespace)) AS newest FROM " + e.source() + " WHERE " + p.sql + " GROUP BY ServiceName)",
 		Result: proto.Results{{Data: &name}, {Data: &group}, {Data: &namespace}, {Data: &n}, {Data: &last}},
 		OnResult: func(context.Context, proto.Block) error {
 			for i, n := range n {
@@ -116,7 +116,7 @@ func (e *Engine) Operations(ctx context.Context, s store.Scope, service string, 
 		var kind proto.ColUInt8
 		var n proto.ColUInt64
 		err = e.ask(ctx, ch.Query{
-			Body:   "SELECT CAST(SpanName, 'String'), Kind, count() FROM " + e.table("spans") + " WHERE " + p.sql + " GROUP BY SpanName, Kind",
+			Body:   "SELECT CAST(SpanName, 'String'), Kind, count() FROM " + e.source() + " WHERE " + p.sql + " GROUP BY SpanName, Kind",
 			Result: proto.Results{{Data: &name}, {Data: &kind}, {Data: &n}},
 			OnResult: func(context.Context, proto.Block) error {
 				for i, n := range n {
@@ -191,7 +191,7 @@ func (e *Engine) countKeys(ctx context.Context, p *plan, a attributeColumn, pref
 	var n proto.ColUInt64
 	return e.ask(ctx, ch.Query{
 		Body: fmt.Sprintf("SELECT CAST(k, 'String'), t, count() FROM (SELECT k, t FROM %s ARRAY JOIN %sKeys AS k, %sTypes AS t WHERE %s)%s GROUP BY k, t LIMIT %d",
-			e.table("spans"), a.prefix, a.prefix, p.sql, having, int(span.NumTypes)*answer.MaxDistinct),
+			e.source(), a.prefix, a.prefix, p.sql, having, int(span.NumTypes)*answer.MaxDistinct),
 		Result: proto.Results{{Data: &key}, {Data: &typ}, {Data: &n}},
 		OnResult: func(context.Context, proto.Block) error {
 			for i, n := range n {
@@ -253,7 +253,7 @@ func (e *Engine) countTexts(ctx context.Context, p *plan, column string, q store
 	}
 	err := e.ask(ctx, ch.Query{
 		Body: fmt.Sprintf("SELECT CAST(%s, 'String') AS text, count() AS n FROM %s WHERE %s GROUP BY text ORDER BY n DESC, text LIMIT %d",
-			column, e.table("spans"), strings.Join(conds, " AND "), limit),
+			column, e.source(), strings.Join(conds, " AND "), limit),
 		Result: proto.Results{{Data: &text}, {Data: &n}},
 		OnResult: func(context.Context, proto.Block) error {
 			for i, n := range n {

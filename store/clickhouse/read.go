@@ -56,7 +56,7 @@ func (e *Engine) yieldRows(ctx context.Context, tenant string, d *decoder, rest 
 		go func() {
 			defer close(blocks)
 			failed <- e.pool.do(ctx, ch.Query{
-				Body:     "SELECT " + strings.Join(d.parts, ", ") + " FROM " + e.table("spans") + " " + rest,
+				Body:     "SELECT " + strings.Join(d.parts, ", ") + " FROM " + e.source() + " " + rest,
 				Result:   results{d.result},
 				Settings: e.settings(),
 				OnResult: func(ctx context.Context, b proto.Block) error {
@@ -107,7 +107,7 @@ func (e *Engine) extents(ctx context.Context, tenant string, ids []span.TraceID)
 	var high, low proto.ColUInt64
 	from, to := new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano), new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano)
 	err := e.pool.do(ctx, ch.Query{
-		Body: "SELECT TraceHigh, TraceLow, min(Timestamp), max(Timestamp) FROM " + e.table("spans") + " WHERE Tenant = " + quote(tenant) +
+		Body: "SELECT TraceHigh, TraceLow, min(Timestamp), max(Timestamp) FROM " + e.source() + " WHERE Tenant = " + quote(tenant) +
 			" AND TraceLow IN (" + strings.Join(lows, ", ") + ") GROUP BY TraceLow, TraceHigh",
 		Result:   proto.Results{{Data: &high}, {Data: &low}, {Data: from}, {Data: to}},
 		Settings: e.settings(),

@@ -125,14 +125,14 @@ func (sr *searcher) candidates(ctx context.Context, last *answer.Rank, n int) ([
 	if least := sr.query.TraceDuration.Min; least > 0 {
 		// All copies of spans together are at least as long as those that count.
 		sql += fmt.Sprintf(" AND (TraceHigh, TraceLow) IN (SELECT TraceHigh, TraceLow FROM %s WHERE Tenant = %s GROUP BY TraceLow, TraceHigh"+
-			" HAVING max(toFloat64(%s) + toFloat64(Duration)) - min(toFloat64(%s)) >= %s)", sr.engine.table("spans"), quote(sr.plan.tenant), at, at, number(float64(least)-4096))
+			" HAVING max(toFloat64(%s) + toFloat64(Duration)) - min(toFloat64(%s)) >= %s)", sr.engine.source(), quote(sr.plan.tenant), at, at, number(float64(least)-4096))
 	}
 	var list []answer.Rank
 	var starts proto.ColInt64
 	var high, low proto.ColUInt64
 	err := sr.engine.pool.do(ctx, ch.Query{
 		Body: fmt.Sprintf("SELECT %s AS start, TraceHigh, TraceLow FROM %s WHERE %s ORDER BY Minute DESC, start DESC, TraceHigh, TraceLow LIMIT 1 BY TraceHigh, TraceLow LIMIT %d",
-			at, sr.engine.table("spans"), sql, n),
+			at, sr.engine.source(), sql, n),
 		Result:   proto.Results{{Data: &starts}, {Data: &high}, {Data: &low}},
 		Settings: sr.engine.settings(),
 		OnResult: func(context.Context, proto.Block) error {
