@@ -123,9 +123,11 @@ func (p Proxy) tracer(c Collector) (provider, cluster obj, err error) {
 		to.Port, address, field, to.GRPC = 4317, c.OTLPGRPC, "OTLPGRPC", true
 	case OTLPHTTP:
 		to.Port, address, field = 4318, c.OTLPHTTP, "OTLPHTTP"
+	case OTLPHTTPMisnamed:
+		to.Port, address, field, to.GRPC = 4317, c.OTLPGRPC, "OTLPGRPC", true
 	default:
-		return nil, nil, fmt.Errorf("tracer %q of %s is unknown: use %s, %s, %s or %s",
-			p.Tracer, p.Pod, ZipkinB3, ZipkinB3W3C, OTLPGRPC, OTLPHTTP)
+		return nil, nil, fmt.Errorf("tracer %q of %s is unknown: use %s, %s, %s, %s or %s",
+			p.Tracer, p.Pod, ZipkinB3, ZipkinB3W3C, OTLPGRPC, OTLPHTTP, OTLPHTTPMisnamed)
 	}
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil, nil, fmt.Errorf("collector address %s %q, which %s reports to: %w", field, address, p.Pod, err)
@@ -163,7 +165,7 @@ func (p Proxy) tracer(c Collector) (provider, cluster obj, err error) {
 			"service_name":       p.service(),
 			"resource_detectors": environmentDetector(),
 		})
-	case OTLPHTTP:
+	case OTLPHTTP, OTLPHTTPMisnamed:
 		provider = typed("envoy.tracers.opentelemetry", "envoy.config.trace.v3.OpenTelemetryConfig", obj{
 			"http_service": obj{"http_uri": obj{
 				"uri":     collectorHost + "/v1/traces",

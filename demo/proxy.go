@@ -18,6 +18,8 @@ const (
 	OTLPGRPC Tracer = "otlp-grpc"
 	// OTLPHTTP is the opentelemetry provider with http.path: protobuf to :4318, traceparent only.
 	OTLPHTTP Tracer = "otlp-http"
+	// OTLPHTTPMisnamed is OTLPHTTP sent to :4317 behind a port named grpc-…, for which Istio speaks HTTP/2: a frequent mistake.
+	OTLPHTTPMisnamed Tracer = "otlp-http-on-grpc-port"
 )
 
 // Collector names Spanloom's receivers, each as host:port. An address that a proxy's tracer doesn't use may be empty.

@@ -1,8 +1,10 @@
 // Package door is the servers behind Spanloom's ports: net/http with HTTP/1.1 and HTTP/2 (with and without TLS), and one port that
-// speaks native gRPC and HTTP/1.1, told apart by the first bytes of a connection. It knows no spans.
+// speaks native gRPC, HTTP/1.1 and other HTTP/2, told apart by what a connection begins with. It knows no spans.
 package door
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,10 +12,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 )
 
@@ -82,9 +87,10 @@ func (s *HTTP) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// GRPC is a port for native gRPC that also answers HTTP/1.x. Native gRPC stays with grpc-go, which costs a third of gRPC over
-// net/http's HTTP/2; the preface of HTTP/2 is enough to hand a connection over, because a gRPC client waits for SETTINGS
-// before it sends its first request.
+// GRPC is a port for native gRPC that also answers HTTP/1.x and HTTP/2 whose first request is not gRPC. Native gRPC stays with grpc-go,
+// which costs a third of gRPC over net/http's HTTP/2. A gRPC client may wait for SETTINGS before its first request, so a connection
+// is handed over by what is there when its preface is: other HTTP/2 is known by a request that came with it, as Envoy sends it. Over
+// TLS a client that speaks HTTP/1.1 too is asked for that; those of gRPC do not.
 type GRPC struct {
 	native *grpc.Server
 	http   *HTTP
@@ -98,8 +104,35 @@ type GRPC struct {
 
 // NewGRPC makes the server. native must have been made without transport credentials: TLS ends here.
 func NewGRPC(native *grpc.Server, h http.Handler, conf *tls.Config, log *slog.Logger) *GRPC {
-	return &GRPC{native: native, http: NewHTTP(h, nil, nil, log), conf: conf, log: log}
+	return &GRPC{native: native, http: NewHTTP(h, nil, nil, log), conf: preferHTTP1(conf), log: log}
 }
+
+// preferHTTP1 is conf for clients that offer HTTP/1.1.
+func preferHTTP1(conf *tls.Config) *tls.Config {
+	if conf == nil {
+		return nil
+	}
+	c := conf.Clone()
+	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		of := conf
+		if conf.GetConfigForClient != nil {
+			special, err := conf.GetConfigForClient(hello)
+			if err != nil {
+				return nil, err
+			}
+			of = cmp.Or(special, conf)
+		}
+		if slices.Contains(hello.SupportedProtos, http1) && slices.Contains(of.NextProtos, http1) {
+			of = of.Clone()
+			of.NextProtos = []string{http1}
+		}
+		return of, nil
+	}
+	return c
+}
+
+// http1 is the name of HTTP/1.1 in ALPN.
+const http1 = "http/1.1"
 
 // Serve answers until Shutdown; then it returns nil.
 func (s *GRPC) Serve(l net.Listener) error {
@@ -162,21 +195,51 @@ func (s *GRPC) sort(c net.Conn, toGRPC, toHTTP *handover) error {
 		}
 		c = t
 	}
-	first := make([]byte, len(preface))
-	if peek(c, first) < len(first) { // a beginning in two segments, TLS, or a system without it
-		if _, err := io.ReadFull(c, first); err != nil {
+	first := make([]byte, maxFirst)
+	n := peek(c, first)
+	if n < len(prefix) { // a beginning in several segments, TLS, or a system without it
+		var err error
+		if n, err = io.ReadAtLeast(c, first, len(prefix)); err != nil {
 			return err
 		}
-		c = &begunConn{Conn: c, first: first}
+		c = &begunConn{Conn: c, first: first[:n]}
 	}
 	if err := c.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
 	to := toHTTP
-	if string(first) == preface {
+	if first = first[:n]; bytes.HasPrefix(first, []byte(prefix)) && !otherThanGRPC(first) {
 		to = toGRPC
 	}
 	return to.give(c)
+}
+
+// prefix begins every HTTP/2 connection (http2.ClientPreface) and no request of HTTP/1.
+const prefix = "PRI "
+
+// maxFirst is how much of a connection's beginning is looked at: preface, settings and the head of a request.
+const maxFirst = 8 << 10
+
+// otherThanGRPC reports whether an HTTP/2 connection begins with a whole head of a request that is none of gRPC. What has not come yet, or
+// is broken, is left to grpc-go.
+func otherThanGRPC(first []byte) bool {
+	frames, ok := bytes.CutPrefix(first, []byte(http2.ClientPreface))
+	if !ok {
+		return false
+	}
+	r := http2.NewFramer(nil, bytes.NewReader(frames))
+	r.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	r.MaxHeaderListSize = maxHeader
+	for {
+		frame, err := r.ReadFrame()
+		if err != nil {
+			return false
+		}
+		if head, ok := frame.(*http2.MetaHeadersFrame); ok {
+			at := slices.IndexFunc(head.Fields, func(f hpack.HeaderField) bool { return f.Name == "content-type" })
+			return at < 0 || !strings.HasPrefix(head.Fields[at].Value, "application/grpc")
+		}
+	}
 }
 
 // Shutdown says GOAWAY, waits for calls in flight until ctx ends, then cuts off what is left.
@@ -202,9 +265,6 @@ func (s *GRPC) Shutdown(ctx context.Context) error {
 	}
 	return err
 }
-
-// preface begins every HTTP/2 connection ("PRI * HTTP/2.0") and no request of HTTP/1.
-const preface = "PRI "
 
 // begunConn is a connection whose first bytes were read already.
 type begunConn struct {

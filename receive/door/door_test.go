@@ -2,6 +2,7 @@ package door
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -18,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -157,6 +160,114 @@ func TestGRPCPortTellsProtocolsApart(t *testing.T) {
 	one := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}}
 	if got := get(t, one, "https://"+secure); got != "HTTP/1.1" {
 		t.Errorf("HTTP/1.1 over TLS on the gRPC port saw %s", got)
+	}
+}
+
+// beginning is what an HTTP/2 client sends first, with the head of a request of some content type; cut leaves out as many of its last bytes.
+func beginning(t *testing.T, contentType string, cut int) []byte {
+	t.Helper()
+	var w, block bytes.Buffer
+	w.WriteString(http2.ClientPreface)
+	frames := http2.NewFramer(&w, nil)
+	if err := frames.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	if err := frames.WriteWindowUpdate(0, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	enc := hpack.NewEncoder(&block)
+	fields := []hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: "/v1/traces"}, {Name: ":authority", Value: "x"}}
+	if contentType != "" {
+		fields = append(fields, hpack.HeaderField{Name: "content-type", Value: contentType})
+	}
+	for _, f := range fields {
+		if err := enc.WriteField(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	half := block.Len() / 2
+	if err := frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes()[:half], EndStream: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := frames.WriteContinuation(1, true, block.Bytes()[half:]); err != nil {
+		t.Fatal(err)
+	}
+	return w.Bytes()[:w.Len()-cut]
+}
+
+func TestOtherHTTP2IsToldFromGRPC(t *testing.T) {
+	for _, tt := range []struct {
+		contentType string
+		cut         int
+		other       bool
+	}{
+		{"application/x-protobuf", 0, true},
+		{"application/json", 0, true},
+		{"", 0, true},
+		{"application/grpc", 0, false},
+		{"application/grpc+proto", 0, false},
+		{"application/json", 1, false}, // the rest may come when grpc-go has it
+		{"application/json", 40, false},
+	} {
+		if got := otherThanGRPC(beginning(t, tt.contentType, tt.cut)); got != tt.other {
+			t.Errorf("%q without its last %d bytes: %t", tt.contentType, tt.cut, got)
+		}
+	}
+	for _, text := range []string{"", "PRI ", http2.ClientPreface, http2.ClientPreface + "\xff\xff\xff\x01\x04\x00\x00\x00\x01", "POST / HTTP/1.1\r\n\r\n"} {
+		if otherThanGRPC([]byte(text)) {
+			t.Errorf("%q is a request of HTTP/2", text)
+		}
+	}
+}
+
+func FuzzOtherThanGRPC(f *testing.F) {
+	f.Add([]byte(http2.ClientPreface + "\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x01\x01\x05\x00\x00\x00\x01\x83"))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if otherThanGRPC(p) && !bytes.HasPrefix(p, []byte(prefix)) {
+			t.Errorf("%q", p)
+		}
+	})
+}
+
+// TestGRPCPortTakesOtherHTTP2 sends a request with the preface, as Envoy does, with and without TLS.
+func TestGRPCPortTakesOtherHTTP2(t *testing.T) {
+	addr := serve(t, NewGRPC(healthServer(), http.HandlerFunc(protocolOf), nil, slog.New(slog.DiscardHandler)))
+	conf, pool := certificate(t)
+	secure := serve(t, NewGRPC(healthServer(), http.HandlerFunc(protocolOf), conf, slog.New(slog.DiscardHandler)))
+	dials := map[string]func() (net.Conn, error){
+		"plain": func() (net.Conn, error) { return net.Dial("tcp", addr) },
+		"TLS": func() (net.Conn, error) {
+			return tls.Dial("tcp", secure, &tls.Config{RootCAs: pool, NextProtos: []string{"h2"}})
+		},
+	}
+	for name, dial := range dials {
+		c, err := dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(wait.Scale(10 * time.Second)))
+		if _, err := c.Write(beginning(t, "application/json", 0)); err != nil {
+			t.Fatal(err)
+		}
+		frames := http2.NewFramer(io.Discard, c)
+		answer := ""
+		for answer == "" {
+			frame, err := frames.ReadFrame()
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if d, ok := frame.(*http2.DataFrame); ok {
+				answer = string(d.Data())
+			}
+		}
+		if answer != "HTTP/2.0" {
+			t.Errorf("%s: %q", name, answer)
+		}
+		_ = c.Close()
+	}
+	both := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true, DisableKeepAlives: true}}
+	if got := get(t, both, "https://"+secure); got != "HTTP/1.1" {
+		t.Errorf("a client of both versions saw %s", got)
 	}
 }
 

@@ -35,7 +35,7 @@ func TestSidecarReportsByEachProtocol(t *testing.T) {
 	s := start(t, t.TempDir())
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "details of ", r.URL.Path) }))
 	defer app.Close()
-	for i, tracer := range []demo.Tracer{demo.ZipkinB3, demo.ZipkinB3W3C, demo.OTLPGRPC, demo.OTLPHTTP} {
+	for i, tracer := range []demo.Tracer{demo.ZipkinB3, demo.ZipkinB3W3C, demo.OTLPGRPC, demo.OTLPHTTP, demo.OTLPHTTPMisnamed} {
 		t.Run(string(tracer), func(t *testing.T) {
 			name := fmt.Sprint("details", i)
 			host := name + ".bookinfo.svc.cluster.local"
