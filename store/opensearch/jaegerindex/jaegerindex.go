@@ -71,6 +71,9 @@ func New(o Options) *Reader {
 	return r
 }
 
+// Pattern is how the indices are named.
+func (r *Reader) Pattern() string { return r.base + "*" }
+
 // byServiceName makes the service of the resource's service.name alone.
 func byServiceName(b *span.Batch) {
 	for row := range b.Len() {
