@@ -92,7 +92,7 @@ const scrollLife = "2m"
 func (r *Reader) scan(ctx context.Context, path, query string, c *store.Read) iter.Seq2[[]hit, error] {
 	return func(yield func([]hit, error) bool) {
 		f, size, err := r.sized(ctx, path+onAll+"&scroll="+scrollLife, r.rows, func(size int) string {
-			return fmt.Sprintf(`{"size":%d,"track_total_hits":false,"sort":["_doc"],"query":%s}`, size, query)
+			return fmt.Sprintf(`{"size":%d,"sort":["_doc"],"query":%s}`, size, query)
 		}, c)
 		scroll := ""
 		defer func() {

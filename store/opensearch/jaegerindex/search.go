@@ -58,7 +58,7 @@ func (r *Reader) SearchAfter(ctx context.Context, s store.Scope, q *store.Search
 		}
 		part.Complete, part.Reason = false, why
 	}
-	if x := sr.plan.indices; len(x.bad) > 0 && part.Complete {
+	if x := sr.whole; len(x.bad) > 0 && part.Complete {
 		part.Complete, part.Reason = false, x.reason()
 	}
 	var more *answer.Rank
@@ -72,6 +72,7 @@ type searcher struct {
 	reader   *Reader
 	scope    store.Scope
 	plan     plan
+	whole    indices // of any time, that the traces are read from
 	query    *store.Search
 	window   match.Window
 	after    *answer.Rank // only traces behind it are wanted
@@ -88,6 +89,9 @@ func (sr *searcher) run(ctx context.Context) error {
 	}
 	sr.plan = *p
 	if err := ctx.Err(); err != nil || p.indices.path == "" {
+		return err
+	}
+	if sr.whole, err = sr.reader.indices(ctx, store.TimeRange{}, store.Overlap, false); err != nil {
 		return err
 	}
 	query := p.query
@@ -151,7 +155,7 @@ func (sr *searcher) resolve(ctx context.Context, some []answer.Rank) (more bool,
 		ids[i] = c.ID
 	}
 	traces := make(map[span.TraceID][]answer.Row)
-	for hits, err := range sr.reader.scan(ctx, sr.plan.indices.path, ofTraces(ids), &sr.cost) {
+	for hits, err := range sr.reader.scan(ctx, sr.whole.path, ofTraces(ids), &sr.cost) {
 		if err != nil {
 			return false, err
 		}
