@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,10 +30,12 @@ import (
 	"github.com/spanloom/spanloom/receive"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/beside"
 	"github.com/spanloom/spanloom/store/clickhouse"
 	"github.com/spanloom/spanloom/store/local"
 	"github.com/spanloom/spanloom/store/mem"
 	"github.com/spanloom/spanloom/store/opensearch"
+	"github.com/spanloom/spanloom/store/opensearch/jaegerindex"
 	"github.com/spanloom/spanloom/store/queue"
 	"github.com/spanloom/spanloom/web"
 )
@@ -311,18 +314,34 @@ func openOpenSearch(ctx context.Context, c *config.Config, o Options, memory int
 			if err != nil {
 				return nil, err
 			}
-			return openSearch{e}, nil
+			if target.Jaeger == nil {
+				return openSearch{e}, nil
+			}
+			return besideJaeger(e, *target.Jaeger, now, o.Log), nil
 		}})
+}
+
+// besideJaeger reads the spans that Jaeger stored on an engine's servers beside the engine's own.
+func besideJaeger(e *opensearch.Engine, prefix string, now func() time.Time, log *slog.Logger) withJaeger {
+	warn := func(message string, err error) { log.Warn(message, "error", err) }
+	indices := jaegerindex.New(jaegerindex.Options{Client: e.Client(), Prefix: prefix, Now: now, Settle: process.Settle, Log: warn})
+	log.Info("spans that Jaeger stored are read too, and never written", "indices", indices.Pattern(), "what they do not hold", strings.Join(jaegerindex.Lossy(), "; "))
+	return withJaeger{&beside.Engine{Writing: e, Reader: beside.New(e, indices, "Jaeger's indices", now, warn)}, e}
 }
 
 // The engines as the queue sees them.
 type (
 	clickHouse struct{ *clickhouse.Engine }
 	openSearch struct{ *opensearch.Engine }
+	withJaeger struct {
+		*beside.Engine
+		own *opensearch.Engine
+	}
 )
 
 func (e clickHouse) Pin() queue.Reader { return e.Engine.Pin() }
 func (e openSearch) Pin() queue.Reader { return e.Engine.Pin() }
+func (e withJaeger) Pin() queue.Reader { return e.With(e.own.Pin()) }
 
 // walSync is 0 for always, else the interval.
 func walSync(text string) (time.Duration, error) {

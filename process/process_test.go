@@ -401,3 +401,25 @@ func FuzzRedact(f *testing.F) {
 		}
 	})
 }
+
+// Rows that another system stored get the names and marks that they would have got on their way in, all but what a sender's address tells.
+func TestSettle(t *testing.T) {
+	for _, c := range []struct{ resource, attrs, want string }{
+		{"service.name=productpage|k8s.namespace.name=bookinfo", "", "productpage productpage bookinfo false"},
+		{"service.name=productpage.bookinfo", "component=proxy", "productpage.bookinfo productpage bookinfo true"},
+		{"service.name=a.b|telemetry.sdk.name=envoy", "", "a.b a b true"},
+		{"", "node_id=sidecar~10.0.0.7~reviews-v2-66756cddfd-7rz4s.bookinfo~x", "reviews-v2.bookinfo reviews-v2 bookinfo true"},
+		{"service.name=unknown_service:go", "", "unknown (no address) unknown (no address)  false"},
+	} {
+		b := &span.Batch{}
+		i := row(b, 1, c.resource, c.attrs)
+		Settle(b)
+		if err := b.Check(); err != nil {
+			t.Fatal(err)
+		}
+		got := fmt.Sprintf("%s %s %s %t", b.String(b.Service[i]), b.String(b.Group[i]), b.String(b.Namespace[i]), b.Mark[i]&span.MarkProxy != 0)
+		if got != c.want {
+			t.Errorf("%s %s: %s, want %s", c.resource, c.attrs, got, c.want)
+		}
+	}
+}

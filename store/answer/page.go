@@ -148,3 +148,15 @@ func ParseSharedPage(text string, plan uint64, now time.Time, most int) (t Share
 	}
 	return t, nil
 }
+
+// Part is a piece of a search's list.
+type Part struct {
+	store.Page      // without a token
+	More       bool // traces follow
+}
+
+// Last is the place of its last trace. There must be one.
+func (p *Part) Last() Rank {
+	last := p.Traces[len(p.Traces)-1]
+	return Rank{Start: last.MatchedStart, ID: last.TraceID}
+}

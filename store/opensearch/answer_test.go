@@ -236,6 +236,22 @@ func TestQueries(t *testing.T) {
 	}
 }
 
+func TestJaegerPrefix(t *testing.T) {
+	for url, want := range map[string]string{"http://a": "none", "http://a?jaeger=": `""`, "http://a?jaeger=prod-eu": `"prod-eu"`} {
+		to, err := ParseURL(url, func(string) string { return "" })
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := "none"
+		if to.Jaeger != nil {
+			got = fmt.Sprintf("%q", *to.Jaeger)
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", url, got, want)
+		}
+	}
+}
+
 func FuzzURL(f *testing.F) {
 	f.Add("https://user@host:9200,host2/path?index_prefix=x&ca_file=/nowhere&skip_verify=true")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -261,6 +277,7 @@ func TestURLs(t *testing.T) {
 		{"http://", "", "is no host"},
 		{"http://a?index_prefix=Upper", "", "index_prefix=Upper (lower-case letters"},
 		{"http://a?index_prefix=", "", "1 to 100 characters"},
+		{"http://a?jaeger=prod-*", "", "give Jaeger's index prefix"},
 		{"http://a?ca_file=x", "", "certificates without TLS (write https://)"},
 		{"https://a?ca_file=/does/not/exist", "", "name a file in PEM form"},
 		{"https://a?cert_file=x", "", "belong together"},

@@ -138,3 +138,30 @@ func (c *client) json(ctx context.Context, method, path string, body, out any) (
 	}
 	return len(answer), nil
 }
+
+// Client asks the servers of an engine about indices that are not Spanloom's.
+type Client struct{ client *client }
+
+// Client is the engine's, good until the engine is closed.
+func (e *Engine) Client() *Client { return &Client{e.client} }
+
+// Ask sends a body, which may be empty, and reads the answer into out; it says how many bytes the answer had. A host that does not answer is
+// passed over. Cost: one request, held in memory whole.
+func (c *Client) Ask(ctx context.Context, method, path, body string, out any) (int, error) {
+	if body == "" {
+		return c.client.json(ctx, method, path, nil, out)
+	}
+	return c.client.json(ctx, method, path, body, out)
+}
+
+// StatusOf is the status of the server's answer that an error stands for, and its reason; 0 if no server said it.
+func StatusOf(err error) (status int, reason string) {
+	var said *refusal
+	if !errors.As(err, &said) {
+		return 0, ""
+	}
+	return said.status, said.reason
+}
+
+// Explain makes of an error of Ask what callers and people can act on. Errors of the context stay as they are.
+func Explain(ctx context.Context, what string, err error) error { return explain(ctx, what, err) }

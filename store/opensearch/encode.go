@@ -295,19 +295,6 @@ func (e *encoder) numbers(p []byte, b *span.Batch, attrs []span.Attr) []byte {
 	return p
 }
 
-// numberTexts are the texts that a number has which equals v; not ok where there are more than these.
-func numberTexts(v float64) ([]string, bool) {
-	switch {
-	case v != v || math.IsInf(v, 0), v == math.Trunc(v) && math.Abs(v) > 1<<53:
-		return nil, false
-	case v == 0:
-		return []string{"0", "-0"}, true
-	}
-	b := span.Batch{}
-	text, _ := match.AppendText(nil, &b, span.DoubleValue(v))
-	return []string{string(text)}, true
-}
-
 // content is a hash of a batch with its receipt: the queue of a process sends the same batch again until it is stored.
 func (e *Engine) content(b *span.Batch, scratch []byte) (uint64, []byte) {
 	scratch = b.AppendBinary(scratch[:0])

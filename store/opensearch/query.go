@@ -4,46 +4,30 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/answer"
+	"github.com/spanloom/spanloom/store/opensearch/internal/dsl"
 )
 
 const (
-	yes = `{"match_all":{}}`
-	no  = `{"match_none":{}}`
+	yes = dsl.Yes
+	no  = dsl.No
 )
 
 // maxNested bounds the depth of a query: servers refuse more than 20 levels, and each of ours may become two.
 const maxNested = 8
 
 // queries is the language of queries in JSON. Where a condition is exact the server may count by itself.
-var queries = answer.Language{
-	Yes: yes, No: no, Depth: maxNested,
-	Negate: func(query string) string { return `{"bool":{"must_not":[` + query + `]}}` },
-	And:    func(list []string) string { return `{"bool":{"filter":[` + strings.Join(list, ",") + `]}}` },
-	Or:     func(list []string) string { return `{"bool":{"should":[` + strings.Join(list, ",") + `]}}` },
-}
+var queries = dsl.Language(maxNested)
 
-var not, all, anyOf = queries.Not, queries.All, queries.Any
+var not, all, anyOf, term, terms, bounds = queries.Not, queries.All, queries.Any, dsl.Term, dsl.Terms, dsl.Bounds
 
 func queryOf(e store.Expr) answer.Condition { return queries.Tree(e, condOf) }
 
 // word is a text as it stands in an index, in JSON.
 func word(text string) string { return `"` + string(appendWord(nil, []byte(text))) + `"` }
-
-func term(field, word string) string { return `{"term":{"` + field + `":{"value":` + word + `}}}` }
-
-func terms(field string, words ...string) string {
-	return `{"terms":{"` + field + `":[` + strings.Join(words, ",") + `]}}`
-}
-
-// bounds is a range of numbers; op is gt, gte, lt or lte.
-func bounds(field, op string, n int64) string {
-	return fmt.Sprintf(`{"range":{"%s":{"%s":%d}}}`, field, op, n)
-}
 
 func condOf(c store.Cond) answer.Condition {
 	if c.Field.In == store.Intrinsic {
@@ -68,7 +52,7 @@ func attributeOf(letter byte, c store.Cond) answer.Condition {
 	if c.Op == store.Exists {
 		return answer.Exactly(has)
 	}
-	texts, ok := textsOf(c)
+	texts, ok := dsl.Texts(c)
 	if !ok {
 		if field := numbered[c.Field.Key]; field != "" && letter == ownerLetters[store.InSpan] {
 			return queries.Maybe(all(has, numberBounds(field, c)))
@@ -82,27 +66,9 @@ func attributeOf(letter byte, c store.Cond) answer.Condition {
 	return queries.Maybe(terms("attrs", words...))
 }
 
-// textsOf are the texts of scalars of which one is there wherever the condition holds; not ok if they are not known.
-func textsOf(c store.Cond) ([]string, bool) {
-	v := c.Value
-	switch {
-	case v.Type == span.TypeBool && !v.Loose && (c.Op == store.Eq || c.Op == store.Ne):
-		return []string{strconv.FormatBool(v.Bool == (c.Op == store.Eq))}, true
-	case c.Op != store.Eq:
-		return nil, false
-	case v.Loose, v.Type == span.TypeString:
-		return []string{v.Text}, true
-	case v.Type == span.TypeInt && v.Int <= 1<<53 && v.Int >= -1<<53:
-		return numberTexts(float64(v.Int))
-	case v.Type == span.TypeDouble:
-		return numberTexts(v.Num)
-	}
-	return nil, false
-}
-
 // numberBounds is the query of spans of whose numbers one may meet an order: with a margin for what doubles lose.
 func numberBounds(field string, c store.Cond) string {
-	v, op := c.Value, rangeOps[c.Op]
+	v, op := c.Value, dsl.RangeOps[c.Op]
 	want := v.Num
 	switch {
 	case op == "":
@@ -223,13 +189,11 @@ func wordsOf(c store.Cond, field string, n int, text func(int) string) answer.Co
 	return answer.Exactly(anyOf(is...))
 }
 
-var rangeOps = map[store.Op]string{store.Lt: "lt", store.Le: "lte", store.Gt: "gt", store.Ge: "gte"}
-
 func durationOf(c store.Cond) answer.Condition {
 	if c.Op == store.Exists {
 		return answer.Exactly(yes)
 	}
-	v, op := c.Value, rangeOps[c.Op]
+	v, op := c.Value, dsl.RangeOps[c.Op]
 	switch {
 	case v.Loose:
 	case v.Type == span.TypeInt:

@@ -2,6 +2,7 @@ package opensearch
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"iter"
@@ -22,39 +23,57 @@ const (
 // Search asks for candidates: traces by their newest document that the query lets through, newest first. That start is an upper bound of the
 // trace's rank, which comes from all its rows. It ends when no candidate left can make the page.
 func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*store.Page, error) {
-	asked, err := answer.Ask(s, q)
-	if err != nil {
-		return nil, err
-	}
 	now, hash := e.now(), answer.HashPlan(fnv.New64a(), s, q)
-	window := match.Window{TimeRange: q.Range, Mode: q.Mode}
-	sr := searcher{engine: e, window: window, query: q, page: answer.NewTop(q.Limit + 1), resolver: answer.NewResolver(asked.Must, asked.Want), seen: make(map[span.TraceID]struct{})}
+	var moment answer.Moment
+	var after *answer.Rank
 	if q.Page == "" {
-		sr.snapshot = e.snapshot() // before the refresh, which shows all that it counts
+		moment = e.Moment() // before the refresh, which shows all that it counts
 	} else {
 		t, err := answer.ParseSharedPage(q.Page, hash, now, maxBulks)
 		if err != nil {
 			return nil, err
 		}
-		sr.snapshot, sr.after, sr.paged = snapshot{t.Moment}, t.After, true
+		moment, after = t.Moment, &t.After
 	}
-	if sr.plan, err = e.plan(ctx, s, q.Match, window); err != nil {
+	part, err := e.SearchAfter(ctx, s, q, moment, after)
+	if err != nil {
 		return nil, err
 	}
-	page := &store.Page{Done: store.Done{Complete: true}}
+	if part.More && part.Complete {
+		part.Next = answer.SharedPage{Plan: hash, Issued: now.UnixNano(), After: part.Last(), Moment: moment}.String()
+	}
+	return &part.Page, nil
+}
+
+// Moment is what counts now.
+func (e *Engine) Moment() answer.Moment { return e.snapshot().Moment }
+
+// SearchAfter is Search as of a moment, for the traces behind a place in the list; nil: from the beginning. q.Page is not looked at and no
+// token is given.
+func (e *Engine) SearchAfter(ctx context.Context, s store.Scope, q *store.Search, m answer.Moment, after *answer.Rank) (answer.Part, error) {
+	asked, err := answer.Ask(s, q)
+	if err != nil {
+		return answer.Part{}, err
+	}
+	window := match.Window{TimeRange: q.Range, Mode: q.Mode}
+	sr := searcher{engine: e, window: window, query: q, snapshot: snapshot{m}, after: after, page: answer.NewTop(q.Limit + 1),
+		resolver: answer.NewResolver(asked.Must, asked.Want), seen: make(map[span.TraceID]struct{})}
+	if sr.plan, err = e.plan(ctx, s, q.Match, window); err != nil {
+		return answer.Part{}, err
+	}
+	part := answer.Part{Page: store.Page{Done: store.Done{Complete: true}}}
 	if err := sr.run(ctx); err != nil {
 		why := answer.Ended(ctx, err)
 		if why == "" {
-			return nil, explain(ctx, "search", err)
+			return answer.Part{}, explain(ctx, "search", err)
 		}
-		page.Complete, page.Reason = false, why
+		part.Complete, part.Reason = false, why
 	}
-	page.Read = sr.cost.Read
+	part.Read = sr.cost.Read
 	var more *answer.Rank
-	if page.Traces, more = sr.page.Page(q.Limit); more != nil && page.Complete {
-		page.Next = answer.SharedPage{Plan: hash, Issued: now.UnixNano(), After: *more, Moment: sr.snapshot.Moment}.String()
-	}
-	return page, nil
+	part.Traces, more = sr.page.Page(q.Limit)
+	part.More = more != nil
+	return part, nil
 }
 
 // searcher is one search on its way.
@@ -64,8 +83,7 @@ type searcher struct {
 	window   match.Window
 	query    *store.Search
 	snapshot snapshot
-	after    answer.Rank
-	paged    bool // only traces behind after are wanted
+	after    *answer.Rank // only traces behind it are wanted
 	page     *answer.Top
 	resolver *answer.Resolver
 	seen     map[span.TraceID]struct{} // resolved
@@ -77,7 +95,7 @@ func (sr *searcher) run(ctx context.Context) error {
 		return err
 	}
 	query := all(sr.plan.query, sr.snapshot.query())
-	if sr.paged {
+	if sr.after != nil {
 		// A row that is newer than the last trace of the page before cannot be the one that ranks a trace behind it.
 		query = all(query, bounds("at", "lte", sr.after.Start))
 	}
@@ -134,7 +152,7 @@ func (sr *searcher) resolve(ctx context.Context, some []answer.Rank) (more bool,
 		id := trace[0].Batch.TraceID[trace[0].Row]
 		sr.resolver.Load(trace)
 		r, ok := sr.resolver.Rank(id, sr.window, sr.query)
-		if ok && (!sr.paged || sr.after.Compare(r) < 0) && sr.page.Wants(r) {
+		if ok && (sr.after == nil || sr.after.Compare(r) < 0) && sr.page.Wants(r) {
 			sr.page.Add(answer.Found{Rank: r, Summary: sr.resolver.Summary(r)})
 		}
 		trace = trace[:0]
@@ -158,13 +176,22 @@ func (sr *searcher) resolve(ctx context.Context, some []answer.Rank) (more bool,
 // Rows yields the rows of traces with the receipt of each, whatever the scope's predicate says of them; those of one trace follow each
 // other in the order they were received. The batches are the caller's. Need is not looked at: a span is stored as a whole.
 func (e *Engine) Rows(ctx context.Context, s store.Scope, ids []span.TraceID, _ store.Need) iter.Seq2[[]answer.Row, error] {
+	return e.rowsThat(ctx, s, ids, e.pinned())
+}
+
+// RowsAt is Rows as of a moment.
+func (e *Engine) RowsAt(ctx context.Context, s store.Scope, ids []span.TraceID, m answer.Moment) iter.Seq2[[]answer.Row, error] {
+	return e.rowsThat(ctx, s, ids, snapshot{m}.query())
+}
+
+func (e *Engine) rowsThat(ctx context.Context, s store.Scope, ids []span.TraceID, cond string) iter.Seq2[[]answer.Row, error] {
 	return func(yield func([]answer.Row, error) bool) {
 		if _, err := e.ready(ctx, store.Scope{}); err != nil {
 			yield(nil, err)
 			return
 		}
 		for some := range slices.Chunk(ids, tracesAtOnce) {
-			for rows, err := range e.rowsOf(ctx, answer.Tenant(s.Tenant), some, e.pinned(), new(cost)) {
+			for rows, err := range e.rowsOf(ctx, answer.Tenant(s.Tenant), some, cond, new(cost)) {
 				if !yield(rows, explain(ctx, "read traces", err)) || err != nil {
 					return
 				}
@@ -195,4 +222,32 @@ func (e *Engine) rowsOf(ctx context.Context, tenant string, ids []span.TraceID, 
 			}
 		}
 	}
+}
+
+// Has tells which of some traces, at most 10,000, have rows here.
+func (e *Engine) Has(ctx context.Context, s store.Scope, ids []span.TraceID) (map[span.TraceID]bool, error) {
+	if _, err := e.ready(ctx, store.Scope{}); err != nil {
+		return nil, err
+	}
+	has := make(map[span.TraceID]bool)
+	var c cost
+	f, err := e.search(ctx, fmt.Sprintf(`{"size":0,"track_total_hits":false,"query":%s,"aggs":{"t":{"terms":{"field":"trace","size":10000}}}}`,
+		all(ofTraces(answer.Tenant(s.Tenant), ids), e.pinned())), &c)
+	if err != nil || f.Shards.Total == 0 {
+		return has, explain(ctx, "look for traces", err)
+	}
+	var a struct {
+		T struct{ Buckets []struct{ Key string } }
+	}
+	if err := json.Unmarshal(f.Aggregations, &a); err != nil {
+		return nil, fmt.Errorf("look for traces: %w", err)
+	}
+	for _, b := range a.T.Buckets {
+		id, err := span.ParseTraceID(b.Key)
+		if err != nil {
+			return nil, fmt.Errorf("look for traces: %q: %w", b.Key, err)
+		}
+		has[id] = true
+	}
+	return has, nil
 }

@@ -14,6 +14,7 @@ type Target struct {
 	remote.Login
 	Hosts  []string // http(s)://host:port/path, tried in order
 	Prefix string   // of the names of indices and templates
+	Jaeger *string  // prefix of Jaeger's indices, which are read beside ours, empty for none; nil: they are not
 }
 
 // passwordVariable is where a password may stand that no file holds.
@@ -25,9 +26,10 @@ func (t *Target) String() string { return strings.Join(t.Hosts, ",") }
 
 // ParseURL reads --opensearch-url:
 //
-//	https://user@host:9200,host2:9200/path?index_prefix=P&ca_file=F&cert_file=F&key_file=F&server_name=N&skip_verify=true&password_file=F
+//	https://user@host:9200,host2:9200/path?index_prefix=P&jaeger=P&ca_file=F&cert_file=F&key_file=F&server_name=N&skip_verify=true&password_file=F
 //
-// A port that is left out is 9200; the index prefix is spanloom. The password stands in password_file or in the environment; one in
+// A port that is left out is 9200; the index prefix is spanloom. jaeger names the index prefix of a Jaeger whose spans are read too: `jaeger=`
+// for one without a prefix. The password stands in password_file or in the environment; one in
 // the address itself is taken with a warning, because command lines are seen by all.
 func ParseURL(text string, getenv func(string) string) (*Target, error) {
 	invalid := func(format string, args ...any) (*Target, error) {
@@ -80,11 +82,11 @@ func (t *Target) options(q url.Values, secure bool) error {
 	certificates := false
 	for name := range q {
 		switch name {
-		case "index_prefix", "password_file":
+		case "index_prefix", "password_file", "jaeger":
 		case "skip_verify", "ca_file", "cert_file", "key_file", "server_name":
 			certificates = true
 		default:
-			return bad(name, "the options are index_prefix, password_file, skip_verify, ca_file, cert_file, key_file and server_name")
+			return bad(name, "the options are index_prefix, jaeger, password_file, skip_verify, ca_file, cert_file, key_file and server_name")
 		}
 	}
 	t.PasswordFile = q.Get("password_file")
@@ -92,13 +94,18 @@ func (t *Target) options(q url.Values, secure bool) error {
 	if q.Has("index_prefix") {
 		t.Prefix = q.Get("index_prefix")
 	}
-	for i, c := range t.Prefix {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && (i == 0 || c != '-' && c != '_' && c != '.') {
-			return bad("index_prefix", "lower-case letters, digits and - _ . behind them")
-		}
+	if q.Has("jaeger") {
+		prefix := q.Get("jaeger")
+		t.Jaeger = &prefix
 	}
-	if t.Prefix == "" || len(t.Prefix) > 100 {
+	const letters = "lower-case letters, digits and - _ . behind them"
+	switch {
+	case !nameOfIndex(t.Prefix):
+		return bad("index_prefix", letters)
+	case t.Prefix == "" || len(t.Prefix) > 100:
 		return bad("index_prefix", "1 to 100 characters")
+	case t.Jaeger != nil && (!nameOfIndex(*t.Jaeger) || len(*t.Jaeger) > 100):
+		return bad("jaeger", "give Jaeger's index prefix as it has it, without jaeger-span: "+letters)
 	}
 	if !secure {
 		if certificates {
@@ -116,4 +123,14 @@ func (t *Target) options(q url.Values, secure bool) error {
 		return bad("cert_file", "cert_file and key_file belong together")
 	}
 	return t.LoadFiles(q)
+}
+
+// nameOfIndex reports whether an index's name may begin with a text.
+func nameOfIndex(text string) bool {
+	for i, c := range text {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && (i == 0 || c != '-' && c != '_' && c != '.') {
+			return false
+		}
+	}
+	return true
 }

@@ -1,19 +1,17 @@
 package queue
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
-	"strings"
 
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/mem"
+	"github.com/spanloom/spanloom/store/merge"
 )
 
 // view is what is there at one moment: each row once, in the engine or in a tail.
@@ -133,21 +131,7 @@ func (q *Queue) Trace(ctx context.Context, s store.Scope, id span.TraceID, hint 
 		}
 		found = append(found, there...)
 	}
-	first := make(map[span.TraceID]int64)
-	for _, x := range found {
-		if at, ok := first[x.ID]; !ok || x.Start < at {
-			first[x.ID] = x.Start
-		}
-	}
-	found = found[:0]
-	for id, at := range first {
-		found = append(found, answer.Sighting{ID: id, Start: at})
-	}
-	var ids []span.TraceID
-	for _, place := range answer.Family(found, id) {
-		ids = append(ids, found[place].ID)
-	}
-	return v.traces(ctx, s, ids, store.TimeRange{}, store.Everything())
+	return v.traces(ctx, s, merge.Family(found, id), store.TimeRange{}, store.Everything())
 }
 
 // Traces yields the engine's rows, then those that wait.
@@ -178,18 +162,7 @@ func (q *Queue) Scan(ctx context.Context, s store.Scope, plan *store.Scan) iter.
 func lists[T any](v *view, ask func(r Reader) (T, store.Done, error), add func(T)) (store.Done, error) {
 	done := store.Done{Complete: true}
 	one := func(r Reader) error {
-		list, d, err := ask(r)
-		if err != nil {
-			return err
-		}
-		add(list)
-		if !d.Complete && done.Complete {
-			done.Complete, done.Reason = false, d.Reason
-		}
-		done.Read.Blocks += d.Read.Blocks
-		done.Read.Of += d.Read.Of
-		done.Read.Bytes += d.Read.Bytes
-		return nil
+		return merge.Ask(&done, add, func() (T, store.Done, error) { return ask(r) })
 	}
 	for _, t := range v.tails {
 		if err := one(t); err != nil {
@@ -209,25 +182,9 @@ func (q *Queue) Services(ctx context.Context, s store.Scope, r store.TimeRange) 
 	if err != nil {
 		return nil, store.Done{}, err
 	}
-	all := make(map[string]store.Service)
-	done, err := lists(v, func(e Reader) ([]store.Service, store.Done, error) { return e.Services(ctx, s, r) }, func(list []store.Service) {
-		for _, x := range list {
-			old, ok := all[x.Name]
-			if ok && cmp.Or(cmp.Compare(old.LastTime, x.LastTime), strings.Compare(old.Group, x.Group), strings.Compare(old.Namespace, x.Namespace)) > 0 {
-				old.Spans += x.Spans
-				x = old
-			} else {
-				x.Spans += old.Spans
-			}
-			all[x.Name] = x
-		}
-	})
-	list := make([]store.Service, 0, len(all))
-	for _, x := range all {
-		list = append(list, x)
-	}
-	slices.SortFunc(list, func(a, b store.Service) int { return strings.Compare(a.Name, b.Name) })
-	return list, done, err
+	all := make(merge.Services)
+	done, err := lists(v, func(e Reader) ([]store.Service, store.Done, error) { return e.Services(ctx, s, r) }, all.Add)
+	return all.List(), done, err
 }
 
 // Operations implements store.Reader.
@@ -236,12 +193,8 @@ func (q *Queue) Operations(ctx context.Context, s store.Scope, service string, r
 	if err != nil {
 		return nil, store.Done{}, err
 	}
-	counts := make(map[store.Operation]int64)
-	done, err := lists(v, func(e Reader) ([]store.Operation, store.Done, error) { return e.Operations(ctx, s, service, r) }, func(list []store.Operation) {
-		for _, x := range list {
-			counts[store.Operation{Name: x.Name, Kind: x.Kind}] += x.N
-		}
-	})
+	counts := make(merge.Operations)
+	done, err := lists(v, func(e Reader) ([]store.Operation, store.Done, error) { return e.Operations(ctx, s, service, r) }, counts.Add)
 	return answer.Operations(counts), done, err
 }
 
@@ -253,10 +206,8 @@ func (q *Queue) Keys(ctx context.Context, s store.Scope, kq store.KeysQuery) ([]
 	}
 	total := make(answer.KeyCounts)
 	done, err := lists(v, func(e Reader) (answer.KeyCounts, store.Done, error) { return e.CountKeys(ctx, s, kq) }, total.Merge)
-	if len(total) > answer.MaxDistinct && done.Complete {
-		done.Complete, done.Reason = false, answer.TooMany
-	}
-	return total.List(kq.Limit), done, err
+	list := merge.Keys(total, kq.Limit, &done)
+	return list, done, err
 }
 
 // Values implements store.Reader. Every part answers all its values: the most frequent ones of all need not be those of a part.
@@ -267,22 +218,8 @@ func (q *Queue) Values(ctx context.Context, s store.Scope, vq store.ValuesQuery)
 	}
 	all := vq
 	all.Limit = 0
-	counts := make(map[store.ValueCount]int64)
-	done, err := lists(v, func(e Reader) ([]store.ValueCount, store.Done, error) { return e.Values(ctx, s, all) }, func(list []store.ValueCount) {
-		for _, x := range list {
-			counts[store.ValueCount{Text: x.Text, Type: x.Type}] += x.N
-		}
-	})
-	list := make([]store.ValueCount, 0, len(counts))
-	for x, n := range counts {
-		x.N = n
-		list = append(list, x)
-	}
-	if len(list) > answer.MaxDistinct && done.Complete {
-		done.Complete, done.Reason = false, answer.TooMany
-	}
-	slices.SortFunc(list, func(a, b store.ValueCount) int {
-		return cmp.Or(cmp.Compare(b.N, a.N), strings.Compare(a.Text, b.Text), cmp.Compare(a.Type, b.Type))
-	})
-	return answer.First(list, vq.Limit), done, err
+	counts := make(merge.Values)
+	done, err := lists(v, func(e Reader) ([]store.ValueCount, store.Done, error) { return e.Values(ctx, s, all) }, counts.Add)
+	list := counts.List(vq.Limit, &done)
+	return list, done, err
 }

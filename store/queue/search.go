@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"errors"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/match"
 	"github.com/spanloom/spanloom/store/mem"
+	"github.com/spanloom/spanloom/store/merge"
 )
 
 // Search merges the engine's list with the traces that have spans here. The engine's rank of a trace is true where all its rows are there;
@@ -50,7 +50,7 @@ func (q *Queue) Search(ctx context.Context, s store.Scope, sq *store.Search) (*s
 			page.Done, err = v.partial(page.Done, err)
 			return page, err
 		}
-		sr = &searcher{view: v, seen: make(map[span.TraceID]struct{}), end: v.engine == nil}
+		sr = &searcher{view: v, state: merge.State{Lists: []merge.List{listHere: {End: true}, listThere: {End: v.engine == nil}}, Seen: make(map[span.TraceID]answer.Rank)}}
 		if err := sr.candidates(ctx, s, sq); err != nil {
 			return nil, err
 		}
@@ -69,23 +69,22 @@ func (q *Queue) freeze() {
 	}
 }
 
+// The lists of a search: what is here, by bounds, and the engine's.
+const (
+	listHere = iota
+	listThere
+)
+
 // searcher is a search between two pages. What is in a token never changes: the next page works on a copy.
 type searcher struct {
 	view  *view
-	cands []answer.Rank             // traces with rows here by a bound of their rank, best first
-	there []store.Summary           // of the engine's page, that were not taken yet
-	next  string                    // the engine's next page
-	end   bool                      // there is none
-	seen  map[span.TraceID]struct{} // traces with rows here whose rank is known
-	found []answer.Found            // not listed yet, best first
+	state merge.State
+	next  string // the engine's next page
 }
 
 func (sr *searcher) clone() *searcher {
-	c := *sr
-	c.cands, c.there, c.found, c.seen = slices.Clone(sr.cands), slices.Clone(sr.there), slices.Clone(sr.found), maps.Clone(sr.seen)
 	v := *sr.view
-	c.view = &v
-	return &c
+	return &searcher{&v, sr.state.Clone(), sr.next}
 }
 
 // candidates bounds the ranks of traces with rows here. Where whole traces are judged, any of their rows may decide.
@@ -115,21 +114,23 @@ func (sr *searcher) candidates(ctx context.Context, s store.Scope, sq *store.Sea
 			}
 		}
 	}
+	here := &sr.state.Lists[listHere]
 	for id, at := range newest {
-		sr.cands = append(sr.cands, answer.Rank{Start: at, ID: id})
+		here.Left = append(here.Left, merge.Candidate{Rank: answer.Rank{Start: at, ID: id}})
 	}
-	slices.SortFunc(sr.cands, answer.Rank.Compare)
+	slices.SortFunc(here.Left, func(a, b merge.Candidate) int { return a.Compare(b.Rank) })
 	return nil
 }
 
-// resolveAtOnce is how many traces are asked of the engine together.
-const resolveAtOnce = 64
+// pageOfEngine is how many traces are asked of the engine together, at least.
+const pageOfEngine = 64
 
 func (q *Queue) search(ctx context.Context, s store.Scope, sq *store.Search, asked answer.Asked, plan uint64, sr *searcher) (*store.Page, error) {
 	w := &work{searcher: sr, scope: s, query: sq, window: match.Window{TimeRange: sq.Range, Mode: sq.Mode}, resolver: answer.NewResolver(asked.Must, asked.Want),
 		need: answer.SummaryNeed.And(asked.Both.Need())}
 	w.page = store.Page{Done: store.Done{Complete: true}}
-	err := w.run(ctx)
+	merged := merge.Search{State: &sr.state, Limit: sq.Limit, More: w.ask, Cut: w.cut, Resolve: w.resolve}
+	err := merged.Run(ctx)
 	page := &w.page
 	if err != nil {
 		switch {
@@ -145,13 +146,8 @@ func (q *Queue) search(ctx context.Context, s store.Scope, sq *store.Search, ask
 	if err != nil {
 		return nil, err
 	}
-	n := min(sq.Limit, len(sr.found))
-	page.Traces = make([]store.Summary, n)
-	for i, f := range sr.found[:n] {
-		page.Traces[i] = f.Summary
-	}
-	if len(sr.found) > sq.Limit && (page.Complete || sr.view.hidden > 0 && sr.view.away == nil && ctx.Err() == nil) {
-		sr.found = sr.found[n:]
+	var more bool
+	if page.Traces, more = merged.Page(); more && (page.Complete || sr.view.hidden > 0 && sr.view.away == nil && ctx.Err() == nil) {
 		page.Next = q.pages.pin(sr, plan)
 	}
 	return page, nil
@@ -168,91 +164,45 @@ type work struct {
 	page     store.Page
 }
 
-func (w *work) run(ctx context.Context) error {
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if len(w.there) == 0 && !w.end {
-			if err := w.ask(ctx); err != nil {
-				return err
-			}
-		}
-		head, any := answer.Rank{}, false
-		if len(w.there) > 0 {
-			head, any = answer.Rank{Start: w.there[0].MatchedStart, ID: w.there[0].TraceID}, true
-		}
-		here := len(w.cands) > 0 && (!any || w.cands[0].Compare(head) <= 0)
-		if here {
-			head, any = w.cands[0], true
-		}
-		if !any || len(w.found) > w.query.Limit && w.found[w.query.Limit].Compare(answer.Rank{Start: head.Start}) < 0 {
-			return nil
-		}
-		if here {
-			n := min(len(w.cands), resolveAtOnce)
-			ids := make([]span.TraceID, n)
-			for i, c := range w.cands[:n] {
-				ids[i] = c.ID
-			}
-			if err := w.resolve(ctx, ids); err != nil {
-				return err
-			}
-			w.cands = w.cands[n:]
-			continue
-		}
-		sum := w.there[0]
-		if !w.view.has(sum.TraceID) {
-			w.add(answer.Found{Rank: head, Summary: sum})
-			w.there = w.there[1:]
-			continue
-		}
-		var ids []span.TraceID
-		for _, x := range w.there {
-			if w.view.has(x.TraceID) {
-				ids = append(ids, x.TraceID)
-			}
-		}
-		if err := w.resolve(ctx, ids); err != nil {
-			return err
-		}
-		w.there = slices.DeleteFunc(w.there, func(x store.Summary) bool { return w.view.has(x.TraceID) })
-	}
-}
-
 func (v *view) has(id span.TraceID) bool {
 	return slices.ContainsFunc(v.tails, func(t *mem.Engine) bool { return t.Has(id) })
 }
 
+// cut tells which of the engine's traces have rows here.
+func (w *work) cut(context.Context, int, []span.TraceID) (func(span.TraceID) bool, error) {
+	return w.view.has, nil
+}
+
+// lose goes on without the engine.
+func (w *work) lose(err error) {
+	w.view.away, w.view.engine = err, nil
+	w.state.Lists[listThere].End = true
+}
+
 // ask reads the engine's next page.
-func (w *work) ask(ctx context.Context) error {
+func (w *work) ask(ctx context.Context, _ int) error {
 	q := *w.query
 	q.Page = w.next
-	q.Limit = min(max(q.Limit+1, resolveAtOnce), answer.MaxLimit)
+	q.Limit = min(max(q.Limit+1, pageOfEngine), answer.MaxLimit)
 	page, err := w.view.engine.Search(ctx, w.scope, &q)
 	if err != nil {
 		if ctx.Err() == nil && retryable(err) {
-			w.view.away, w.view.engine, w.end = err, nil, true
+			w.lose(err)
 			return nil
 		}
 		return err
 	}
-	w.page.Read.Blocks += page.Read.Blocks
-	w.page.Read.Of += page.Read.Of
-	w.page.Read.Bytes += page.Read.Bytes
+	merge.Cost(&w.page.Read, page.Read)
 	if !page.Complete {
 		w.page.Complete, w.page.Reason = false, page.Reason
 	}
-	w.there, w.next, w.end = page.Traces, page.Next, page.Next == ""
+	w.state.Lists[listThere] = merge.List{Left: merge.Candidates(page.Traces), End: page.Next == ""}
+	w.next = page.Next
 	return nil
 }
 
 // resolve finds the true ranks of traces that have rows here.
-func (w *work) resolve(ctx context.Context, ids []span.TraceID) error {
-	ids = slices.DeleteFunc(slices.Clone(ids), func(id span.TraceID) bool { _, ok := w.seen[id]; return ok })
-	if len(ids) == 0 {
-		return nil
-	}
+func (w *work) resolve(ctx context.Context, ids []span.TraceID) ([]answer.Found, error) {
 	traces := make(map[span.TraceID][]answer.Row, len(ids))
 	add := func(rows []answer.Row) {
 		for _, r := range rows {
@@ -263,11 +213,11 @@ func (w *work) resolve(ctx context.Context, ids []span.TraceID) error {
 	if w.view.engine != nil {
 		for rows, err := range w.view.engine.Rows(ctx, w.scope, ids, w.need) {
 			if err != nil && ctx.Err() == nil && retryable(err) {
-				w.view.away, w.view.engine, w.end = err, nil, true
+				w.lose(err)
 				break
 			}
 			if err != nil {
-				return err
+				return nil, err
 			}
 			add(rows)
 		}
@@ -275,25 +225,11 @@ func (w *work) resolve(ctx context.Context, ids []span.TraceID) error {
 	for _, t := range w.view.tails {
 		for rows, err := range t.Rows(ctx, w.scope, ids, w.need) {
 			if err != nil {
-				return err
+				return nil, err
 			}
 			add(rows)
 			w.page.Read.Blocks++
 		}
 	}
-	for _, id := range ids {
-		w.seen[id] = struct{}{}
-		w.resolver.Load(traces[id])
-		if r, ok := w.resolver.Rank(id, w.window, w.query); ok {
-			w.add(answer.Found{Rank: r, Summary: w.resolver.Summary(r)})
-		}
-	}
-	w.resolver.Forget()
-	return nil
-}
-
-// add puts a trace into its place.
-func (w *work) add(f answer.Found) {
-	at, _ := slices.BinarySearchFunc(w.found, f, func(a, b answer.Found) int { return a.Compare(b.Rank) })
-	w.found = slices.Insert(w.found, at, f)
+	return merge.Resolve(w.resolver, ids, traces, func(id span.TraceID) (answer.Rank, bool) { return w.resolver.Rank(id, w.window, w.query) }), nil
 }
