@@ -57,13 +57,15 @@ func NewHTTP(h http.Handler, grpcServer http.Handler, conf *tls.Config, log *slo
 // dispatch sends gRPC over HTTP/2 to its own handler.
 func dispatch(h, grpcServer http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+		if r.ProtoMajor == 2 && isGRPC(r.Header.Get("Content-Type")) {
 			grpcServer.ServeHTTP(w, r)
 			return
 		}
 		h.ServeHTTP(w, r)
 	})
 }
+
+func isGRPC(contentType string) bool { return strings.HasPrefix(contentType, "application/grpc") }
 
 // Serve answers until Shutdown; then it returns nil.
 func (s *HTTP) Serve(l net.Listener) error {
@@ -237,7 +239,7 @@ func otherThanGRPC(first []byte) bool {
 		}
 		if head, ok := frame.(*http2.MetaHeadersFrame); ok {
 			at := slices.IndexFunc(head.Fields, func(f hpack.HeaderField) bool { return f.Name == "content-type" })
-			return at < 0 || !strings.HasPrefix(head.Fields[at].Value, "application/grpc")
+			return at < 0 || !isGRPC(head.Fields[at].Value)
 		}
 	}
 }
@@ -269,13 +271,15 @@ func (s *GRPC) Shutdown(ctx context.Context) error {
 // begunConn is a connection whose first bytes were read already.
 type begunConn struct {
 	net.Conn
-	first []byte
+	first []byte // nil once they were given: their buffer is not held for the life of a connection
 }
 
 func (c *begunConn) Read(p []byte) (int, error) {
 	if len(c.first) > 0 {
 		n := copy(p, c.first)
-		c.first = c.first[n:]
+		if c.first = c.first[n:]; len(c.first) == 0 {
+			c.first = nil
+		}
 		return n, nil
 	}
 	return c.Conn.Read(p)

@@ -65,6 +65,9 @@ func TestSortHandsConnectionsOver(t *testing.T) {
 		if err != nil || string(text) != strings.Join(tt.pieces, "") || http2 != tt.http2 {
 			t.Errorf("%q: read %q, HTTP/2 %t, %v", tt.pieces, text, http2, err)
 		}
+		if begun, ok := got.(*begunConn); ok && begun.first != nil {
+			t.Errorf("%q: the buffer of the beginning is held after it was read", tt.pieces)
+		}
 		if _, whole := got.(*net.TCPConn); runtime.GOOS == "linux" && tt.whole && !whole {
 			t.Errorf("%q: handed over as %T", tt.pieces, got)
 		}
