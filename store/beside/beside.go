@@ -187,8 +187,8 @@ func lists[T any](r *Reader, ask func(p Part) (T, store.Done, error), add func(T
 
 // Services implements store.Reader.
 func (r *Reader) Services(ctx context.Context, s store.Scope, tr store.TimeRange) ([]store.Service, store.Done, error) {
-	all := make(merge.Services)
-	done, err := lists(r, func(p Part) ([]store.Service, store.Done, error) { return p.Services(ctx, s, tr) }, all.Add)
+	all := make(answer.ServiceCounts)
+	done, err := lists(r, func(p Part) ([]store.Service, store.Done, error) { return p.Services(ctx, s, tr) }, all.Merge)
 	return all.List(), done, err
 }
 

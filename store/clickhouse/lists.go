@@ -1,7 +1,6 @@
 package clickhouse
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -72,7 +71,7 @@ func (e *Engine) Services(ctx context.Context, s store.Scope, r store.TimeRange)
 }
 
 func (e *Engine) countServices(ctx context.Context, p *plan) ([]store.Service, store.Done, error) {
-	found := make(map[string]*store.Service)
+	found := make(answer.ServiceCounts)
 	var c cost
 	var failure error
 	for r, err := range e.matching(ctx, p, store.Need{Columns: store.ColService | store.ColTime}, &c) {
@@ -80,27 +79,10 @@ func (e *Engine) countServices(ctx context.Context, p *plan) ([]store.Service, s
 			failure = err
 			break
 		}
-		b := r.Batch
-		for _, row := range r.Rows {
-			group, namespace, at := b.Bytes(b.Group[row]), b.Bytes(b.Namespace[row]), b.Time[row]
-			sv := found[string(b.Bytes(b.Service[row]))]
-			if sv == nil {
-				sv = &store.Service{Name: b.String(b.Service[row]), LastTime: at - 1}
-				found[sv.Name] = sv
-			}
-			if newer := cmp.Or(cmp.Compare(at, sv.LastTime), bytes.Compare(group, []byte(sv.Group)), bytes.Compare(namespace, []byte(sv.Namespace))); newer > 0 {
-				sv.Group, sv.Namespace, sv.LastTime = string(group), string(namespace), at
-			}
-			sv.Spans++
-		}
+		found.Count(r)
 	}
-	var list []store.Service
-	for _, sv := range found {
-		list = append(list, *sv)
-	}
-	slices.SortFunc(list, func(a, b store.Service) int { return cmp.Compare(a.Name, b.Name) })
 	d, err := done(ctx, "list services", &c, failure)
-	return list, d, err
+	return found.List(), d, err
 }
 
 // Operations lists a service's operations.

@@ -1,10 +1,7 @@
 package mem
 
 import (
-	"bytes"
-	"cmp"
 	"context"
-	"slices"
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -97,24 +94,11 @@ func (e *Engine) groups(ctx context.Context, s store.Scope, r store.TimeRange, f
 
 // Services lists services by name; group and namespace are those of the service's newest span.
 func (e *Engine) Services(ctx context.Context, s store.Scope, r store.TimeRange) ([]store.Service, store.Done, error) {
-	index := make(map[string]int)
-	var list []store.Service
+	all := make(answer.ServiceCounts)
 	done, err := e.groups(ctx, s, r, func(b *span.Batch, g group) {
-		i, ok := index[string(b.Bytes(g.service))]
-		if !ok {
-			i = len(list)
-			list = append(list, store.Service{Name: b.String(g.service), Group: b.String(g.group), Namespace: b.String(g.namespace), LastTime: g.last})
-			index[list[i].Name] = i
-		}
-		l := &list[i]
-		l.Spans += g.n
-		if newer := cmp.Or(cmp.Compare(g.last, l.LastTime), bytes.Compare(b.Bytes(g.group), []byte(l.Group)),
-			bytes.Compare(b.Bytes(g.namespace), []byte(l.Namespace))); newer > 0 {
-			l.LastTime, l.Group, l.Namespace = g.last, b.String(g.group), b.String(g.namespace)
-		}
+		all.Add(b.Bytes(g.service), b.Bytes(g.group), b.Bytes(g.namespace), g.last, g.n)
 	})
-	slices.SortFunc(list, func(a, b store.Service) int { return cmp.Compare(a.Name, b.Name) })
-	return list, done, err
+	return all.List(), done, err
 }
 
 // Operations lists a service's operations.

@@ -33,33 +33,6 @@ func Cost(sum *store.Read, r store.Read) {
 	sum.Bytes += r.Bytes
 }
 
-// Services are lists of services put together: counts add up, and the newest span tells group and namespace.
-type Services map[string]store.Service
-
-// Add adds a list.
-func (all Services) Add(list []store.Service) {
-	for _, x := range list {
-		old, ok := all[x.Name]
-		if ok && cmp.Or(cmp.Compare(old.LastTime, x.LastTime), strings.Compare(old.Group, x.Group), strings.Compare(old.Namespace, x.Namespace)) > 0 {
-			old.Spans += x.Spans
-			x = old
-		} else {
-			x.Spans += old.Spans
-		}
-		all[x.Name] = x
-	}
-}
-
-// List is all of them, sorted by name.
-func (all Services) List() []store.Service {
-	list := make([]store.Service, 0, len(all))
-	for _, x := range all {
-		list = append(list, x)
-	}
-	slices.SortFunc(list, func(a, b store.Service) int { return strings.Compare(a.Name, b.Name) })
-	return list
-}
-
 // Operations are lists of operations put together; answer.Operations sorts them.
 type Operations map[store.Operation]int64
 

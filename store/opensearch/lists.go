@@ -1,7 +1,6 @@
 package opensearch
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -149,28 +148,12 @@ func (e *Engine) newest(ctx context.Context, p *plan, sv *store.Service, c *cost
 }
 
 func (e *Engine) countServices(ctx context.Context, p *plan, c *cost) ([]store.Service, error) {
-	found := make(map[string]*store.Service)
+	found := make(answer.ServiceCounts)
 	err := e.each(ctx, p, c, func(r store.Rows) bool {
-		b := r.Batch
-		for _, row := range r.Rows {
-			group, namespace, at := b.Bytes(b.Group[row]), b.Bytes(b.Namespace[row]), b.Time[row]
-			sv := found[string(b.Bytes(b.Service[row]))]
-			if sv == nil {
-				sv = &store.Service{Name: b.String(b.Service[row]), LastTime: at - 1}
-				found[sv.Name] = sv
-			}
-			if newer := cmp.Or(cmp.Compare(at, sv.LastTime), bytes.Compare(group, []byte(sv.Group)), bytes.Compare(namespace, []byte(sv.Namespace))); newer > 0 {
-				sv.Group, sv.Namespace, sv.LastTime = string(group), string(namespace), at
-			}
-			sv.Spans++
-		}
+		found.Count(r)
 		return true
 	})
-	var list []store.Service
-	for _, sv := range found {
-		list = append(list, *sv)
-	}
-	return list, err
+	return found.List(), err
 }
 
 // Operations lists a service's operations.

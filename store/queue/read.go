@@ -182,8 +182,8 @@ func (q *Queue) Services(ctx context.Context, s store.Scope, r store.TimeRange) 
 	if err != nil {
 		return nil, store.Done{}, err
 	}
-	all := make(merge.Services)
-	done, err := lists(v, func(e Reader) ([]store.Service, store.Done, error) { return e.Services(ctx, s, r) }, all.Add)
+	all := make(answer.ServiceCounts)
+	done, err := lists(v, func(e Reader) ([]store.Service, store.Done, error) { return e.Services(ctx, s, r) }, all.Merge)
 	return all.List(), done, err
 }
 

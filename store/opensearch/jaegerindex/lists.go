@@ -1,19 +1,17 @@
 package jaegerindex
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/match"
+	"github.com/spanloom/spanloom/store/merge"
 )
 
 // The lists count documents by their start. The server counts services and operations where a service is simply what stands in a
@@ -118,19 +116,7 @@ func (r *Reader) Services(ctx context.Context, s store.Scope, tr store.TimeRange
 	if err != nil {
 		return nil, store.Done{}, r.explain(ctx, "list services", err)
 	}
-	all := make(map[string]*store.Service)
-	add := func(b *span.Batch, row int, n int64) {
-		group, namespace, at := b.Bytes(b.Group[row]), b.Bytes(b.Namespace[row]), b.Time[row]
-		sv := all[string(b.Bytes(b.Service[row]))]
-		if sv == nil {
-			sv = &store.Service{Name: b.String(b.Service[row]), LastTime: at - 1}
-			all[sv.Name] = sv
-		}
-		if newer := cmp.Or(cmp.Compare(at, sv.LastTime), bytes.Compare(group, []byte(sv.Group)), bytes.Compare(namespace, []byte(sv.Namespace))); newer > 0 {
-			sv.Group, sv.Namespace, sv.LastTime = string(group), string(namespace), at
-		}
-		sv.Spans += n
-	}
+	all := make(answer.ServiceCounts)
 	var c store.Read
 	query := p.query
 	if err = ctx.Err(); err == nil && p.exact {
@@ -138,7 +124,7 @@ func (r *Reader) Services(ctx context.Context, s store.Scope, tr store.TimeRange
 		err = r.count(ctx, p, queries.All(query, not(odd)), "process.serviceName", newest, &c, func(b bucket) error {
 			rows := r.batch(b.Newest.Hits.Hits)
 			for row := range rows.Len() {
-				add(rows, row, 0)
+				all.Add(rows.Bytes(rows.Service[row]), rows.Bytes(rows.Group[row]), rows.Bytes(rows.Namespace[row]), rows.Time[row], 0)
 			}
 			if sv := all[b.Key.W]; sv != nil {
 				sv.Spans += b.N
@@ -148,19 +134,10 @@ func (r *Reader) Services(ctx context.Context, s store.Scope, tr store.TimeRange
 		query = queries.All(query, odd)
 	}
 	if err == nil {
-		err = r.each(ctx, p, query, w, &c, func(rows store.Rows) {
-			for _, row := range rows.Rows {
-				add(rows.Batch, int(row), 1)
-			}
-		})
+		err = r.each(ctx, p, query, w, &c, all.Count)
 	}
-	var list []store.Service
-	for _, sv := range all {
-		list = append(list, *sv)
-	}
-	slices.SortFunc(list, func(a, b store.Service) int { return strings.Compare(a.Name, b.Name) })
 	d, err := r.done(ctx, "list services", p, &c, err)
-	return list, d, err
+	return all.List(), d, err
 }
 
 // Operations lists a service's operations.
@@ -267,13 +244,13 @@ func (r *Reader) Values(ctx context.Context, s store.Scope, q store.ValuesQuery)
 		return nil, store.Done{}, r.explain(ctx, "list values", err)
 	}
 	var c store.Read
-	counts := make(map[string]int64) // of texts that the server counted
+	counts := make(merge.Values)
 	query := p.query
 	if field, rest := countedField(q.Field); field != "" && p.exact && ctx.Err() == nil {
 		counted := queries.All(query, not(odd), exists(field))
 		err = r.count(ctx, p, counted, field, "", &c, func(b bucket) error {
 			if b.Key.W != "" && strings.HasPrefix(b.Key.W, q.Prefix) {
-				counts[b.Key.W] += b.N
+				counts[store.ValueCount{Text: b.Key.W, Type: span.TypeString}] += b.N
 			}
 			return nil
 		})
@@ -283,22 +260,10 @@ func (r *Reader) Values(ctx context.Context, s store.Scope, q store.ValuesQuery)
 	if err == nil {
 		err = r.each(ctx, p, query, w, &c, func(rows store.Rows) { v.Count(rows.Batch, rows.Rows) })
 	}
-	list := v.List(0)
-	for i := range list {
-		list[i].N += counts[list[i].Text]
-		delete(counts, list[i].Text)
-	}
-	for text, n := range counts {
-		list = append(list, store.ValueCount{Text: text, Type: span.TypeString, N: n})
-	}
-	slices.SortFunc(list, func(a, b store.ValueCount) int {
-		return cmp.Or(cmp.Compare(b.N, a.N), strings.Compare(a.Text, b.Text), cmp.Compare(a.Type, b.Type))
-	})
+	counts.Add(v.List(0))
 	d, err := r.done(ctx, "list values", p, &c, err)
-	if len(list) > answer.MaxDistinct && d.Complete {
-		d.Complete, d.Reason = false, answer.TooMany
-	}
-	return answer.First(list, q.Limit), d, err
+	list := counts.List(q.Limit, &d)
+	return list, d, err
 }
 
 // countedField is the field of Jaeger's that holds an intrinsic as it is, and the query of the documents that do not have it.
