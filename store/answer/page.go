@@ -1,11 +1,13 @@
 package answer
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"hash"
 	"hash/crc32"
+	"hash/fnv"
 	"strings"
 	"time"
 
@@ -159,4 +161,38 @@ type Part struct {
 func (p *Part) Last() Rank {
 	last := p.Traces[len(p.Traces)-1]
 	return Rank{Start: last.MatchedStart, ID: last.TraceID}
+}
+
+// Searcher is an engine that can begin a search at any place of its list.
+type Searcher interface {
+	// Moment is what counts now.
+	Moment() Moment
+	// SearchAfter is store.Reader's Search as of a moment for the traces behind a place; nil: from the beginning. It looks at no token and
+	// gives none.
+	SearchAfter(ctx context.Context, s store.Scope, q *store.Search, m Moment, after *Rank) (Part, error)
+}
+
+// SearchPage is store.Reader's Search of an engine whose tokens any process on the same servers can answer. most bounds the batches on
+// their way that a token may name.
+func SearchPage(ctx context.Context, e Searcher, s store.Scope, q *store.Search, now time.Time, most int) (*store.Page, error) {
+	hash := HashPlan(fnv.New64a(), s, q)
+	var moment Moment
+	var after *Rank
+	if q.Page == "" {
+		moment = e.Moment() // before anything is made visible, which shows all that it counts
+	} else {
+		t, err := ParseSharedPage(q.Page, hash, now, most)
+		if err != nil {
+			return nil, err
+		}
+		moment, after = t.Moment, &t.After
+	}
+	part, err := e.SearchAfter(ctx, s, q, moment, after)
+	if err != nil {
+		return nil, err
+	}
+	if part.More && part.Complete {
+		part.Next = SharedPage{Plan: hash, Issued: now.UnixNano(), After: part.Last(), Moment: moment}.String()
+	}
+	return &part.Page, nil
 }

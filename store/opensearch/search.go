@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"hash/fnv"
 	"iter"
 	"slices"
 
@@ -23,26 +22,7 @@ const (
 // Search asks for candidates: traces by their newest document that the query lets through, newest first. That start is an upper bound of the
 // trace's rank, which comes from all its rows. It ends when no candidate left can make the page.
 func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*store.Page, error) {
-	now, hash := e.now(), answer.HashPlan(fnv.New64a(), s, q)
-	var moment answer.Moment
-	var after *answer.Rank
-	if q.Page == "" {
-		moment = e.Moment() // before the refresh, which shows all that it counts
-	} else {
-		t, err := answer.ParseSharedPage(q.Page, hash, now, maxBulks)
-		if err != nil {
-			return nil, err
-		}
-		moment, after = t.Moment, &t.After
-	}
-	part, err := e.SearchAfter(ctx, s, q, moment, after)
-	if err != nil {
-		return nil, err
-	}
-	if part.More && part.Complete {
-		part.Next = answer.SharedPage{Plan: hash, Issued: now.UnixNano(), After: part.Last(), Moment: moment}.String()
-	}
-	return &part.Page, nil
+	return answer.SearchPage(ctx, e, s, q, e.now(), maxBulks)
 }
 
 // Moment is what counts now.

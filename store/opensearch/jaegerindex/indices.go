@@ -65,16 +65,24 @@ func (s *shape) wrong() string {
 // maxPath is how long the names of indices may be in a request: servers take lines of 4 kB. More are asked for by pattern.
 const maxPath = 3000
 
-// indices looks for the indices that may have spans in a range; archived ones only where they are asked for. None is no error.
-func (r *Reader) indices(ctx context.Context, tr store.TimeRange, mode store.TimeMode, archived bool) (indices, error) {
+// present looks for all indices there are; none is no error.
+func (r *Reader) present(ctx context.Context) (map[string]*shape, error) {
 	var found map[string]*shape
 	_, err := r.client.Ask(ctx, http.MethodGet, "/"+r.base+"*/_mapping?ignore_unavailable=true&allow_no_indices=true&filter_path="+shapePaths, "", &found)
 	if status, _ := opensearch.StatusOf(err); status == http.StatusNotFound {
-		return indices{}, nil
+		return nil, nil
 	}
-	if err != nil {
-		return indices{}, err
-	}
+	return found, err
+}
+
+// indices looks for those of a range.
+func (r *Reader) indices(ctx context.Context, tr store.TimeRange, mode store.TimeMode, archived bool) (indices, error) {
+	found, err := r.present(ctx)
+	return r.among(found, tr, mode, archived), err
+}
+
+// among chooses the indices that may have spans in a range; archived ones only where they are asked for.
+func (r *Reader) among(found map[string]*shape, tr store.TimeRange, mode store.TimeMode, archived bool) indices {
 	var x indices
 	var names []string
 	left := false // some are not asked
@@ -96,13 +104,13 @@ func (r *Reader) indices(ctx context.Context, tr store.TimeRange, mode store.Tim
 	slices.Sort(names)
 	slices.Sort(x.bad)
 	if len(names) == 0 {
-		return x, nil
+		return x
 	}
 	x.path = "/" + strings.Join(names, ",")
 	if len(x.path) > maxPath {
 		x.path = "/" + r.patterns(names, left)
 	}
-	return x, nil
+	return x
 }
 
 // patterns names many indices shortly: by the beginnings that they share. What is found too many is judged by its rows.

@@ -143,7 +143,7 @@ func (r *Reader) tell(h hit, err error) {
 	}
 }
 
-// rows are all rows of a batch.
+// rowsOf are all rows of a batch.
 func rowsOf(b *span.Batch) []answer.Row {
 	rows := make([]answer.Row, b.Len())
 	for i := range rows {

@@ -126,9 +126,10 @@ func ours(s store.Scope) bool { return answer.Tenant(s.Tenant) == store.DefaultT
 // plan is a question about rows.
 type plan struct {
 	prog    *match.Program
-	indices indices
-	query   string // documents that may be an answer
-	exact   bool   // and are, where their service is not odd
+	present map[string]*shape // all of Jaeger's indices
+	indices indices           // that may have rows of the range
+	query   string            // documents that may be an answer
+	exact   bool              // and are, where their service is not odd
 }
 
 func (r *Reader) plan(ctx context.Context, s store.Scope, expr store.Expr, w match.Window) (*plan, error) {
@@ -153,7 +154,9 @@ func (r *Reader) plan(ctx context.Context, s store.Scope, expr store.Expr, w mat
 	if err := ctx.Err(); err != nil {
 		return p, nil // the question says so by itself
 	}
-	p.indices, err = r.indices(ctx, w.TimeRange, w.Mode, false)
+	if p.present, err = r.present(ctx); err == nil {
+		p.indices = r.among(p.present, w.TimeRange, w.Mode, false)
+	}
 	return p, err
 }
 

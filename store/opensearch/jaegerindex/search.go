@@ -3,7 +3,6 @@ package jaegerindex
 import (
 	"context"
 	"fmt"
-	"hash/fnv"
 	"iter"
 
 	"github.com/spanloom/spanloom/span"
@@ -21,20 +20,7 @@ const (
 // Search asks for candidates: traces by their newest document that the query lets through, newest first. That start is an upper bound of the
 // trace's rank, which comes from all its rows. It ends when no candidate left can make the page.
 func (r *Reader) Search(ctx context.Context, s store.Scope, q *store.Search) (*store.Page, error) {
-	now, hash := r.now(), answer.HashPlan(fnv.New64a(), s, q)
-	var after *answer.Rank
-	if q.Page != "" {
-		t, err := answer.ParseSharedPage(q.Page, hash, now, 0)
-		if err != nil {
-			return nil, err
-		}
-		after = &t.After
-	}
-	page, err := r.SearchAfter(ctx, s, q, answer.Moment{}, after)
-	if err == nil && page.More && page.Complete {
-		page.Next = answer.SharedPage{Plan: hash, Issued: now.UnixNano(), After: page.Last()}.String()
-	}
-	return &page.Page, err
+	return answer.SearchPage(ctx, r, s, q, r.now(), 0)
 }
 
 // Moment is of no meaning here: documents do not tell when they were stored.
@@ -91,9 +77,7 @@ func (sr *searcher) run(ctx context.Context) error {
 	if err := ctx.Err(); err != nil || p.indices.path == "" {
 		return err
 	}
-	if sr.whole, err = sr.reader.indices(ctx, store.TimeRange{}, store.Overlap, false); err != nil {
-		return err
-	}
+	sr.whole = sr.reader.among(p.present, store.TimeRange{}, store.Overlap, false)
 	query := p.query
 	if sr.after != nil {
 		// A row that is newer than that place cannot be the one that ranks a trace behind it.
