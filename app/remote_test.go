@@ -49,6 +49,58 @@ func TestOpenSearch(t *testing.T) {
 	}
 }
 
+// TestOpenSearchBesideJaeger: what Jaeger stored is found by the same questions as what comes in, and shown as one trace with it.
+func TestOpenSearchBesideJaeger(t *testing.T) {
+	server := searchserver.Start(t, searchserver.OpenSearch, "")
+	now := time.Now()
+	index := "/prod-jaeger-span-" + now.UTC().Format("2006-01-02")
+	server.Do(t, http.MethodPut, index, `{"mappings":{"properties":{"traceID":{"type":"keyword"},"spanID":{"type":"keyword"},"operationName":{"type":"keyword"},
+		"startTime":{"type":"long"},"duration":{"type":"long"},"process":{"properties":{"serviceName":{"type":"keyword"},"tags":{"type":"nested"}}},
+		"tags":{"type":"nested"},"logs":{"type":"nested"},"references":{"type":"nested"}}}}`)
+	document := func(trace, id, parent int, service string) {
+		references := "[]"
+		if parent != 0 {
+			references = fmt.Sprintf(`[{"refType":"CHILD_OF","traceID":"%016x","spanID":"%016x"}]`, trace, parent)
+		}
+		server.Do(t, http.MethodPost, index+"/_doc?refresh=true", fmt.Sprintf(`{"traceID":"%016x","spanID":"%016x","operationName":"get","startTime":%d,"duration":500,
+			"process":{"serviceName":%q,"tags":[]},"tags":[{"key":"span.kind","type":"string","value":"server"}],"logs":[],"references":%s}`, trace, id, now.UnixMicro(), service, references))
+	}
+	document(1, 2, 1, "ratings") // its parent comes in below
+	document(7, 7, 0, "details")
+
+	r := startServe(t, nil, map[string][]string{"store": {"opensearch"}, "opensearch-url": {server.URL() + "/?index_prefix=traces&jaeger=prod"}})
+	if status, body := r.do("POST", "http://"+r.Zipkin+"/api/v2/spans", zipkinSpan(1, now)); status != http.StatusAccepted {
+		t.Fatal(status, body)
+	}
+	look := func(when string) {
+		if got := r.search(); len(got) != 2 {
+			t.Errorf("%s: traces %v", when, got)
+		}
+		for path, want := range map[string][]string{
+			"/api/traces/0000000000000001": {`"serviceName":"web"`, `"serviceName":"ratings"`},
+			"/api/traces/0000000000000007": {`"serviceName":"details"`},
+			"/api/services":                {`"web"`, `"ratings"`, `"details"`},
+			fmt.Sprintf("/api/spanloom/v1/map?start=%d&end=%d", now.Add(-time.Hour).UnixNano(), now.Add(time.Hour).UnixNano()): {`"service":"web"`, `"service":"ratings"`},
+		} {
+			status, body := r.do("GET", "http://"+r.HTTP+path, "")
+			for _, text := range want {
+				if status != http.StatusOK || !strings.Contains(body, text) {
+					t.Errorf("%s: %s: %d without %s: %.500s", when, path, status, text, body)
+				}
+			}
+		}
+	}
+	look("while it waits in the queue")
+	wait.For(t, time.Minute, "the queue to be empty", func() bool {
+		_, body := r.do("GET", "http://"+r.Admin+"/metrics", "")
+		return strings.Contains(body, "\nspanloom_queue_spans 0\n")
+	})
+	look("when the server has it")
+	if said := server.Do(t, http.MethodGet, "/prod-jaeger-span-*/_count", ""); !strings.Contains(said, `"count":2`) {
+		t.Errorf("Jaeger's indices: %s", said)
+	}
+}
+
 // replicas runs two processes on one store: what one received the other shows, it goes on when the first one ends, and when the server
 // does for a while.
 func replicas(t *testing.T, settings map[string][]string, server engines.Server) {
