@@ -7,7 +7,7 @@ DATE := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
 UI_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) web/index.html web/package.json web/package-lock.json web/vite.config.ts
 
-.PHONY: build run demo test test-go test-web test-e2e test-long test-reporters kube engines istio kits lab soak bench bench-ui lint fuzz web clean
+.PHONY: build run demo test test-go test-web test-e2e test-long test-reporters kube engines conformance istio kits lab soak bench bench-ui lint fuzz web clean
 build: web/dist/index.html
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/spanloom ./cmd/spanloom
 
@@ -69,6 +69,12 @@ engines:
 	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 10m -run TestJaegerIndices ./transfer
 	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 15m -short -run 'S3|Bucket|Wrong|Folder' ./store/local ./store/local/internal/bucket
 	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 20m ./test/engines/...
+
+# Which engine passes which case of storetest, as a page for docs/measurements. CONFORMANCE=-short for the quick form.
+CONFORMANCE ?=
+conformance:
+	tools/get versitygw >/dev/null && tools/get clickhouse >/dev/null && tools/get elasticsearch >/dev/null && tools/get elasticsearch@8.12.2 >/dev/null && tools/get opensearch >/dev/null
+	@SPANLOOM_ENGINES=1 $(GO) test -json -count 1 -p 1 -timeout 60m $(CONFORMANCE) -run 'Conformance|Model' ./store/... | $(GO) run ./test/conformance
 
 # What mesh/ computes, and what mesh render writes, against istiod's own code. The first run compiles istiod: some ten minutes.
 istio:

@@ -159,7 +159,7 @@ func concurrent(t *testing.T, s *suite) {
 // hugeTrace stores one trace of 200,000 spans among small ones. Whatever is quadratic in the spans of a trace does not end.
 func hugeTrace(t *testing.T, s *suite) {
 	if testing.Short() {
-		t.Skip("200,000 spans")
+		t.Skip("with -short: 200,000 spans")
 	}
 	const spans, perBatch = 200_000, 5_000
 	for first := 0; first < spans; first += perBatch {
@@ -208,7 +208,7 @@ func hugeTrace(t *testing.T, s *suite) {
 // manyKeys stores 100,000 different attribute keys.
 func manyKeys(t *testing.T, s *suite) {
 	if testing.Short() {
-		t.Skip("100,000 keys")
+		t.Skip("with -short: 100,000 keys")
 	}
 	const keys, perSpan = 100_000, 100
 	for first := 0; first < keys; first += 10 * perSpan {

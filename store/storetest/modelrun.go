@@ -36,6 +36,7 @@ type ModelOptions struct {
 // An engine opened with tiny blocks and segments that passes the same seeds is the metamorphic half of the test: each
 // size must give the model's answers, hence all the same.
 func Model(t *testing.T, open Open, o ModelOptions) {
+	t.Attr(AttrCase, "random operations against the model")
 	if o.Steps <= 0 {
 		o.Steps = 120
 		if os.Getenv("SPANLOOM_LONG") == "1" {
@@ -478,7 +479,7 @@ func (m *modelRun) reopen(t *testing.T) string {
 	if m.o.Reopen == nil {
 		return "not here"
 	}
-	m.engine = m.o.Reopen(t, m.engine, func() time.Time { return time.Unix(0, m.clock.Load()) })
+	m.engine = asked{m.o.Reopen(t, plain(m.engine), func() time.Time { return time.Unix(0, m.clock.Load()) }), &m.questions}
 	for i := range m.pages {
 		m.pages[i].reopened = true
 	}
@@ -491,6 +492,6 @@ func (m *modelRun) hidden(t *testing.T) string {
 	}
 	names := slices.Sorted(maps.Keys(m.o.Hidden))
 	name := names[m.r.IntN(len(names))]
-	m.o.Hidden[name](t, m.engine)
+	m.o.Hidden[name](t, plain(m.engine))
 	return name
 }

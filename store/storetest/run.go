@@ -57,6 +57,7 @@ func Run(t *testing.T, open Open) {
 		{"closed", closed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Attr(AttrCase, c.name)
 			start(t, open, c.run)
 		})
 	}
@@ -66,7 +67,8 @@ func Run(t *testing.T, open Open) {
 func start(t *testing.T, open Open, run func(*testing.T, *suite)) {
 	s := &suite{open: open}
 	s.clock.Store(At(DefaultReceived))
-	s.engine = open(t, func() time.Time { return time.Unix(0, s.clock.Load()) })
+	s.engine = asked{open(t, func() time.Time { return time.Unix(0, s.clock.Load()) }), &s.questions}
+	defer func() { t.Attr(AttrQuestions, strconv.FormatInt(s.questions.Load(), 10)) }()
 	run(t, s)
 	if err := s.engine.Close(); err != nil {
 		t.Errorf("close: %v", err)
@@ -75,10 +77,11 @@ func start(t *testing.T, open Open, run func(*testing.T, *suite)) {
 
 // suite is one case: an engine with its clock and the model of what it was given.
 type suite struct {
-	open   Open
-	clock  atomic.Int64
-	engine store.Engine
-	model  model
+	open      Open
+	clock     atomic.Int64
+	engine    store.Engine
+	questions atomic.Int64 // that it was asked
+	model     model
 }
 
 var scope = store.Scope{Tenant: store.DefaultTenant}

@@ -132,7 +132,7 @@ func timeModes(t *testing.T, s *suite) {
 
 func traceDuration(t *testing.T, s *suite) {
 	if !s.engine.Can().TraceDuration {
-		t.Skip("this engine leaves trace durations to query")
+		t.Skip("unsupported: it leaves trace durations to query")
 	}
 	s.accept(t, `
 1 a - front server get 0s 10ms

@@ -146,7 +146,7 @@ func documents(t *testing.T, s *suite) {
 
 func keeping(t *testing.T, s *suite) {
 	if !s.engine.Can().Keep {
-		t.Skip("this engine keeps no traces")
+		t.Skip("unsupported: it keeps no traces beyond retention")
 	}
 	s.accept(t, "1 a - front server get 0s 1ms\n1 b a front server get 1s 1ms")
 	wantKind(t, "an unknown trace", s.engine.Keep(t.Context(), scope, traceID(t, "2"), 0), problem.NotFound)
