@@ -29,22 +29,8 @@ func OpenBucket(ctx context.Context, address string) (Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := bucket.Open(ctx, l)
-	if errors.Is(err, bucket.ErrNoBucket) || errors.Is(err, bucket.ErrDenied) {
-		return nil, &bucketError{err, "open " + address}
-	}
-	return b, err
+	return bucket.Open(ctx, l)
 }
-
-// bucketError is an error of a bucket that never was.
-type bucketError struct {
-	err error
-	at  string
-}
-
-func (e *bucketError) Error() string { return "--bucket: " + e.at + ": " + e.err.Error() }
-
-func (e *bucketError) Unwrap() error { return e.err }
 
 const (
 	// rangeWait is how long a question waits for one range. The bucket's client tries again within it.

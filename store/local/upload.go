@@ -129,14 +129,18 @@ func (e *Engine) attach(ctx context.Context) error {
 	e.up = u
 	err = e.claim(ctx, known)
 	if err == nil {
+		e.log.Info("closed segments are copied into the bucket; documents and kept traces are not, they are in the data folder only",
+			"bucket", e.o.Bucket.String(), "generation", u.gen.Number, "segments", len(u.gen.Entries), "folder", e.o.Dir)
 		return nil
 	}
 	if u.lost != "" || known == nil || bucketSays(err) {
 		return err
 	}
-	e.log.Warn("the bucket cannot be reached; uploads begin when it can", "bucket", e.o.Bucket.String(), "err", err)
+	e.log.Warn("the bucket cannot be used as it should; spans stay in the data folder until it can", "bucket", e.o.Bucket.String(), "err", err)
 	far.note(err)
-	u.gen = known
+	if !u.claimed {
+		u.gen = known
+	}
 	return e.adopt(ctx)
 }
 
@@ -241,8 +245,24 @@ func (e *Engine) claim(ctx context.Context, known *manifest.Generation) error {
 	if err := u.sendBeat(ctx, e.now(), false); err != nil {
 		return err
 	}
+	if err := u.tryRights(ctx); err != nil {
+		return err
+	}
 	e.keepCopy(newest)
 	return e.adopt(ctx)
+}
+
+// tryRights makes the calls that a writer needs later on, besides those that claim made: without the right to read, its spans would be missing when
+// they have left the disk, without the right to remove, the bucket would grow for ever.
+func (u *uploads) tryRights(ctx context.Context) error {
+	if _, _, err := u.readBeat(ctx); err != nil {
+		return err
+	}
+	never := manifest.GenerationName(0)
+	if err := u.far.bucket.Remove(ctx, never); err != nil {
+		return bucket.Problem(u.far.bucket, "remove "+never+", which is never there", err)
+	}
+	return nil
 }
 
 // mayTakeOver refuses where the other writer lives, or where this folder holds what the bucket does not.
@@ -384,11 +404,14 @@ func (e *Engine) beatOn() {
 		}
 		other, ok, err := u.readBeat(e.ctx)
 		switch {
-		case err != nil: // the uploads say so
+		case err != nil:
+			u.far.note(err)
 		case ok && other.Owner != u.owner.String():
 			e.fence(other.Writer)
 		default:
-			_ = u.sendBeat(e.ctx, e.now(), false)
+			if err := u.sendBeat(e.ctx, e.now(), false); err != nil {
+				u.far.note(err)
+			}
 		}
 	}
 }

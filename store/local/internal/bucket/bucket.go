@@ -43,16 +43,33 @@ var (
 	ErrNotFound = errors.New("no such object")
 	ErrExists   = errors.New("the object exists")
 	ErrDenied   = errors.New("access denied")
+	ErrKeys     = errors.New("the credentials are not accepted")
 	ErrNoBucket = errors.New("no such bucket")
 	ErrSkewed   = errors.New("clocks differ too much")
 )
 
-// Problem says what is wrong with a bucket in words for who runs the process. doing says what was tried.
-func Problem(b Bucket, doing string, err error) *problem.Problem {
-	p := &problem.Problem{Kind: problem.Unavailable, Field: "--bucket", Message: fmt.Sprintf("%s: %s", b, doing), Err: err}
+// denied is an ErrDenied that knows which right is missing.
+type denied struct {
+	right string // as policies call it
+	err   error
+}
+
+func (d *denied) Error() string { return ErrDenied.Error() + ": " + d.err.Error() }
+
+func (d *denied) Unwrap() []error { return []error{ErrDenied, d.err} }
+
+// Problem says what is wrong with a bucket in words for who runs the process. at is a Bucket, or the Location of one that could not be
+// opened; doing says what was tried.
+func Problem(at fmt.Stringer, doing string, err error) *problem.Problem {
+	p := &problem.Problem{Kind: problem.Unavailable, Field: "--bucket", Message: fmt.Sprintf("%s: %s", at, doing), Err: err}
+	var right *denied
 	switch {
+	case errors.As(err, &right):
+		p.Hint = fmt.Sprintf("give the right %s to the credentials that this process has, or give it others", right.right)
 	case errors.Is(err, ErrDenied):
-		p.Hint = "check the credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a credentials file) and their rights: a reader lists and gets, a writer also puts and deletes"
+		p.Hint = "let the user of this process read and write in that folder"
+	case errors.Is(err, ErrKeys):
+		p.Hint = "correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws/credentials or the role of the pod or machine, whichever this process has, in this order"
 	case errors.Is(err, ErrNoBucket):
 		p.Hint = "make the bucket first, or correct its name"
 	case errors.Is(err, ErrSkewed):

@@ -129,7 +129,8 @@ func TestAddresses(t *testing.T) {
 		"s3://%zz":                    "no URL",
 	} {
 		l, err := Parse(text)
-		got := fmt.Sprintf("%+v", l)
+		type fields Location // without its String
+		got := fmt.Sprintf("%+v", fields(l))
 		if err != nil {
 			if p := problem.Of(err); p.Kind != problem.Invalid || p.Hint == "" || p.Field != "--bucket" {
 				t.Errorf("%s: %#v", text, p)
@@ -142,30 +143,80 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// TestWrong: what lasts until somebody changes something is told apart from a bad day.
+// TestWrong: what lasts until somebody changes something is told apart from a bad day, with the setting, its value and what to do.
 func TestWrong(t *testing.T) {
 	s := s3server.Start(t)
-	check := func(what, url string, want error) {
+	check := func(what, url string, want error, text ...string) {
 		t.Helper()
 		b := open(t, url)
 		_, err := b.List(t.Context(), "m/", "")
 		if !errors.Is(err, want) {
 			t.Errorf("%s: list: %v", what, err)
 		}
-		if p := Problem(b, "list", err); p.Hint == "" || strings.Contains(p.Error(), s3server.SecretKey) {
-			t.Errorf("%s: %v", what, p)
-		}
+		says(t, what, Problem(b, "list", err), append(text, b.String())...)
 		if err := b.Create(t.Context(), "m/1", nil); !errors.Is(err, want) {
 			t.Errorf("%s: create: %v", what, err)
 		}
 	}
-	check("missing bucket", strings.Replace(s.URL("p"), s.Bucket, "nobody", 1), ErrNoBucket)
+	check("missing bucket", strings.Replace(s.URL("p"), s.Bucket, "nobody", 1), ErrNoBucket, "s3://nobody/p", "make the bucket first, or correct its name")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-	check("wrong secret", s.URL("p"), ErrDenied)
+	check("wrong secret", s.URL("p"), ErrKeys, "AWS_SECRET_ACCESS_KEY")
 	t.Setenv("AWS_ACCESS_KEY_ID", "nobody")
-	check("unknown key", s.URL("p"), ErrDenied)
-	if _, err := Open(t.Context(), Location{Folder: t.TempDir() + "/missing"}); !errors.Is(err, ErrNoBucket) {
+	check("unknown key", s.URL("p"), ErrKeys, "AWS_ACCESS_KEY_ID")
+	missing := t.TempDir() + "/missing"
+	_, err := Open(t.Context(), Location{Folder: missing})
+	if !errors.Is(err, ErrNoBucket) {
 		t.Errorf("missing folder: %v", err)
+	}
+	says(t, "missing folder", problem.Of(err), "file://"+missing, "make the bucket first, or correct its name")
+}
+
+// says checks the words of a problem.
+func says(t *testing.T, what string, p *problem.Problem, words ...string) {
+	t.Helper()
+	if strings.Contains(p.Error(), s3server.SecretKey) {
+		t.Errorf("%s: the secret is told: %v", what, p)
+	}
+	for _, w := range append(words, "--bucket: ") {
+		if !strings.Contains(p.Error(), w) {
+			t.Errorf("%s: %q is not in %v", what, w, p)
+		}
+	}
+}
+
+// TestRights takes one right after the other away: the call that needs it says which one is missing, and the others work.
+func TestRights(t *testing.T) {
+	s := s3server.Start(t)
+	all := []string{rightList, rightGet, rightPut, rightDelete}
+	s.Account(t, "limited", all...)
+	b := open(t, s.URL("p"))
+	if err := b.Put(t.Context(), "x", strings.NewReader("hello")); err != nil {
+		t.Fatal(err)
+	}
+	for _, taken := range all {
+		s.Rights(t, "limited", slices.DeleteFunc(slices.Clone(all), func(r string) bool { return r == taken })...)
+		for _, c := range []struct {
+			right string
+			call  func() error
+		}{
+			{rightList, func() error { _, err := b.List(t.Context(), "", ""); return err }},
+			{rightGet, func() error { _, err := b.Read(t.Context(), "x", 0, 5); return err }},
+			{rightPut, func() error { return b.Put(t.Context(), "x", strings.NewReader("hello")) }},
+			{rightPut, func() error { return b.Create(t.Context(), "new "+taken, []byte("hello")) }},
+			{rightDelete, func() error { return b.Remove(t.Context(), "nothing") }},
+		} {
+			err := c.call()
+			if c.right != taken {
+				if err != nil {
+					t.Errorf("without %s, a call that needs %s: %v", taken, c.right, err)
+				}
+				continue
+			}
+			if !errors.Is(err, ErrDenied) {
+				t.Errorf("without %s: %v", taken, err)
+			}
+			says(t, "without "+taken, Problem(b, "call", err), "give the right "+taken, "s3://spans/p")
+		}
 	}
 }
 

@@ -18,21 +18,23 @@ type folder struct{ dir string }
 // tempSuffix ends files that are being written; they are no objects.
 const tempSuffix = ".tmp"
 
-func newFolder(dir string) (Bucket, error) {
-	info, err := os.Stat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: folder %s", ErrNoBucket, dir)
+func newFolder(l Location) (Bucket, error) {
+	info, err := os.Stat(l.Folder)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = fmt.Errorf("%w: %w", ErrNoBucket, err)
+	case err != nil:
+		err = fileError(err)
+	case !info.IsDir():
+		err = fmt.Errorf("%w: it is not a folder", ErrNoBucket)
 	}
 	if err != nil {
-		return nil, fileError(err)
+		return nil, Problem(l, "open the folder", err)
 	}
-	if !info.IsDir() {
-		return nil, fmt.Errorf("%w: %s is not a folder", ErrNoBucket, dir)
-	}
-	return &folder{dir}, nil
+	return &folder{l.Folder}, nil
 }
 
-func (f *folder) String() string { return "file://" + filepath.ToSlash(f.dir) }
+func (f *folder) String() string { return Location{Folder: f.dir}.String() }
 
 func (f *folder) path(name string) string { return filepath.Join(f.dir, filepath.FromSlash(name)) }
 

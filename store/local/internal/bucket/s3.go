@@ -20,6 +20,7 @@ type s3 struct {
 	client minio.Core
 	name   string
 	prefix string // with a slash at its end, or empty
+	at     string
 }
 
 const (
@@ -44,17 +45,25 @@ func newS3(l Location, transport http.RoundTripper) (Bucket, error) {
 	if err != nil {
 		return nil, &problem.Problem{Kind: problem.Invalid, Field: "--bucket", Message: fmt.Sprintf("endpoint %q", l.Endpoint), Err: err, Hint: "write endpoint=https://HOST:PORT"}
 	}
-	s := &s3{client: *client, name: l.Name}
+	s := &s3{client: *client, name: l.Name, at: l.String()}
 	if l.Prefix != "" {
 		s.prefix = l.Prefix + "/"
 	}
 	return s, nil
 }
 
-func (s *s3) String() string { return "s3://" + s.name + "/" + strings.TrimSuffix(s.prefix, "/") }
+func (s *s3) String() string { return s.at }
 
-// s3Error gives lasting errors their names.
-func s3Error(err error) error {
+// What a policy has to allow.
+const (
+	rightList   = "s3:ListBucket"
+	rightGet    = "s3:GetObject"
+	rightPut    = "s3:PutObject"
+	rightDelete = "s3:DeleteObject"
+)
+
+// s3Error gives lasting errors their names. right is what the call needs.
+func s3Error(err error, right string) error {
 	if err == nil {
 		return nil
 	}
@@ -67,15 +76,19 @@ func s3Error(err error) error {
 		is = ErrNoBucket
 	case minio.PreconditionFailed, "ConditionalRequestConflict":
 		is = ErrExists
-	case minio.AccessDenied, "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "AccountProblem",
+	case minio.AccessDenied:
+		return &denied{right, err}
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "AccountProblem",
 		"XAdminUserNotFound": // versitygw's word for an unknown key
-		is = ErrDenied
+		is = ErrKeys
 	case "RequestTimeTooSkewed":
 		is = ErrSkewed
 	default:
 		switch r.StatusCode {
-		case http.StatusForbidden, http.StatusUnauthorized:
-			is = ErrDenied
+		case http.StatusForbidden:
+			return &denied{right, err}
+		case http.StatusUnauthorized:
+			is = ErrKeys
 		case http.StatusPreconditionFailed:
 			is = ErrExists
 		default:
@@ -98,7 +111,7 @@ func (s *s3) Read(ctx context.Context, name string, off int64, n int) ([]byte, e
 		if minio.ToErrorResponse(err).StatusCode == http.StatusRequestedRangeNotSatisfiable {
 			return nil, nil // the object ends before
 		}
-		return nil, s3Error(err)
+		return nil, s3Error(err, rightGet)
 	}
 	defer body.Close()
 	p := make([]byte, min(int64(n), max(info.Size, 0))) // of the answer: less came only if the connection was cut
@@ -110,14 +123,14 @@ func (s *s3) Read(ctx context.Context, name string, off int64, n int) ([]byte, e
 
 func (s *s3) Put(ctx context.Context, name string, data Content) error {
 	_, err := s.client.Client.PutObject(ctx, s.name, s.prefix+name, data, data.Size(), minio.PutObjectOptions{PartSize: partSize, NumThreads: partsAtOnce})
-	return s3Error(err)
+	return s3Error(err, rightPut)
 }
 
 func (s *s3) Create(ctx context.Context, name string, data []byte) error {
 	o := minio.PutObjectOptions{DisableMultipart: true}
 	o.SetMatchETagExcept("*")
 	_, err := s.client.Client.PutObject(ctx, s.name, s.prefix+name, bytes.NewReader(data), int64(len(data)), o)
-	return s3Error(err)
+	return s3Error(err, rightPut)
 }
 
 func (s *s3) List(ctx context.Context, prefix, after string) (names []string, err error) {
@@ -127,7 +140,7 @@ func (s *s3) List(ctx context.Context, prefix, after string) (names []string, er
 	}
 	for object := range s.client.Client.ListObjectsIter(ctx, s.name, o) {
 		if object.Err != nil {
-			return nil, s3Error(object.Err)
+			return nil, s3Error(object.Err, rightList)
 		}
 		if name := strings.TrimPrefix(object.Key, s.prefix); name > after { // a server that does not know start-after sends all
 			names = append(names, name)
@@ -137,7 +150,7 @@ func (s *s3) List(ctx context.Context, prefix, after string) (names []string, er
 }
 
 func (s *s3) Remove(ctx context.Context, name string) error {
-	err := s3Error(s.client.Client.RemoveObject(ctx, s.name, s.prefix+name, minio.RemoveObjectOptions{}))
+	err := s3Error(s.client.Client.RemoveObject(ctx, s.name, s.prefix+name, minio.RemoveObjectOptions{}), rightDelete)
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}

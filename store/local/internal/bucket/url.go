@@ -29,6 +29,14 @@ type Location struct {
 	PathStyle    bool // endpoint/NAME, not NAME.endpoint; without it the library decides by the endpoint
 }
 
+// String is the address without options.
+func (l Location) String() string {
+	if l.Folder != "" {
+		return "file://" + filepath.ToSlash(l.Folder)
+	}
+	return "s3://" + l.Name + "/" + l.Prefix
+}
+
 const amazon = "s3.amazonaws.com"
 
 // Parse reads the address of a bucket. It connects to nothing.
@@ -99,7 +107,7 @@ func Parse(text string) (Location, error) {
 // be there.
 func Open(ctx context.Context, l Location) (Bucket, error) {
 	if l.Folder != "" {
-		return newFolder(l.Folder)
+		return newFolder(l)
 	}
 	transport, err := minio.DefaultTransport(!l.Plain)
 	if err != nil {
