@@ -325,7 +325,7 @@ func openOpenSearch(ctx context.Context, c *config.Config, o Options, memory int
 func besideJaeger(e *opensearch.Engine, prefix string, now func() time.Time, log *slog.Logger) withJaeger {
 	warn := func(message string, err error) { log.Warn(message, "error", err) }
 	indices := jaegerindex.New(jaegerindex.Options{Client: e.Client(), Prefix: prefix, Now: now, Settle: process.Settle, Log: warn})
-	log.Info("spans that Jaeger stored are read too, and never written", "indices", indices.Pattern(), "what they do not hold", strings.Join(jaegerindex.Lossy(), "; "))
+	log.Info("spans that Jaeger stored are read too, and never written", "indices", indices.Pattern(), "what they do not hold", strings.Join(indices.Can().Lossy, "; "))
 	return withJaeger{&beside.Engine{Writing: e, Reader: beside.New(e, indices, "Jaeger's indices", now, warn)}, e}
 }
 

@@ -128,6 +128,9 @@ type Abilities struct {
 	Keep          bool
 	TraceDuration bool // Search.TraceDuration
 	Durable       bool // survives the process
+	// Lossy says in words what does not come back of a span, or is less than the contract promises; empty for engines that keep
+	// everything.
+	Lossy []string
 }
 
 // Stats is an engine's state for Status and metrics.

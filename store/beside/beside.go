@@ -64,10 +64,14 @@ func (r *Reader) With(own Part) *Reader {
 	return &with
 }
 
-// Can reports what both do: nothing of the other store is written.
+// Can reports what both do: nothing of the other store is written. What it does not hold is said with its name.
 func (r *Reader) Can() store.Abilities {
-	can := r.own.Can()
-	can.TraceDuration = can.TraceDuration && r.other.Can().TraceDuration
+	can, other := r.own.Can(), r.other.Can()
+	can.TraceDuration = can.TraceDuration && other.TraceDuration
+	can.Lossy = slices.Clone(can.Lossy)
+	for _, what := range other.Lossy {
+		can.Lossy = append(can.Lossy, "of "+r.name+": "+what)
+	}
 	return can
 }
 

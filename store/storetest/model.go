@@ -22,10 +22,12 @@ type modelRow struct {
 	row int
 }
 
-func (m *model) accept(b *span.Batch) {
-	c := b.Clone()
-	for row := range c.Len() {
-		m.rows = append(m.rows, modelRow{c, row})
+// accept takes batches, which are the model's from then on.
+func (m *model) accept(batches ...*span.Batch) {
+	for _, b := range batches {
+		for row := range b.Len() {
+			m.rows = append(m.rows, modelRow{b, row})
+		}
 	}
 }
 

@@ -24,6 +24,9 @@ type ModelOptions struct {
 	// Reopen closes an engine and opens it again on what it left; nil: an engine that forgets is never closed.
 	Reopen func(t *testing.T, e store.Engine, now func() time.Time) store.Engine
 
+	// Loss is what the engine does not keep.
+	Loss Loss
+
 	// Hidden are operations of the engine that no answer may show, by name: closing a memtable, compaction.
 	Hidden map[string]func(t *testing.T, e store.Engine)
 }
@@ -45,7 +48,7 @@ func Model(t *testing.T, open Open, o ModelOptions) {
 	}
 	for _, seed := range seeds(t) {
 		ok := t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-			start(t, open, func(t *testing.T, s *suite) {
+			start(t, open, o.Loss, func(t *testing.T, s *suite) {
 				m := modelRun{suite: s, o: o, r: rand.New(rand.NewPCG(seed, 11)), documents: make(map[string]store.Document)}
 				m.run(t)
 			})
@@ -285,6 +288,9 @@ func (m *modelRun) nextPage(t *testing.T) string {
 	}
 	if !h.rewound && !h.reopened && now-h.last > life {
 		t.Errorf("%#v: the page is answered after %s", h.q, time.Duration(now-h.last))
+	}
+	if m.loss.Pages != "" {
+		return "unsupported: " + m.loss.Pages
 	}
 	n := min(h.q.Limit, len(h.left))
 	same := func(a, b store.Summary) bool { return Summaries([]store.Summary{a}) == Summaries([]store.Summary{b}) }

@@ -33,11 +33,7 @@ func paging(t *testing.T, s *suite) {
 		s.checkSearch(t, store.Search{Match: want, Limit: limit + 1})
 		s.checkSearch(t, store.Search{Limit: limit + 1})
 	}
-	var ids []string
-	for _, sum := range s.search(t, store.Search{Match: want, Limit: 100}) {
-		ids = append(ids, short(sum.TraceID.String()))
-	}
-	if got := strings.Join(ids, " "); got != "5 1 2 3 4 6 7" {
+	if got := idsOf(s.search(t, store.Search{Match: want, Limit: 100})); got != "5 1 2 3 4 6 7" {
 		t.Errorf("order %q", got)
 	}
 	const summary = "6 0s 2.001s root front get server spans 3 errors 0 matched 3 at 2s [b c a] services front:3/0\n"
@@ -66,17 +62,20 @@ func tokens(t *testing.T, s *suite) {
 	}
 
 	// The next pages do not see what came since: neither new traces nor new spans that move old ones.
-	s.accept(t, "20 a - front server get 4500ms 1ms\n1 b - front server get 100s 1ms\n2 b - front server get 4600ms 1ms")
+	if s.loss.Pages == "" {
+		s.accept(t, "20 a - front server get 4500ms 1ms\n1 b - front server get 100s 1ms\n2 b - front server get 4600ms 1ms")
+	} else {
+		t.Log("unsupported: spans come between two pages:", s.loss.Pages)
+	}
 	second := ask(store.Search{Limit: 3, Page: first.Next})
 	third := ask(store.Search{Limit: 4, Page: second.Next})
-	var ids []string
-	for _, sum := range slices.Concat(first.Traces, second.Traces, third.Traces) {
-		ids = append(ids, short(sum.TraceID.String()))
+	all := slices.Concat(first.Traces, second.Traces, third.Traces)
+	for _, sum := range all {
 		if sum.Spans != 1 {
 			t.Errorf("trace %s has %d spans in the snapshot", sum.TraceID, sum.Spans)
 		}
 	}
-	if got := strings.Join(ids, " "); got != "9 8 7 6 5 4 3 2 1" || third.Next != "" {
+	if got := idsOf(all); got != "9 8 7 6 5 4 3 2 1" || third.Next != "" {
 		t.Errorf("pages %q, next %q", got, third.Next)
 	}
 
@@ -170,8 +169,8 @@ func duplicates(t *testing.T, s *suite) {
 	const want = `2 5s 5.01s root front get server spans 1 errors 0 matched 1 at 5s [a] services front:1/0
 1 0s 12ms root front get server spans 4 errors 0 matched 1 at 0s [a] services front:3/0 other:1/0
 `
-	if Summaries(got) != want {
-		t.Errorf("got:\n%swant:\n%s", Summaries(got), want)
+	if text := Summaries(got); s.written(t, text, want) && text != want {
+		t.Errorf("got:\n%swant:\n%s", text, want)
 	}
 
 	// The same batch again, as a sender does that did not hear the answer: more than a handful, so that engines which

@@ -29,6 +29,10 @@ func lists(t *testing.T, s *suite) {
 	if err != nil || !done.Complete {
 		t.Fatal(done, err)
 	}
+	if s.loss.Stored != nil {
+		t.Log("unsupported: what the lists of these spans would be if all of them came back; they were compared with what does")
+		return
+	}
 	if want := []store.Service{{Name: "", Spans: 1, LastTime: At(4 * time.Second)}, {Name: "cart", Spans: 1, LastTime: At(3 * time.Second)},
 		{Name: "front", Group: "front", Namespace: "prod", Spans: 3, LastTime: At(2 * time.Second)}}; !slices.Equal(services, want) {
 		t.Errorf("services:\n%swant:\n%s", describe(services), describe(want))
@@ -185,7 +189,7 @@ func cancelling(t *testing.T, s *suite) {
 		t.Errorf("keys: %+v %v", done, err)
 	}
 	if err := s.engine.Accept(ctx, Batch(t, "2 a - front server get 0s 1ms")); err == nil {
-		s.model.accept(Batch(t, "2 a - front server get 0s 1ms"))
+		s.model.accept(s.loss.of(Batch(t, "2 a - front server get 0s 1ms"))...)
 	}
 	s.checkSearch(t, store.Search{Limit: 5})
 }

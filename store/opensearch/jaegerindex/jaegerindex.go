@@ -83,7 +83,9 @@ func byServiceName(b *span.Batch) {
 }
 
 // Can reports what this reader does.
-func (r *Reader) Can() store.Abilities { return store.Abilities{TraceDuration: true, Durable: true} }
+func (r *Reader) Can() store.Abilities {
+	return store.Abilities{TraceDuration: true, Durable: true, Lossy: Lossy()}
+}
 
 // Lossy says in words what Jaeger's form does not hold of a span.
 func Lossy() []string {
