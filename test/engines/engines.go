@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/internal/wait"
 	"github.com/spanloom/spanloom/load"
+	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/storetest"
@@ -106,14 +108,20 @@ func Killed(t *testing.T, e store.Engine, server Server, times int, patience tim
 	}
 }
 
+// scanned is an engine without what it can do beyond the contract: rollups.
+type scanned struct{ store.Reader }
+
 func processor() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// serverProcessor is the CPU time of the server's process.
+// serverProcessor is the CPU time of the server's process, 0 for an engine without a server.
 func serverProcessor(b *testing.B, s Server) time.Duration {
+	if s == nil {
+		return 0
+	}
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.PID()))
 	if err != nil {
 		b.Fatal(err)
@@ -127,8 +135,9 @@ func serverProcessor(b *testing.B, s Server) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-// Ask stores generated traffic in inserts of ten thousand spans and asks what people ask. SPANLOOM_SPANS sets how much. stored is called when all is
-// there, with the number of spans and what the server has spent since, in µs a span.
+// Ask stores generated traffic in inserts of ten thousand spans and asks what people ask, each question as often as the benchmark's time allows: half of the
+// answers were there within p50-ms. SPANLOOM_SPANS sets how much. stored is called when all is there, with the number of spans and what the server has
+// spent since, in µs a span. An engine in this process has no server (nil).
 func Ask(b *testing.B, e store.Engine, server Server, stored func(spans int, spent func() float64)) {
 	spans := 2_000_000
 	if n, err := strconv.Atoi(os.Getenv("SPANLOOM_SPANS")); err == nil {
@@ -140,7 +149,7 @@ func Ask(b *testing.B, e store.Engine, server Server, stored func(spans int, spe
 	var trace load.Trace
 	var making time.Duration
 	from, fromServer, began := processor(), serverProcessor(b, server), time.Now()
-	left := spans
+	left, last := spans, int64(0)
 	for no := uint64(0); left > 0; no++ {
 		before := processor()
 		d.Trace(no, &trace)
@@ -149,6 +158,7 @@ func Ask(b *testing.B, e store.Engine, server Server, stored func(spans int, spe
 		left -= len(trace.Spans)
 		if batch.Len() >= 10_000 || left <= 0 {
 			batch.Received = d.Slot(no)
+			last = batch.Received
 			if err := e.Accept(b.Context(), batch); err != nil {
 				b.Fatal(err)
 			}
@@ -170,6 +180,20 @@ func Ask(b *testing.B, e store.Engine, server Server, stored func(spans int, spe
 			if err != nil || len(page.Traces) == 0 {
 				b.Fatal(page, err)
 			}
+		}
+	}
+	const minute = int64(time.Minute)
+	all := store.TimeRange{From: d.Base / minute * minute, To: (last/minute + 3) * minute} // whole minutes, of which rollups are
+	rates := func(b *testing.B, r store.Reader) {
+		a, err := query.New(query.Options{Reader: r}).Services(b.Context(), store.Scope{}, query.ServicesQuery{Range: all})
+		if err != nil || !a.Complete || len(a.Items) != load.Services {
+			b.Fatal(a, err)
+		}
+	}
+	calls := func(b *testing.B, r store.Reader) {
+		a, err := query.New(query.Options{Reader: r}).Map(b.Context(), store.Scope{}, query.MapQuery{Range: all})
+		if err != nil || !a.Complete || len(a.Edges) < load.Services {
+			b.Fatal(a, err)
 		}
 	}
 	for _, c := range []struct {
@@ -202,6 +226,10 @@ func Ask(b *testing.B, e store.Engine, server Server, stored func(spans int, spe
 		}},
 		{"status code", search(20, store.Cond{Field: store.Field{In: store.InSpan, Key: "http.status_code"}, Op: store.Eq, Value: store.LooseText("503")})},
 		{"long", search(20, intrinsic(store.FieldDuration, store.Gt, store.Int(200_000_000)))},
+		{"rates of all services", func(b *testing.B, _ int) { rates(b, e) }},
+		{"map", func(b *testing.B, _ int) { calls(b, e) }},
+		{"rates of all services by scan", func(b *testing.B, _ int) { rates(b, scanned{e}) }},
+		{"map by scan", func(b *testing.B, _ int) { calls(b, scanned{e}) }},
 		{"services", func(b *testing.B, _ int) {
 			if list, _, err := e.Services(b.Context(), store.Scope{}, store.TimeRange{}); err != nil || len(list) == 0 {
 				b.Fatal(list, err)
@@ -215,11 +243,16 @@ func Ask(b *testing.B, e store.Engine, server Server, stored func(spans int, spe
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			from, fromServer := processor(), serverProcessor(b, server)
-			i := 0
+			var took []time.Duration
 			for b.Loop() {
-				c.ask(b, i)
-				i++
+				began := time.Now()
+				c.ask(b, len(took))
+				took = append(took, time.Since(began))
 			}
+			slices.Sort(took)
+			b.ReportMetric(took[len(took)/2].Seconds()*1e3, "p50-ms")
+			b.ReportMetric(took[len(took)*99/100].Seconds()*1e3, "p99-ms")
+			b.ReportMetric(0, "ns/op") // the mean says nothing that these do not
 			b.ReportMetric(float64((processor()-from).Microseconds())/float64(b.N), "cpu-µs/op")
 			b.ReportMetric(float64((serverProcessor(b, server)-fromServer).Microseconds())/float64(b.N), "server-cpu-µs/op")
 		})
