@@ -280,6 +280,9 @@ func behindQueue(ctx context.Context, c *config.Config, o Options, memory int64,
 	})
 }
 
+// grownLogs is what ClickHouse's own logs may take before the start log speaks of them.
+const grownLogs = 1 << 30
+
 func openClickHouse(ctx context.Context, c *config.Config, o Options, memory int64, now func() time.Time) (store.Engine, error) {
 	target, err := clickhouse.ParseDSN(c.ClickHouseDSN, os.Getenv)
 	if err != nil {
@@ -293,6 +296,11 @@ func openClickHouse(ctx context.Context, c *config.Config, o Options, memory int
 			e, err := clickhouse.Open(ctx, clickhouse.Options{Target: target, Retention: c.Retention, Linger: linger, Now: now})
 			if err != nil {
 				return nil, err
+			}
+			if grown, err := e.GrownLogs(ctx, grownLogs); err != nil {
+				o.Log.Warn("the server's logs were not looked at", "error", err)
+			} else if grown != "" {
+				o.Log.Warn(grown)
 			}
 			return clickHouse{e}, nil
 		}})

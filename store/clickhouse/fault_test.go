@@ -174,6 +174,43 @@ func TestRetention(t *testing.T) {
 	})
 }
 
+// TestGrownLogs has a server that logs inserts and questions, as servers do that are not told otherwise.
+func TestGrownLogs(t *testing.T) {
+	log := func(name string) string {
+		return "<" + name + "><database>system</database><table>" + name + "</table><flush_interval_milliseconds>100</flush_interval_milliseconds></" + name + ">"
+	}
+	server := clickhouseserver.Start(t, "<clickhouse>"+log("query_log")+log("part_log")+"</clickhouse>")
+	to := target(t, server.Addr)
+	e := open(t, clickhouse.Options{Target: to})
+	defer e.Close()
+	const inserts = 200
+	for i := range inserts {
+		if err := e.Accept(t.Context(), storetest.Batch(t, fmt.Sprintf("%x a - front server get 0s 1ms", i+1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server.Run(t, "SYSTEM FLUSH LOGS")
+	warning, err := e.GrownLogs(t.Context(), 1)
+	for _, part := range []string{"query_log", "part_log", "ALTER TABLE system.query_log MODIFY TTL"} {
+		if !strings.Contains(warning, part) {
+			t.Errorf("%q does not name %s: %v", warning, part, err)
+		}
+	}
+	for _, name := range []string{"query_log", "part_log"} {
+		server.Run(t, "OPTIMIZE TABLE system."+name+" FINAL")
+		t.Logf("%s: %d bytes an insert, merged", name, server.Number(t, "SELECT sum(data_compressed_bytes) FROM system.parts WHERE active AND table = '"+name+"'")/inserts)
+	}
+	if warning, err := e.GrownLogs(t.Context(), 1<<30); warning != "" || err != nil {
+		t.Errorf("below the limit: %q %v", warning, err)
+	}
+	for name := range strings.FieldsSeq("query_log part_log") {
+		server.Run(t, "ALTER TABLE system."+name+" MODIFY TTL event_date + INTERVAL 30 DAY")
+	}
+	if warning, err := e.GrownLogs(t.Context(), 1); warning != "" || err != nil {
+		t.Errorf("with a TTL: %q %v", warning, err)
+	}
+}
+
 // TestKilled kills the server under load and starts it again: what was acknowledged is there, once.
 func TestKilled(t *testing.T) {
 	server := clickhouseserver.Start(t, "")
