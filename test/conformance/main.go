@@ -41,8 +41,9 @@ type result struct {
 	engine, name string
 	questions    int
 	failed       bool
-	skipped      string // why it, or a part of it, did not run; empty if all ran
-	ran          bool   // and not only its parts were left out
+	skipped      string   // why it, or a part of it, did not run; empty if all ran
+	ran          bool     // and not only its parts were left out
+	lost         []string // what the engine does not keep, which the answers were judged without
 	over         bool
 }
 
@@ -91,8 +92,13 @@ func run(in io.Reader, out io.Writer) (failed []string, err error) {
 			r.over = r.over || results[test] == r
 			r.skipped = cmp.Or(said[test], "no reason given")
 		case "output":
-			if line := logLine.FindStringSubmatch(e.Output); line != nil {
-				said[test] = line[1]
+			line := logLine.FindStringSubmatch(e.Output)
+			if line == nil {
+				continue
+			}
+			said[test] = line[1]
+			if what, ok := strings.CutPrefix(line[1], "unsupported: "); ok && !slices.Contains(r.lost, what) {
+				r.lost = append(r.lost, what)
 			}
 		}
 	}
@@ -136,7 +142,7 @@ type total struct{ cases, passed, questions, differential int }
 
 func printPage(out io.Writer, order []*result) {
 	totals := make(map[string]*total)
-	lost := make(map[string][]string) // reasons, with the engines they hold for
+	lost := make(map[[2]string][]string) // by engine and what it does not keep: the cases
 	names, engines := []string{}, []string{}
 	cells := make(map[[2]string]string)
 	for _, r := range order {
@@ -166,9 +172,15 @@ func printPage(out io.Writer, order []*result) {
 			cell = "not run"
 		default:
 			t.passed++
+			if len(r.lost) > 0 {
+				cell = "pass*"
+			}
 		}
-		if !r.failed && r.skipped != "" {
-			lost[r.name+": "+r.skipped] = append(lost[r.name+": "+r.skipped], r.engine)
+		if r.skipped != "" && len(r.lost) == 0 {
+			r.lost = []string{r.skipped}
+		}
+		for _, what := range r.lost {
+			lost[[2]string{r.engine, what}] = append(lost[[2]string{r.engine, what}], r.name)
 		}
 		cells[[2]string{r.engine, r.name}] = cell
 	}
@@ -185,7 +197,7 @@ func printPage(out io.Writer, order []*result) {
 		}
 		fmt.Fprintf(out, "| %d | %s | %d | %d | %d | %d | %d |\n", i+1, e, t.cases, t.passed, t.questions, t.differential, wrong)
 	}
-	fmt.Fprintln(out, "\n## Cases\n\nEngines by their number above; a blank is a case that is not run there.\n\n| case |"+columns(engines))
+	fmt.Fprintln(out, "\n## Cases\n\nEngines by their number above; a blank is a case that is not run there; pass* is with the answers of what comes back of the spans, which is less than was sent.\n\n| case |"+columns(engines))
 	fmt.Fprintln(out, "| --- |"+strings.Repeat(" --- |", len(engines)))
 	for _, n := range names {
 		fmt.Fprintf(out, "| %s |", n)
@@ -197,8 +209,16 @@ func printPage(out io.Writer, order []*result) {
 	if len(lost) > 0 {
 		fmt.Fprintln(out, "\n## Unsupported or not run")
 		fmt.Fprintln(out)
-		for _, why := range slices.SortedFunc(maps.Keys(lost), cmp.Compare[string]) {
-			fmt.Fprintf(out, "- %s (%s)\n", why, strings.Join(lost[why], ", "))
+		for _, e := range engines {
+			what := slices.DeleteFunc(slices.Collect(maps.Keys(lost)), func(k [2]string) bool { return k[0] != e })
+			slices.SortFunc(what, func(a, b [2]string) int { return cmp.Compare(a[1], b[1]) })
+			for _, k := range what {
+				cases := strings.Join(lost[k], ", ")
+				if n := len(lost[k]); n > 3 {
+					cases = fmt.Sprint(n, " cases")
+				}
+				fmt.Fprintf(out, "- %s: %s (%s)\n", e, k[1], cases)
+			}
 		}
 	}
 }
