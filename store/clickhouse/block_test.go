@@ -37,7 +37,7 @@ func wire(batches ...*span.Batch) []byte {
 
 // unwire reads such a block.
 func unwire(p []byte) (*span.Batch, error) {
-	d := newDecoder(store.Everything(), true)
+	d := newDecoder(ownTable{}, store.Everything(), true)
 	var block proto.Block
 	if err := block.DecodeRawBlock(proto.NewReader(bytes.NewReader(p)), proto.Version, results{d.result}); err != nil {
 		return nil, err
@@ -160,7 +160,7 @@ func TestSQL(t *testing.T) {
 		{"unknown kind", store.Cond{Field: in(store.Intrinsic, store.FieldKind), Op: store.Eq, Value: store.Text("unspecified")}, "(Kind IN (0) OR Kind >= 6)", "(Kind IN (0) OR Kind >= 6)"},
 		{"a class of Unicode", store.Cond{Field: in(store.Intrinsic, store.FieldName), Op: store.Regex, Value: store.Text(`\pL+`)}, "1", "0"},
 	} {
-		if got := sqlOf(c.expr); got.May != c.may || got.Must != c.must {
+		if got := sqlOf(ownTable{}, c.expr); got.May != c.may || got.Must != c.must {
 			t.Errorf("%s: may %s, must %s; want may %s, must %s", c.name, got.May, got.Must, c.may, c.must)
 		}
 	}

@@ -44,6 +44,7 @@ type Engine struct {
 // core is what an engine and the answers pinned of it share.
 type core struct {
 	pool     *pool
+	layout   layout
 	database string
 	rows     int
 	now      func() time.Time
@@ -76,7 +77,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	var id [8]byte
 	rand.Read(id[:])
-	e := &Engine{core: &core{pool: newPool(o.Target), database: o.Target.Database, rows: o.Rows, now: o.Now,
+	e := &Engine{core: &core{pool: newPool(o.Target), layout: ownTable{}, database: o.Target.Database, rows: o.Rows, now: o.Now,
 		linger: o.Linger, inserts: make(chan struct{}, maxInserts),
 		writer: binary.LittleEndian.Uint64(id[:]), flying: make(map[uint64]struct{}), held: make(map[string]held)}}
 	e.encoders.New = func() any { return newEncoder() }
@@ -90,7 +91,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 func (e *Engine) table(name string) string { return "`" + e.database + "`." + name }
 
 // source is what questions about spans read from.
-func (e *Engine) source() string { return e.table("spans") }
+func (e *Engine) source() string { return e.table(e.layout.table()) }
 
 // run asks a statement without an answer.
 func (e *Engine) run(ctx context.Context, statement string) error {

@@ -29,7 +29,7 @@ type decoder struct {
 }
 
 // newDecoder makes one. rank adds the receipt of each row.
-func newDecoder(n store.Need, rank bool) *decoder {
+func newDecoder(l layout, n store.Need, rank bool) *decoder {
 	d := &decoder{block: newBlock(), strs: make(map[*words][]span.Str), keys: make(map[*words][]uint32),
 		resourceOf: make(map[string]uint32), scopeOf: make(map[string]uint32)}
 	d.need = always | n.Columns
@@ -56,8 +56,10 @@ func newDecoder(n store.Need, rank bool) *decoder {
 		d.need |= of[in]
 	}
 	for _, c := range d.columns {
-		expr := c.name
+		expr := l.column(c.name)
 		switch {
+		case expr == "": // the table has nothing of it
+			continue
 		case c.of == typedAttrs:
 			if !n.All && !slices.ContainsFunc(keys[store.InSpan], func(key string) bool { return typedColumns[d.typedAt(c.name)].key == key }) {
 				continue
@@ -66,11 +68,11 @@ func newDecoder(n store.Need, rank bool) *decoder {
 			continue
 		case n.All:
 		case c.of == spanAttrs:
-			expr = someOf(c.name, "SpanKeys", c.data.Type(), keys[store.InSpan])
+			expr = someOf(expr, l.column("SpanKeys"), c.data.Type(), keys[store.InSpan])
 		case c.of == resourceAttrs:
-			expr = someOf(c.name, "ResourceKeys", c.data.Type(), keys[store.InResource])
+			expr = someOf(expr, l.column("ResourceKeys"), c.data.Type(), keys[store.InResource])
 		case c.of == scopeAttrs:
-			expr = someOf(c.name, "ScopeKeys", c.data.Type(), keys[store.InScope])
+			expr = someOf(expr, l.column("ScopeKeys"), c.data.Type(), keys[store.InScope])
 		}
 		d.parts = append(d.parts, expr)
 		d.result = append(d.result, proto.ResultColumn{Data: c.data})

@@ -135,7 +135,7 @@ func (e *Engine) store(ctx context.Context, batches []*span.Batch, seq uint64, t
 		enc.encode(b, e.writer, seq)
 	}
 	in := enc.input()
-	q := ch.Query{Body: into(e.table("spans"), in), Input: in, Settings: []ch.Setting{
+	q := ch.Query{Body: into(e.table(e.layout.table()), in), Input: in, Settings: []ch.Setting{
 		{Key: "insert_deduplication_token", Value: token, Important: true},
 		{Key: "async_insert", Value: "0", Important: true},
 		{Key: "max_insert_block_size", Value: strconv.Itoa(2 * maxInsert), Important: true},

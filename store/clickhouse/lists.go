@@ -98,7 +98,7 @@ func (e *Engine) Operations(ctx context.Context, s store.Scope, service string, 
 		var kind proto.ColUInt8
 		var n proto.ColUInt64
 		err = e.ask(ctx, ch.Query{
-			Body:   "SELECT CAST(SpanName, 'String'), Kind, count() FROM " + e.source() + " WHERE " + p.sql + " GROUP BY SpanName, Kind",
+			Body:   "SELECT CAST(SpanName, 'String'), " + e.layout.column("Kind") + " AS kind, count() FROM " + e.source() + " WHERE " + p.sql + " GROUP BY SpanName, kind",
 			Result: proto.Results{{Data: &name}, {Data: &kind}, {Data: &n}},
 			OnResult: func(context.Context, proto.Block) error {
 				for i, n := range n {
@@ -172,8 +172,8 @@ func (e *Engine) countKeys(ctx context.Context, p *plan, a attributeColumn, pref
 	var typ proto.ColUInt8
 	var n proto.ColUInt64
 	return e.ask(ctx, ch.Query{
-		Body: fmt.Sprintf("SELECT CAST(k, 'String'), t, count() FROM (SELECT k, t FROM %s ARRAY JOIN %sKeys AS k, %sTypes AS t WHERE %s)%s GROUP BY k, t LIMIT %d",
-			e.source(), a.prefix, a.prefix, p.sql, having, int(span.NumTypes)*answer.MaxDistinct),
+		Body: fmt.Sprintf("SELECT CAST(k, 'String'), t, count() FROM (SELECT k, t FROM %s ARRAY JOIN %s AS k, %s AS t WHERE %s)%s GROUP BY k, t LIMIT %d",
+			e.source(), e.layout.column(a.prefix+"Keys"), e.layout.column(a.prefix+"Types"), p.sql, having, int(span.NumTypes)*answer.MaxDistinct),
 		Result: proto.Results{{Data: &key}, {Data: &typ}, {Data: &n}},
 		OnResult: func(context.Context, proto.Block) error {
 			for i, n := range n {
@@ -200,8 +200,10 @@ func (e *Engine) Values(ctx context.Context, s store.Scope, q store.ValuesQuery)
 	if err != nil {
 		return nil, store.Done{}, err
 	}
-	if column, ok := textIntrinsics[q.Field.Key]; ok && q.Field.In == store.Intrinsic && p.exact {
-		return e.countTexts(ctx, p, column, q)
+	if q.Field.In == store.Intrinsic && p.exact {
+		if column := e.layout.column(textIntrinsics[q.Field.Key]); column != "" {
+			return e.countTexts(ctx, p, column, q)
+		}
 	}
 	v := answer.NewValueCounter(get, q.Prefix)
 	var c cost

@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"iter"
 	"slices"
 	"strconv"
@@ -99,16 +98,11 @@ type extent struct {
 
 // extents finds when traces were, by the lower halves of their ids: the projection answers it from a few granules a part.
 func (e *Engine) extents(ctx context.Context, tenant string, ids []span.TraceID) ([]extent, error) {
-	var lows []string
-	for _, id := range ids {
-		lows = append(lows, strconv.FormatUint(id.Low(), 10))
-	}
 	var list []extent
 	var high, low proto.ColUInt64
 	from, to := new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano), new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano)
 	err := e.pool.do(ctx, ch.Query{
-		Body: "SELECT TraceHigh, TraceLow, min(Timestamp), max(Timestamp) FROM " + e.source() + " WHERE Tenant = " + quote(tenant) +
-			" AND TraceLow IN (" + strings.Join(lows, ", ") + ") GROUP BY TraceLow, TraceHigh",
+		Body:     e.layout.extents(e.source(), tenant, ids),
 		Result:   proto.Results{{Data: &high}, {Data: &low}, {Data: from}, {Data: to}},
 		Settings: e.settings(),
 		OnResult: func(context.Context, proto.Block) error {
@@ -119,18 +113,6 @@ func (e *Engine) extents(ctx context.Context, tenant string, ids []span.TraceID)
 		},
 	})
 	return list, err
-}
-
-// near is the condition of rows of traces: by minute and id, which is how rows are ordered.
-func near(list []extent) string {
-	if len(list) == 0 {
-		return no
-	}
-	parts := make([]string, len(list))
-	for i, x := range list {
-		parts[i] = fmt.Sprintf("(Minute BETWEEN %d AND %d AND TraceLow = %d AND TraceHigh = %d)", minuteOf(x.from), minuteOf(x.to), x.id.Low(), x.id.High())
-	}
-	return "(" + strings.Join(parts, " OR ") + ")"
 }
 
 // Trace yields a trace and its twins. hint is not needed: the projection finds the minutes of the trace.
@@ -225,8 +207,8 @@ func (e *Engine) yieldTraces(ctx context.Context, s store.Scope, list []extent, 
 			return
 		}
 		tenant := answer.Tenant(s.Tenant)
-		d := newDecoder(need.And(prog.Need()), false)
-		rest := "WHERE Tenant = " + quote(tenant) + " AND " + near(list) + " AND " + e.pinned() + " ORDER BY Seq, Writer, Row"
+		d := newDecoder(e.layout, need.And(prog.Need()), false)
+		rest := "WHERE " + e.layout.tenant(tenant) + " AND " + e.layout.near(list) + " AND " + e.pinned() + " ORDER BY " + e.layout.received()
 		var bound *match.Bound
 		for r, err := range e.yieldRows(ctx, tenant, d, rest, new(cost)) {
 			if err != nil {

@@ -57,15 +57,15 @@ func (e *Engine) plan(s store.Scope, expr store.Expr, w match.Window) (*plan, er
 		return nil, err
 	}
 	p := &plan{tenant: answer.Tenant(s.Tenant), prog: prog, window: w}
-	p.setSQL(e.pinned(), s.MustMatch, expr)
+	p.setSQL(e.layout, e.pinned(), s.MustMatch, expr)
 	return p, nil
 }
 
-func (p *plan) setSQL(pinned string, exprs ...store.Expr) {
-	parts := []string{"Tenant = " + quote(p.tenant), rangeOf(p.window.TimeRange, p.window.Mode), pinned}
+func (p *plan) setSQL(l layout, pinned string, exprs ...store.Expr) {
+	parts := []string{l.tenant(p.tenant), l.during(p.window.TimeRange, p.window.Mode), pinned}
 	p.exact = true
 	for _, e := range exprs {
-		c := sqlOf(e)
+		c := sqlOf(l, e)
 		p.exact = p.exact && c.Exact()
 		parts = append(parts, c.May)
 	}
@@ -78,7 +78,7 @@ func (e *Engine) matching(ctx context.Context, p *plan, need store.Need, total *
 		if !p.exact {
 			need = need.And(p.prog.Need())
 		}
-		d := newDecoder(need, false)
+		d := newDecoder(e.layout, need, false)
 		var bound *match.Bound
 		var list []uint32
 		for r, err := range e.yieldRows(ctx, p.tenant, d, "WHERE "+p.sql, total) {

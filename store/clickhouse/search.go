@@ -109,7 +109,6 @@ func (sr *searcher) run(ctx context.Context) error {
 // candidates are the next n traces behind last, by the newest row that may match. A row that is newer than the last trace of the page
 // before cannot be the one that ranks a trace behind it.
 func (sr *searcher) candidates(ctx context.Context, last *answer.Rank, n int) ([]answer.Rank, error) {
-	const at = "toUnixTimestamp64Nano(Timestamp)"
 	sql := sr.plan.sql + " AND " + sr.snapshot.sql()
 	bound := sr.after.Start
 	limited := sr.paged
@@ -117,22 +116,22 @@ func (sr *searcher) candidates(ctx context.Context, last *answer.Rank, n int) ([
 		bound, limited = last.Start, true
 	}
 	if limited {
-		sql += fmt.Sprintf(" AND Minute <= %d AND %s <= %d", minuteOf(bound), at, bound)
+		sql += " AND " + sr.engine.layout.until(bound)
 	}
 	if last != nil {
-		sql += fmt.Sprintf(" AND (%s < %d OR (TraceHigh, TraceLow) > (%d, %d))", at, last.Start, last.ID.High(), last.ID.Low())
+		sql += fmt.Sprintf(" AND (%s < %d OR %s)", startNanos, last.Start, sr.engine.layout.behind(last.ID))
 	}
 	if least := sr.query.TraceDuration.Min; least > 0 {
 		// All copies of spans together are at least as long as those that count.
-		sql += fmt.Sprintf(" AND (TraceHigh, TraceLow) IN (SELECT TraceHigh, TraceLow FROM %s WHERE Tenant = %s GROUP BY TraceLow, TraceHigh"+
-			" HAVING max(toFloat64(%s) + toFloat64(Duration)) - min(toFloat64(%s)) >= %s)", sr.engine.source(), quote(sr.plan.tenant), at, at, number(float64(least)-4096))
+		trace := sr.engine.layout.trace()
+		sql += fmt.Sprintf(" AND (%s) IN (SELECT %s FROM %s WHERE %s GROUP BY %s HAVING max(toFloat64(%s) + toFloat64(Duration)) - min(toFloat64(%s)) >= %s)",
+			trace, trace, sr.engine.source(), sr.engine.layout.tenant(sr.plan.tenant), trace, startNanos, startNanos, number(float64(least)-4096))
 	}
 	var list []answer.Rank
 	var starts proto.ColInt64
 	var high, low proto.ColUInt64
 	err := sr.engine.pool.do(ctx, ch.Query{
-		Body: fmt.Sprintf("SELECT %s AS start, TraceHigh, TraceLow FROM %s WHERE %s ORDER BY Minute DESC, start DESC, TraceHigh, TraceLow LIMIT 1 BY TraceHigh, TraceLow LIMIT %d",
-			at, sr.engine.source(), sql, n),
+		Body:     sr.engine.layout.newest(sr.engine.source(), sql, n),
 		Result:   proto.Results{{Data: &starts}, {Data: &high}, {Data: &low}},
 		Settings: sr.engine.settings(),
 		OnResult: func(context.Context, proto.Block) error {
@@ -217,8 +216,8 @@ func (e *Engine) rowsOf(ctx context.Context, tenant string, ids []span.TraceID, 
 		if len(found) == 0 {
 			return
 		}
-		rest := "WHERE Tenant = " + quote(tenant) + " AND " + near(found) + " AND " + cond + " ORDER BY TraceHigh, TraceLow, Seq, Writer, Row"
-		for r, err := range e.yieldRows(ctx, tenant, newDecoder(need, true), rest, c) {
+		rest := "WHERE " + e.layout.tenant(tenant) + " AND " + e.layout.near(found) + " AND " + cond + " ORDER BY " + e.layout.trace() + ", " + e.layout.received()
+		for r, err := range e.yieldRows(ctx, tenant, newDecoder(e.layout, need, true), rest, c) {
 			if err != nil {
 				yield(nil, err)
 				return

@@ -25,7 +25,10 @@ var texts = answer.Language{
 	Or:     func(list []string) string { return "(" + strings.Join(list, " OR ") + ")" },
 }
 
-func sqlOf(e store.Expr) answer.Condition { return texts.Tree(e, condOf) }
+// sqlOf is the condition of the rows of a layout that an expression lets through.
+func sqlOf(l layout, e store.Expr) answer.Condition {
+	return texts.Tree(e, func(c store.Cond) answer.Condition { return condOf(l, c) })
+}
 
 // quote writes any bytes as a string literal.
 func quote(s string) string {
@@ -46,14 +49,14 @@ func quote(s string) string {
 	return w.String()
 }
 
-func condOf(c store.Cond) answer.Condition {
+func condOf(l layout, c store.Cond) answer.Condition {
 	if c.Field.In == store.Intrinsic {
-		return intrinsicOf(c)
+		return intrinsicOf(l, c)
 	}
 	var owners []answer.Condition
 	for _, a := range attributeColumns {
 		if c.Field.In == a.in || c.Field.In == store.InAny {
-			owners = append(owners, a.cond(c))
+			owners = append(owners, l.attribute(a, c))
 		}
 	}
 	return texts.AnyOf(owners...)
@@ -67,29 +70,6 @@ type attributeColumn struct {
 
 var attributeColumns = [...]attributeColumn{{store.InSpan, "Span"}, {store.InResource, "Resource"}, {store.InScope, "Scope"},
 	{store.InEvent, "Event"}, {store.InLink, "Link"}}
-
-func (a attributeColumn) cond(c store.Cond) answer.Condition {
-	has := fmt.Sprintf("has(%sKeys, %s)", a.prefix, quote(c.Field.Key))
-	if c.Op == store.Exists {
-		return answer.Exactly(has)
-	}
-	test := valueTest(c)
-	at, typed := typedIndex[c.Field.Key]
-	if a.in == store.InSpan && typed {
-		if test == nil {
-			return texts.Maybe(has)
-		}
-		// attr_lists: a list of a typed key stands in SpanValues.
-		return texts.Maybe(fmt.Sprintf("(%s OR attr_lists = 1)", test(typedColumns[at].name)))
-	}
-	if test == nil {
-		return texts.Maybe(has)
-	}
-	// Any of several occurrences will do, though the last one decides; lists are left to the rows. Most rows are passed over by the
-	// dictionary of the keys alone.
-	return texts.Maybe(fmt.Sprintf("(%s AND arrayExists((k, t, v) -> k = %s AND (t >= %d OR %s), %sKeys, %sTypes, %sValues))",
-		has, quote(c.Field.Key), span.TypeBytes, test("v"), a.prefix, a.prefix, a.prefix))
-}
 
 // valueTest is a test of the text of a scalar that holds wherever the condition does; nil if there is none that leaves anything out.
 func valueTest(c store.Cond) func(column string) string {
@@ -181,20 +161,23 @@ var textIntrinsics = map[string]string{
 	store.FieldStatusMessage: "StatusMessage", store.FieldTraceState: "TraceState", store.FieldScopeName: "ScopeName", store.FieldScopeVersion: "ScopeVersion",
 }
 
-func intrinsicOf(c store.Cond) answer.Condition {
+func intrinsicOf(l layout, c store.Cond) answer.Condition {
 	key, v := c.Field.Key, c.Value
 	if column, ok := textIntrinsics[key]; ok {
+		if column = l.column(column); column == "" {
+			return texts.Maybe(yes)
+		}
 		return textOf(c, column)
 	}
 	switch key {
 	case store.FieldKind:
-		return wordsOf(c, "Kind", int(span.KindConsumer)+1, func(n int) string { return span.Kind(n).String() })
+		return wordsOf(c, l.column("Kind"), int(span.KindConsumer)+1, func(n int) string { return span.Kind(n).String() })
 	case store.FieldStatus:
-		return wordsOf(c, "Status", int(span.StatusError)+1, func(n int) string { return span.Status(n).String() })
+		return wordsOf(c, l.column("Status"), int(span.StatusError)+1, func(n int) string { return span.Status(n).String() })
 	case store.FieldError, store.FieldRoot:
-		column := "Failed = 1"
-		if key == store.FieldRoot {
-			column = "ParentNumber = 0"
+		is := answer.Exactly(l.column("ParentNumber") + " = 0")
+		if key == store.FieldError {
+			is = l.failed()
 		}
 		if c.Op == store.Exists {
 			return answer.Exactly(yes)
@@ -203,19 +186,19 @@ func intrinsicOf(c store.Cond) answer.Condition {
 			return texts.Maybe(yes)
 		}
 		if v.Bool == (c.Op == store.Eq) {
-			return answer.Exactly(column)
+			return is
 		}
-		return answer.Exactly("NOT " + column)
+		return answer.Condition{May: texts.Not(is.Must), Must: texts.Not(is.May)}
 	case store.FieldDuration:
-		return durationOf(c)
+		return durationOf(l, c)
 	case store.FieldTraceID:
 		if id, err := span.ParseTraceID(v.Text); err == nil && (c.Op == store.Eq || c.Op == store.Ne) {
-			return equality(c.Op, fmt.Sprintf("(TraceLow = %d AND TraceHigh = %d)", id.Low(), id.High()))
+			return equality(c.Op, l.is(id))
 		}
 	case store.FieldSpanID, store.FieldParentID:
-		column := "SpanNumber"
+		column := l.column("SpanNumber")
 		if key == store.FieldParentID {
-			column = "ParentNumber"
+			column = l.column("ParentNumber")
 		}
 		if c.Op == store.Exists {
 			return answer.Exactly(column + " != 0")
@@ -229,13 +212,14 @@ func intrinsicOf(c store.Cond) answer.Condition {
 			}
 		}
 	case store.FieldEventName:
+		names := l.column("EventNames")
 		if c.Op == store.Exists {
-			return answer.Exactly("arrayExists(v -> v != '', EventNames)")
+			return answer.Exactly("arrayExists(v -> v != '', " + names + ")")
 		}
 		if test := valueTest(c); test != nil && c.Op != store.NotRegex {
-			return texts.Maybe(fmt.Sprintf("arrayExists(v -> %s, EventNames)", test("v")))
+			return texts.Maybe(fmt.Sprintf("arrayExists(v -> %s, %s)", test("v"), names))
 		}
-		return texts.Maybe("notEmpty(EventNames)")
+		return texts.Maybe("notEmpty(" + names + ")")
 	}
 	return texts.Maybe(yes)
 }
@@ -293,12 +277,12 @@ func wordsOf(c store.Cond, column string, n int, word func(int) string) answer.C
 	return answer.Exactly(is)
 }
 
-func durationOf(c store.Cond) answer.Condition {
+func durationOf(l layout, c store.Cond) answer.Condition {
 	if c.Op == store.Exists {
 		return answer.Exactly(yes)
 	}
 	v := c.Value
-	op := operators[c.Op]
+	op, column := operators[c.Op], l.column("Duration")
 	if op == "" {
 		return texts.Maybe(yes)
 	}
@@ -306,38 +290,19 @@ func durationOf(c store.Cond) answer.Condition {
 	case v.Loose:
 		return texts.Maybe(yes)
 	case v.Type == span.TypeInt && v.Int >= 0:
-		return answer.Exactly(fmt.Sprintf("Duration %s %d", op, v.Int))
+		return answer.Exactly(fmt.Sprintf("%s %s %d", column, op, v.Int))
 	case v.Type == span.TypeDouble && v.Num >= 0 && v.Num < 1<<53:
 		if test := numberTest(c.Op, v.Num); test != nil {
 			low, high := uint64(v.Num), uint64(v.Num)+1
 			switch c.Op {
 			case store.Eq:
-				return texts.Maybe(fmt.Sprintf("Duration BETWEEN %d AND %d", low, high))
+				return texts.Maybe(fmt.Sprintf("%s BETWEEN %d AND %d", column, low, high))
 			case store.Lt, store.Le:
-				return texts.Maybe(fmt.Sprintf("Duration <= %d", high))
+				return texts.Maybe(fmt.Sprintf("%s <= %d", column, high))
 			case store.Gt, store.Ge:
-				return texts.Maybe(fmt.Sprintf("Duration >= %d", low))
+				return texts.Maybe(fmt.Sprintf("%s >= %d", column, low))
 			}
 		}
 	}
 	return texts.Maybe(yes)
-}
-
-// rangeOf is the time condition of a plan. Rows are filed by minute, so the first line of it prunes; the rest is exact.
-func rangeOf(r store.TimeRange, mode store.TimeMode) string {
-	var parts []string
-	if r.To != 0 {
-		parts = append(parts, fmt.Sprintf("Minute <= %d AND toUnixTimestamp64Nano(Timestamp) < %d", minuteOf(r.To), r.To))
-	}
-	if r.From != 0 {
-		at := "toUnixTimestamp64Nano(Timestamp)"
-		if mode == store.Start {
-			parts = append(parts, fmt.Sprintf("Minute >= %d AND %s >= %d", minuteOf(r.From), at, r.From))
-		} else {
-			// The sum is compared as doubles first: that is what the index knows.
-			parts = append(parts, fmt.Sprintf("toFloat64(%s) + toFloat64(Duration) >= %s AND (%s >= %d OR Duration >= toUInt64(%d - %s))",
-				at, number(float64(r.From)-4096), at, r.From, r.From, at))
-		}
-	}
-	return texts.All(parts...)
 }

@@ -1,0 +1,139 @@
+package clickhouse
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
+	"github.com/spanloom/spanloom/store/answer"
+)
+
+// layout is how spans lie in a table, in SQL. All else of the engine is the same for each.
+type layout interface {
+	// table is the name of the table.
+	table() string
+	// column is the expression of a column of block, of its type; empty where the table has nothing of it.
+	column(name string) string
+	// received is the order in which rows were received, trace that of traces: columns by which they are told apart too.
+	received() string
+	trace() string
+
+	// Conditions of rows: of a tenant, in a range of time, not newer than an instant, of a trace, of a trace behind another one in the order of ids,
+	// of some traces.
+	tenant(name string) string
+	during(r store.TimeRange, mode store.TimeMode) string
+	until(at int64) string
+	is(id span.TraceID) string
+	behind(id span.TraceID) string
+	near(list []extent) string
+
+	// failed is the condition of an error as people count them; attribute that of an owner's attribute.
+	failed() answer.Condition
+	attribute(a attributeColumn, c store.Cond) answer.Condition
+
+	// extents asks for the upper and the lower halves of ids, the first and the last start of traces by the lower halves of their ids.
+	extents(source, tenant string, ids []span.TraceID) string
+	// newest asks for the first traces by the start of their newest row that meets a condition: start in nanoseconds, upper, lower half.
+	newest(source, where string, limit int) string
+}
+
+// startNanos is the start of a row in nanoseconds.
+const startNanos = "toUnixTimestamp64Nano(Timestamp)"
+
+// ownTable is the table of schema/1.sql: its columns are those of block.
+type ownTable struct{}
+
+func (ownTable) table() string             { return "spans" }
+func (ownTable) column(name string) string { return name }
+func (ownTable) received() string          { return "Seq, Writer, Row" }
+func (ownTable) trace() string             { return "TraceHigh, TraceLow" }
+func (ownTable) tenant(name string) string { return "Tenant = " + quote(name) }
+
+// during is the time condition of a plan. Rows are filed by minute, so the first line of it prunes; the rest is exact.
+func (ownTable) during(r store.TimeRange, mode store.TimeMode) string {
+	var parts []string
+	if r.To != 0 {
+		parts = append(parts, fmt.Sprintf("Minute <= %d AND %s < %d", minuteOf(r.To), startNanos, r.To))
+	}
+	if r.From != 0 {
+		if mode == store.Start {
+			parts = append(parts, fmt.Sprintf("Minute >= %d AND %s >= %d", minuteOf(r.From), startNanos, r.From))
+		} else {
+			// The sum is compared as doubles first: that is what the index knows.
+			parts = append(parts, fmt.Sprintf("toFloat64(%s) + toFloat64(Duration) >= %s AND %s", startNanos, number(float64(r.From)-4096), endsFrom(r.From)))
+		}
+	}
+	return texts.All(parts...)
+}
+
+// endsFrom is the condition of a row that ends at an instant or later, without a sum that overflows.
+func endsFrom(at int64) string {
+	return fmt.Sprintf("(%s >= %d OR Duration >= toUInt64(%d - %s))", startNanos, at, at, startNanos)
+}
+
+func (ownTable) until(at int64) string {
+	return fmt.Sprintf("Minute <= %d AND %s <= %d", minuteOf(at), startNanos, at)
+}
+
+func (ownTable) is(id span.TraceID) string {
+	return fmt.Sprintf("(TraceLow = %d AND TraceHigh = %d)", id.Low(), id.High())
+}
+
+func (ownTable) behind(id span.TraceID) string {
+	return fmt.Sprintf("(TraceHigh, TraceLow) > (%d, %d)", id.High(), id.Low())
+}
+
+// near finds rows by minute and id, which is how they are ordered.
+func (ownTable) near(list []extent) string {
+	if len(list) == 0 {
+		return no
+	}
+	parts := make([]string, len(list))
+	for i, x := range list {
+		parts[i] = fmt.Sprintf("(Minute BETWEEN %d AND %d AND TraceLow = %d AND TraceHigh = %d)", minuteOf(x.from), minuteOf(x.to), x.id.Low(), x.id.High())
+	}
+	return "(" + strings.Join(parts, " OR ") + ")"
+}
+
+func (ownTable) failed() answer.Condition { return answer.Exactly("Failed = 1") }
+
+func (ownTable) attribute(a attributeColumn, c store.Cond) answer.Condition {
+	has := fmt.Sprintf("has(%sKeys, %s)", a.prefix, quote(c.Field.Key))
+	if c.Op == store.Exists {
+		return answer.Exactly(has)
+	}
+	test := valueTest(c)
+	at, typed := typedIndex[c.Field.Key]
+	if a.in == store.InSpan && typed {
+		if test == nil {
+			return texts.Maybe(has)
+		}
+		// attr_lists: a list of a typed key stands in SpanValues.
+		return texts.Maybe(fmt.Sprintf("(%s OR attr_lists = 1)", test(typedColumns[at].name)))
+	}
+	if test == nil {
+		return texts.Maybe(has)
+	}
+	// Any of several occurrences will do, though the last one decides; lists are left to the rows. Most rows are passed over by the
+	// dictionary of the keys alone.
+	return texts.Maybe(fmt.Sprintf("(%s AND arrayExists((k, t, v) -> k = %s AND (t >= %d OR %s), %sKeys, %sTypes, %sValues))",
+		has, quote(c.Field.Key), span.TypeBytes, test("v"), a.prefix, a.prefix, a.prefix))
+}
+
+// extents is answered by the projection from a few granules a part.
+func (t ownTable) extents(source, tenant string, ids []span.TraceID) string {
+	lows := make([]string, len(ids))
+	for i, id := range ids {
+		lows[i] = strconv.FormatUint(id.Low(), 10)
+	}
+	return "SELECT TraceHigh, TraceLow, min(Timestamp), max(Timestamp) FROM " + source + " WHERE " + t.tenant(tenant) +
+		" AND TraceLow IN (" + strings.Join(lows, ", ") + ") GROUP BY TraceLow, TraceHigh"
+}
+
+// newest walks from the end of the table.
+func (ownTable) newest(source, where string, limit int) string {
+	return fmt.Sprintf("SELECT %s AS start, TraceHigh, TraceLow FROM %s WHERE %s ORDER BY Minute DESC, start DESC, TraceHigh, TraceLow LIMIT 1 BY TraceHigh, TraceLow LIMIT %d",
+		startNanos, source, where, limit)
+}
