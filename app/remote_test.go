@@ -140,6 +140,24 @@ func replicas(t *testing.T, settings map[string][]string, server engines.Server)
 	if got := two.search(); len(got) < 20 {
 		t.Errorf("without a server two finds %v", got)
 	}
+	// A trace that waits is shown as what is known of it. Of one that the server has nothing is known, which is not the same as not found.
+	waiting, stored := fmt.Sprintf("%016x", 10), fmt.Sprintf("%016x", 1)
+	for path, says := range map[string]string{
+		"http://" + two.HTTP + "/api/spanloom/v1/traces/": `"complete":false,"reason":"some spans could not be read: `,
+		"http://" + two.HTTP + "/api/traces/":             `"warnings":["some spans could not be read: `,
+		"http://" + two.Tempo + "/api/v2/traces/":         `"status":"PARTIAL","message":"some spans could not be read: `,
+	} {
+		if status, body := two.do("GET", path+waiting, ""); status != http.StatusOK || !strings.Contains(body, says) {
+			t.Errorf("without a server: %s: %d %s", path, status, body)
+		}
+		if status, body := two.do("GET", path+stored, ""); status != http.StatusServiceUnavailable {
+			t.Errorf("without a server: %s of a trace that it has: %d %s", path, status, body)
+		}
+	}
+	mapPath := fmt.Sprintf("http://%s/api/spanloom/v1/map?start=%d&end=%d", two.HTTP, time.Now().Add(-time.Hour).UnixNano(), time.Now().Add(time.Minute).UnixNano())
+	if status, body := two.do("GET", mapPath, ""); status != http.StatusOK || !strings.Contains(body, `"service":"web"`) || !strings.Contains(body, `"complete":false`) {
+		t.Errorf("map without a server: %d %.500s", status, body)
+	}
 	metric := func(name string) string {
 		_, body := two.do("GET", "http://"+two.Admin+"/metrics", "")
 		for line := range strings.Lines(body) {

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -16,7 +17,8 @@ const (
 // ScanBack scans a window with both ends set from its end, until it, most rows or the time are used up: then Done is not
 // complete, and each was given the newest rows, no more than most (of the last stretch any). Stretches grow by what the
 // one before held, so that a window that fits is read in few: an engine looks through a block once for each stretch that it
-// meets.
+// meets. Where a part of the store is away, what the others have is an answer, unless that is nothing. The rest of the window is
+// one stretch then: each may take until a server is given up.
 func (q *Query) ScanBack(ctx context.Context, s store.Scope, plan store.Scan, most int, each func(store.Rows)) (store.Done, error) {
 	done := store.Done{Complete: true}
 	leave, err := q.Admit(ctx, effortOf(plan.Range))
@@ -25,6 +27,7 @@ func (q *Query) ScanBack(ctx context.Context, s store.Scope, plan store.Scan, mo
 	}
 	defer leave()
 	window, begun, rows := plan.Range, q.now(), 0
+	var away error // of the first stretch that was not answered in full
 	stretch := int64(backFirst)
 	for to := window.To; to > window.From; {
 		from := max(window.From, to-stretch)
@@ -35,7 +38,12 @@ func (q *Query) ScanBack(ctx context.Context, s store.Scope, plan store.Scan, mo
 		read := 0
 		for r, err := range q.store.Scan(ctx, s, &plan) {
 			if err != nil {
-				return done, fmt.Errorf("scan: %w", err)
+				d, ok := Away(err)
+				if err = fmt.Errorf("scan: %w", err); !ok || ctx.Err() != nil {
+					return done, err
+				}
+				done, away = joinDone(done, d), cmp.Or(away, err)
+				break
 			}
 			done.Read.Blocks += r.Read.Blocks
 			done.Read.Of = max(done.Read.Of, r.Read.Of)
@@ -43,8 +51,7 @@ func (q *Query) ScanBack(ctx context.Context, s store.Scope, plan store.Scan, mo
 			if room := most - rows - read; len(r.Rows) > room {
 				r.Rows = r.Rows[:room]
 				each(r)
-				done.Complete, done.Reason = false, fmt.Sprintf("stopped after %d spans", most)
-				return done, nil
+				return joinDone(done, store.Done{Reason: fmt.Sprintf("stopped after %d spans", most)}), nil
 			}
 			each(r)
 			read += len(r.Rows)
@@ -54,10 +61,15 @@ func (q *Query) ScanBack(ctx context.Context, s store.Scope, plan store.Scan, mo
 		}
 		rows += read
 		if to = from; to > window.From && q.now().Sub(begun) > backWithin {
-			done.Complete, done.Reason = false, "stopped at spans of "+time.Unix(0, to).UTC().Format(time.RFC3339)+" after "+backWithin.String()
-			return done, nil
+			done = joinDone(done, store.Done{Reason: "stopped at spans of " + time.Unix(0, to).UTC().Format(time.RFC3339) + " after " + backWithin.String()})
+			break
 		}
-		stretch = nextStretch(stretch, read, most-rows)
+		if stretch = nextStretch(stretch, read, most-rows); away != nil {
+			stretch = to - window.From
+		}
+	}
+	if rows == 0 {
+		return done, away
 	}
 	return done, nil
 }

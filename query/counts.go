@@ -132,6 +132,7 @@ func joinDone(a, b store.Done) store.Done {
 	if a.Complete && !b.Complete {
 		a.Complete, a.Reason = false, b.Reason
 	}
+	a.Away = a.Away || b.Away
 	a.Read.Blocks += b.Read.Blocks
 	a.Read.Of += b.Read.Of
 	a.Read.Bytes += b.Read.Bytes

@@ -82,7 +82,17 @@ func (q *Query) Differences(ctx context.Context, s store.Scope, dq DifferencesQu
 	if dq.Select != nil {
 		selected = withNameless(dq.Select)
 	}
-	if err := q.countHalf(ctx, s, d, &t, 0, dq.Selected, store.And{base, selected}, &d.Selected); err != nil {
+	var away error // of the first part of which nothing was read
+	count := func(half int, r store.TimeRange, e store.Expr, n *int64) error {
+		err := q.countHalf(ctx, s, d, &t, half, r, e, n)
+		done, ok := Away(err)
+		if !ok || ctx.Err() != nil {
+			return err
+		}
+		d.Done, away = joinDone(d.Done, done), cmp.Or(away, err)
+		return nil
+	}
+	if err := count(0, dq.Selected, store.And{base, selected}, &d.Selected); err != nil {
 		return nil, err
 	}
 	rest := []struct {
@@ -97,9 +107,12 @@ func (q *Query) Differences(ctx context.Context, s store.Scope, dq DifferencesQu
 		rest = rest[1:]
 	}
 	for _, part := range rest {
-		if err := q.countHalf(ctx, s, d, &t, 1, part.r, part.e, &d.Rest); err != nil {
+		if err := count(1, part.r, part.e, &d.Rest); err != nil {
 			return nil, err
 		}
+	}
+	if d.Selected+d.Rest == 0 && away != nil {
+		return nil, away
 	}
 	d.Fields = t.ranked(d.Selected, d.Rest, cmp.Or(dq.Fields, 20), cmp.Or(dq.Values, 5))
 	return d, nil
@@ -120,13 +133,11 @@ func (q *Query) countHalf(ctx context.Context, s store.Scope, d *Differences, t 
 			t.add(half, int(i))
 		}
 	})
-	d.Read.Blocks += done.Read.Blocks
-	d.Read.Of += done.Read.Of
-	d.Read.Bytes += done.Read.Bytes
-	if !done.Complete && d.Complete {
-		d.Complete, d.Reason = false, done.Reason
+	if err != nil {
+		return err
 	}
-	return err
+	d.Done = joinDone(d.Done, done)
+	return nil
 }
 
 // differenceTable counts the values of fields in both halves.

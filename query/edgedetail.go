@@ -58,6 +58,9 @@ func (q *Query) Edge(ctx context.Context, s store.Scope, eq EdgeQuery) (*EdgeDet
 	g := newGraph(table, int64(over))
 	id := edgeID{eq.From, eq.To, eq.Class}
 	e, from, to := g.edges[id], g.nodes[eq.From], g.nodes[eq.To]
+	if e == nil && done.Away {
+		return nil, unknown(done, "from", fmt.Sprintf("%s from %.200q to %.200q", eq.Class, eq.From, eq.To))
+	}
 	if e == nil {
 		return nil, &problem.Problem{Kind: problem.NotFound, Field: "from", Message: fmt.Sprintf("no %s from %.200q to %.200q in this window", eq.Class, eq.From, eq.To),
 			Hint: "ids are kind/namespace/name, as the map lists them"}

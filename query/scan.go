@@ -20,7 +20,8 @@ func effortOf(r store.TimeRange) Effort {
 	return Sweep
 }
 
-// scan runs a plan inside of the limits. It answers an error only where nothing can be said; a limit or a cut answer is Done.
+// scan runs a plan inside of the limits. It answers an error only where nothing can be said; a limit, a cut answer and rows of a store
+// of which a part is away are Done.
 func (q *Query) scan(ctx context.Context, s store.Scope, plan *store.Scan, each func(store.Rows)) (store.Done, error) {
 	return q.scanUpTo(ctx, s, plan, q.limits.ScanRows, each)
 }
@@ -41,6 +42,9 @@ func (q *Query) scanUpTo(ctx context.Context, s store.Scope, plan *store.Scan, m
 			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 				done.Complete, done.Reason = false, fmt.Sprintf("stopped after %s", q.limits.ScanTime)
 				return done, nil
+			}
+			if away, ok := Away(err); ok && rows > 0 && ctx.Err() == nil {
+				return joinDone(done, away), nil
 			}
 			return done, fmt.Errorf("scan: %w", err)
 		}

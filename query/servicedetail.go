@@ -67,6 +67,9 @@ func (q *Query) Service(ctx context.Context, s store.Scope, sq ServiceQuery) (*S
 	length := sq.Range.To - sq.Range.From
 	g := newGraph(table, length)
 	n := g.nodes[sq.Node]
+	if n == nil && done.Away {
+		return nil, unknown(done, "node", fmt.Sprintf("node %.200q", sq.Node))
+	}
 	if n == nil {
 		return nil, &problem.Problem{Kind: problem.NotFound, Field: "node", Message: fmt.Sprintf("no node %.200q in this window", sq.Node),
 			Hint: "a node's id is kind/namespace/name, as the map lists it"}
@@ -87,7 +90,9 @@ func (q *Query) Service(ctx context.Context, s store.Scope, sq ServiceQuery) (*S
 			own.Edges = append(own.Edges, e)
 		}
 	}
-	d.Missing = g.missing(&own, table.Step())
+	if !done.Away {
+		d.Missing = g.missing(&own, table.Step())
+	}
 	d.operations(g, table, n, &sq)
 	return d, nil
 }

@@ -20,7 +20,7 @@ type MapQuery struct {
 	Focus      string          // id of a node; empty: all
 	Depth      int             // hops up and down from Focus; 0 is 1
 	Telemetry  bool            // with the export of spans, metrics and logs
-	Compare    bool            // with the figures of the stretch of equal length before
+	Compare    bool            // with the figures of the stretch of equal length before; not where a part of the store is away
 }
 
 // MaxDepth is the most hops around a focus.
@@ -111,19 +111,29 @@ func (q *Query) Map(ctx context.Context, s store.Scope, mq MapQuery) (*MapAnswer
 	a := &MapAnswer{Done: done}
 	if mq.Compare {
 		before, d, err := q.Counts(ctx, s, store.TimeRange{From: mq.Range.From - length, To: mq.Range.From})
+		if away, ok := Away(err); ok && ctx.Err() == nil {
+			d, err = away, nil
+		}
 		if err != nil {
 			return nil, err
 		}
 		a.Done = joinDone(a.Done, d)
-		g.compare(newGraph(before, length))
+		if mq.Compare = !a.Away; mq.Compare { // else spans that were not read look like a service that fell silent
+			g.compare(newGraph(before, length))
+		}
 	}
 	if mq.Focus != "" && g.nodes[mq.Focus] == nil {
+		if a.Away {
+			return nil, unknown(a.Done, "focus", fmt.Sprintf("node %.200q", mq.Focus))
+		}
 		return nil, &problem.Problem{Kind: problem.NotFound, Field: "focus", Message: fmt.Sprintf("no node %.200q in this window", mq.Focus),
 			Hint: "a node's id is kind/namespace/name, as the map without a focus lists it"}
 	}
 	g.answer(a, &mq)
-	a.Notes = g.notes(a, table)
-	a.Missing = g.missing(a, table.Step())
+	if !a.Away { // else it may have been sent, and not been read
+		a.Notes = g.notes(a, table)
+		a.Missing = g.missing(a, table.Step())
+	}
 	return a, nil
 }
 

@@ -67,8 +67,7 @@ type Trace struct {
 	Depth           int   // levels; 1 for a single span
 	Received        int64 // receipt of its newest span
 	MaybeIncomplete bool  // that was less than 30 s ago
-	Complete        bool  // everything the store has was read
-	Reason          string
+	store.Done            // Complete: everything the store has was read
 	Warnings        []Warning
 
 	leave func() // gives back the place of a large trace; nil of a small one
@@ -96,6 +95,7 @@ const (
 	WarnCycle          WarningKind = "cycle"
 	WarnTooManySpans   WarningKind = "too_many_spans"
 	WarnLate           WarningKind = "late"
+	WarnAway           WarningKind = "away" // a part of the store did not answer
 )
 
 // Warning says what was found or repaired.
@@ -118,9 +118,10 @@ func (q *Query) MaybeIncomplete(received int64) bool {
 }
 
 // Spans reads every span of a trace and of its 64/128-bit twins into one batch of the caller's own, nothing repaired and no
-// duplicate left out; equal spans stand in the order of their receipt. Done says whether a limit cut it. A trace of which
-// nothing is here is a NotFound problem. hint may narrow the look-up; the zero TimeRange is all time. A large trace has one
-// of few places until ctx ends; an Overloaded problem says that none became free.
+// duplicate left out; equal spans stand in the order of their receipt. Done says whether a limit cut it, or a part of the store
+// is away. A trace of which nothing is here is a NotFound problem, or the store's error where it did not answer. hint may narrow
+// the look-up; the zero TimeRange is all time. A large trace has one of few places until ctx ends; an Overloaded problem says
+// that none became free.
 func (q *Query) Spans(ctx context.Context, s store.Scope, id span.TraceID, hint store.TimeRange) (*span.Batch, store.Done, error) {
 	b, done, _, err := q.spans(ctx, s, id, hint)
 	return b, done, err
@@ -150,6 +151,10 @@ func (q *Query) read(ctx context.Context, s store.Scope, id span.TraceID, hint s
 read:
 	for from, err := range q.store.Trace(ctx, s, id, hint) {
 		if err != nil {
+			if away, ok := Away(err); ok && b.Len() > 0 && ctx.Err() == nil {
+				done = away
+				break
+			}
 			return nil, done, fmt.Errorf("read trace %s: %w", id, err)
 		}
 		copier.Begin(from)
@@ -197,9 +202,12 @@ func (q *Query) Trace(ctx context.Context, s store.Scope, id span.TraceID, hint 
 	}
 	t := assemble(b, id)
 	t.leave = leave
-	t.Complete, t.Reason = done.Complete, done.Reason
+	t.Done = done
 	t.MaybeIncomplete = q.MaybeIncomplete(t.Received)
-	if !done.Complete {
+	switch {
+	case done.Away:
+		t.Warnings = append(t.Warnings, Warning{Kind: WarnAway, Count: 1, Message: done.Reason})
+	case !done.Complete:
 		t.Warnings = append(t.Warnings, Warning{Kind: WarnTooManySpans, Count: 1, Message: done.Reason})
 	}
 	return t, nil

@@ -55,6 +55,7 @@ type Page struct {
 type Done struct {
 	Complete bool
 	Reason   string // why not complete, in words: "cancelled", "over the memory budget"
+	Away     bool   // because the store, or a part of it, did not answer: the same question may find more later
 	Read     Read
 }
 

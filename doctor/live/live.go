@@ -96,18 +96,27 @@ func (d *Doctor) Book(ctx context.Context, s store.Scope, r store.TimeRange) (*d
 	if d.Refusing != nil {
 		b.Refusing = d.Refusing()
 	}
-	gap := func(name string, err error) {
-		b.Gaps = append(b.Gaps, doctor.Unread{Name: name, Why: err.Error()})
+	gap := func(name, why string) {
+		b.Gaps = append(b.Gaps, doctor.Unread{Name: name, Why: why})
 	}
 	known := make(map[string][2]string) // group.namespace, as the ledger writes it, taken apart
-	if m, err := d.Query.Map(ctx, s, query.MapQuery{Range: r, Telemetry: true, Compare: true}); err != nil {
-		gap("map", err)
-	} else {
+	// Where a part of the store is away, a span that is not there may only not have been read: nothing follows from it.
+	m, err := d.Query.Map(ctx, s, query.MapQuery{Range: r, Telemetry: true, Compare: true})
+	switch {
+	case err != nil:
+		gap("map", err.Error())
+	case m.Away:
+		gap("map", m.Reason)
+	default:
 		d.readMap(b, m, known)
 	}
-	if p, err := d.Query.Propagation(ctx, s, r); err != nil {
-		gap("propagation", err)
-	} else {
+	p, err := d.Query.Propagation(ctx, s, r)
+	switch {
+	case err != nil:
+		gap("propagation", err.Error())
+	case p.Away:
+		gap("propagation", p.Reason)
+	default:
 		for i := range p.Services {
 			c := contextOf(&p.Services[i])
 			b.Context = append(b.Context, c)
@@ -116,7 +125,7 @@ func (d *Doctor) Book(ctx context.Context, s store.Scope, r store.TimeRange) (*d
 	}
 	rows, err := d.Receipts(ctx, time.Unix(0, r.From), time.Unix(0, r.To))
 	if err != nil {
-		gap("receipts", err)
+		gap("receipts", err.Error())
 	}
 	for _, row := range rows {
 		if row.Last > 0 && row.Last < r.From {

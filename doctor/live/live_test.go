@@ -12,6 +12,7 @@ import (
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/mem"
+	"github.com/spanloom/spanloom/store/queue/queuetest"
 	"github.com/spanloom/spanloom/store/storetest"
 )
 
@@ -43,6 +44,11 @@ func newDoctor(t *testing.T, receipts func(context.Context, time.Time, time.Time
 	t.Helper()
 	e := mem.New(mem.Options{Now: clock})
 	t.Cleanup(func() { e.Close() })
+	return doctorOver(t, e, receipts)
+}
+
+func doctorOver(t *testing.T, e store.Engine, receipts func(context.Context, time.Time, time.Time) ([]doctor.Receipt, error)) *Doctor {
+	t.Helper()
 	if err := e.Accept(t.Context(), storetest.Batch(t, spans)); err != nil {
 		t.Fatal(err)
 	}
@@ -122,6 +128,24 @@ func TestGaps(t *testing.T) {
 	cancel()
 	if _, err := d.Report(ctx, scope, window(), nil, false, doctor.Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a report of a context that ended: %v", err)
+	}
+}
+
+// TestEngineAway: of a store that is away nothing is concluded from spans that could not be read.
+func TestEngineAway(t *testing.T) {
+	d := doctorOver(t, queuetest.Away(t, clock), ledger)
+	r, err := d.Report(t.Context(), scope, window(), nil, false, doctor.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := summary(r)
+	for _, part := range []string{"map", "propagation"} {
+		if !strings.Contains(got, "unread "+part+": some spans could not be read: clickhouse") {
+			t.Errorf("no gap for the %s", part)
+		}
+	}
+	if strings.Contains(got, "propagation-none") || strings.Contains(got, "red") {
+		t.Errorf("concluded:\n%s", got)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spanloom/spanloom/store/queue/queuetest"
 	"github.com/spanloom/spanloom/store/storetest"
 )
 
@@ -29,6 +30,12 @@ func testAPI(t testing.TB, spans string) http.Handler {
 	return New(o)
 }
 
+// awayAPI is the API over a queue that holds spans in text form and whose engine is away.
+func awayAPI(t testing.TB, spans string) http.Handler {
+	t.Helper()
+	return New(optionsOver(t, queuetest.Away(t, clock), spans))
+}
+
 func ask(t testing.TB, api http.Handler, method, url string, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequest(method, url, nil)
@@ -42,7 +49,8 @@ func ask(t testing.TB, api http.Handler, method, url string, headers ...string) 
 }
 
 // Files in testdata are sections. The first one, spans, is in storetest's text form; every other is a request and its
-// answer: the status, headers that matter, and the JSON. START in a URL is the epoch of the spans in microseconds.
+// answer: the status, headers that matter, and the JSON. Where the first one is called waiting, its spans wait in a queue whose engine
+// is away. START in a URL is the epoch of the spans in microseconds.
 func TestGolden(t *testing.T) {
 	names, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(names) == 0 {
@@ -71,14 +79,18 @@ func TestGolden(t *testing.T) {
 
 // answerSections writes a case with the answers that the API gives now.
 func answerSections(t testing.TB, text string) (string, error) {
-	head, rest, ok := strings.Cut(text, "-- spans --\n")
+	name, over := "-- spans --\n", testAPI
+	head, rest, ok := strings.Cut(text, name)
 	if !ok {
-		return "", fmt.Errorf("no section spans")
+		name, over = "-- waiting --\n", awayAPI
+		if head, rest, ok = strings.Cut(text, name); !ok {
+			return "", fmt.Errorf("no section spans")
+		}
 	}
 	spans, rest, more := cutSection(rest)
-	api := testAPI(t, spans)
+	api := over(t, spans)
 	var out strings.Builder
-	out.WriteString(head + "-- spans --\n" + spans)
+	out.WriteString(head + name + spans)
 	for more {
 		var line string
 		line, rest, _ = strings.Cut(rest, "\n")
@@ -90,7 +102,7 @@ func answerSections(t testing.TB, text string) (string, error) {
 		url := strings.ReplaceAll(words[1], "START", fmt.Sprint(storetest.Epoch.UnixMicro()))
 		w := ask(t, api, words[0], url, strings.ReplaceAll(strings.Join(words[2:], " "), "=", ": "))
 		fmt.Fprintf(&out, "-- %s --\n%d\n", strings.Join(words, " "), w.Code)
-		for _, h := range []string{"Allow", "Spanloom-Partial"} {
+		for _, h := range []string{"Allow", "Retry-After", "Spanloom-Partial"} {
 			if v := w.Header().Get(h); v != "" {
 				fmt.Fprintf(&out, "%s: %s\n", h, v)
 			}

@@ -27,6 +27,7 @@ import (
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/mem"
+	"github.com/spanloom/spanloom/store/queue/queuetest"
 	"github.com/spanloom/spanloom/store/storetest"
 )
 
@@ -41,12 +42,32 @@ func optionsOf(t testing.TB, spans string) (Options, *mem.Engine) {
 	t.Helper()
 	engine := mem.New(mem.Options{Now: clock})
 	t.Cleanup(func() { _ = engine.Close() })
+	return optionsOver(t, engine, spans), engine
+}
+
+func optionsOver(t testing.TB, engine store.Engine, spans string) Options {
+	t.Helper()
 	if b := storetest.Batch(t, spans); b.Len() > 0 {
 		if err := engine.Accept(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return Options{Query: query.New(query.Options{Reader: engine, Keeper: engine, Now: clock}), Reader: engine}, engine
+	return Options{Query: query.New(query.Options{Reader: engine, Keeper: engine, Now: clock}), Reader: engine}
+}
+
+// TestV2EngineAway: a trace of which a part could not be read says so in a trailer and with its first span.
+func TestV2EngineAway(t *testing.T) {
+	o := optionsOver(t, queuetest.Away(t, clock), searched)
+	var trailer metadata.MD
+	stream, err := dialV2(t, o).GetTrace(t.Context(), &api_v2.GetTraceRequest{TraceID: model.NewTraceID(0, 3)}, grpc.Trailer(&trailer))
+	spans, _, failed := chunks(t, stream, err)
+	if got := strings.Join(trailer.Get("spanloom-partial"), ""); failed != nil || len(spans) == 0 || len(spans[0].Warnings) != 1 || got == "" || spans[0].Warnings[0] != got {
+		t.Errorf("%v, trailer %v: %v", failed, trailer, spans)
+	}
+	stream, err = dialV2(t, o).GetTrace(t.Context(), &api_v2.GetTraceRequest{TraceID: model.NewTraceID(0, 99)})
+	if _, _, failed := chunks(t, stream, err); status.Code(failed) != codes.Unavailable {
+		t.Errorf("a trace that may be there: %v", failed)
+	}
 }
 
 // dialGRPC serves the gRPC API on a free port and connects to it.

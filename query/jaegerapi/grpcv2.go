@@ -91,6 +91,7 @@ func (a *api) getTrace(ctx context.Context, s store.Scope, request []byte, send 
 	if err != nil {
 		return orTraceNotFound(err)
 	}
+	partial(ctx, t.Done)
 	c := modelChunks{send: send}
 	c.w.raw = r.raw
 	c.trace(t)

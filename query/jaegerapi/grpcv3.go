@@ -42,6 +42,7 @@ func (a *api) getTraceV3(ctx context.Context, s store.Scope, request []byte, sen
 	if err != nil {
 		return orTraceNotFound(err)
 	}
+	partial(ctx, t.Done)
 	c := newOTLPChunks(send)
 	c.trace(t, r.raw)
 	return c.err

@@ -20,11 +20,15 @@ type reading struct {
 	moved    []span.Attr   // attributes of the span that are shown on its process
 	events   []span.Event
 	warnings []string
+	first    int32 // row of the batch of the first span that is shown
 }
 
 // begin takes up a trace.
 func (w *reading) begin(t *query.Trace) {
-	w.t, w.b, w.ids = t, t.Batch, nil
+	w.t, w.b, w.ids, w.first = t, t.Batch, nil, -1
+	if i := slices.IndexFunc(t.Rows, func(r query.Row) bool { return r.Span >= 0 }); i >= 0 {
+		w.first = t.Rows[i].Span
+	}
 	w.readKeys()
 	if !w.raw {
 		w.ids = query.UniqueIDs(t.Rows)
@@ -75,9 +79,12 @@ func (w *reading) parentOf(r *query.Row) span.SpanID {
 	return w.idOf(r.Parent)
 }
 
-// warnOf sets the warnings of a row.
+// warnOf sets the warnings of a row. Jaeger's UI shows those of spans only, so the first one says that others could not be read.
 func (w *reading) warnOf(r *query.Row) {
 	w.warnings = w.warnings[:0]
+	if w.t.Away && r.Span == w.first {
+		w.warnings = append(w.warnings, w.t.Reason)
+	}
 	if r.Flags&query.FlagTimeReplaced != 0 {
 		w.warnings = append(w.warnings, "the start time is absent or impossible; the time of receipt is shown")
 	}

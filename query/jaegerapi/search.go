@@ -68,6 +68,7 @@ func (a *api) traces(c *call, w *traceWriter, ids iter.Seq2[span.TraceID, store.
 	for id, hint := range ids {
 		t, err := a.Query.Trace(c.Context(), c.scope, id, hint)
 		if err == nil {
+			c.out.partial(t.Complete, t.Reason) // where nothing was sent yet; its warnings say it too
 			there := w.next(t)
 			t.Release()
 			if !there {
@@ -139,6 +140,7 @@ func (a *api) trace(c *call) error {
 	if err != nil {
 		return orTraceNotFound(err)
 	}
+	c.out.partial(t.Complete, t.Reason)
 	w := traceWriter{out: c.out, reading: reading{raw: raw}}
 	c.out.open()
 	c.out.buf = append(c.out.buf, '[')
@@ -252,6 +254,9 @@ func (a *api) eachFound(ctx context.Context, s store.Scope, page *store.Page, ea
 			continue
 		}
 		noteTwins(shown, t)
+		if page.Complete && !t.Complete {
+			page.Complete, page.Reason, page.Away = false, t.Reason, t.Away
+		}
 		more := each(t)
 		t.Release()
 		if !more {

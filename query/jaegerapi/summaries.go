@@ -4,12 +4,13 @@ import (
 	"context"
 	"strconv"
 
+	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/otlpjson"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 )
 
-// orphansOf counts for each trace of a page the spans whose parent is not here.
+// orphansOf counts for each trace of a page the spans whose parent is not here. Where a part of the store is away the page says so.
 func (a *api) orphansOf(ctx context.Context, s store.Scope, page *store.Page) (map[span.TraceID]int, error) {
 	if a.Reader == nil || len(page.Traces) == 0 {
 		return nil, nil
@@ -27,7 +28,13 @@ func (a *api) orphansOf(ctx context.Context, s store.Scope, page *store.Page) (m
 	traces := make(map[span.TraceID]*spans, len(ids))
 	for b, err := range a.Reader.Traces(ctx, s, ids, around(r), store.Need{Columns: store.ColSpanID | store.ColParent}) {
 		if err != nil {
-			return nil, err
+			away, ok := query.Away(err)
+			if !ok || ctx.Err() != nil {
+				return nil, err
+			}
+			// Which parents are not here is not known.
+			page.Complete, page.Reason, page.Away = false, away.Reason, true
+			return nil, nil
 		}
 		for row, id := range b.TraceID {
 			t := traces[id]

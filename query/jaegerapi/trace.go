@@ -68,7 +68,7 @@ func (w *traceWriter) next(t *query.Trace) bool {
 	o.buf = append(o.buf, `},"warnings":`...)
 	w.warnings = w.warnings[:0]
 	for _, warning := range t.Warnings {
-		if !w.raw || warning.Kind == query.WarnTooManySpans {
+		if !w.raw || warning.Kind == query.WarnTooManySpans || warning.Kind == query.WarnAway {
 			w.warnings = append(w.warnings, warning.Message)
 		}
 	}

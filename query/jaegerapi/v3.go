@@ -215,6 +215,7 @@ func (a *api) traceV3(c *call) error {
 		}
 		return err
 	}
+	c.out.partial(t.Complete, t.Reason)
 	w := otlpWriter{out: c.out}
 	w.next(t, raw)
 	return w.end()

@@ -14,7 +14,9 @@ import (
 
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/traceql"
+	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/mem"
+	"github.com/spanloom/spanloom/store/queue/queuetest"
 	"github.com/spanloom/spanloom/store/storetest"
 )
 
@@ -30,6 +32,11 @@ func newAPI(t testing.TB, spans string) *API {
 	t.Helper()
 	engine := mem.New(mem.Options{Now: clock})
 	t.Cleanup(func() { _ = engine.Close() })
+	return newAPIOver(t, engine, spans)
+}
+
+func newAPIOver(t testing.TB, engine store.Engine, spans string) *API {
+	t.Helper()
 	if b := storetest.Batch(t, spans); b.Len() > 0 {
 		if err := engine.Accept(t.Context(), b); err != nil {
 			t.Fatal(err)
@@ -50,8 +57,9 @@ func ask(t testing.TB, api http.Handler, method, url string, headers ...string) 
 	return w
 }
 
-// Files in testdata are sections. The first one, spans, is in storetest's text form; every other is a request and its
-// answer: the status, the content type and the body, broken between objects. START in a URL is the epoch of the spans in
+// Files in testdata are sections. The first one, spans, is in storetest's text form; called waiting, its spans wait in a queue whose
+// engine is away. Every other is a request and its answer: the status, the content type, headers that matter and the body, broken
+// between objects. START in a URL is the epoch of the spans in
 // seconds, so that START+5 is five seconds later.
 func TestGolden(t *testing.T) {
 	names, err := filepath.Glob("testdata/*.txt")
@@ -78,15 +86,19 @@ func TestGolden(t *testing.T) {
 
 // answerSections writes a case with the answers that the API gives now.
 func answerSections(t testing.TB, text string) string {
-	head, rest, ok := strings.Cut(text, "-- spans --\n")
+	name, over := "-- spans --\n", newAPI
+	head, rest, ok := strings.Cut(text, name)
 	if !ok {
-		t.Fatal("no section spans")
+		name, over = "-- waiting --\n", func(t testing.TB, spans string) *API { return newAPIOver(t, queuetest.Away(t, clock), spans) }
+		if head, rest, ok = strings.Cut(text, name); !ok {
+			t.Fatal("no section spans")
+		}
 	}
 	sections := strings.Split(rest, "\n-- ")
 	spans := sections[0]
-	api := newAPI(t, spans)
+	api := over(t, spans)
 	var out strings.Builder
-	out.WriteString(head + "-- spans --\n" + strings.TrimSuffix(spans, "\n") + "\n")
+	out.WriteString(head + name + strings.TrimSuffix(spans, "\n") + "\n")
 	for _, section := range sections[1:] {
 		line, _, _ := strings.Cut(section, "\n")
 		words := strings.Fields(strings.TrimSuffix(line, " --"))
@@ -95,6 +107,11 @@ func answerSections(t testing.TB, text string) string {
 		}
 		w := ask(t, api, words[0], withTimes(words[1]), words[2:]...)
 		fmt.Fprintf(&out, "-- %s --\n%d %s\n", strings.Join(words, " "), w.Code, w.Header().Get("Content-Type"))
+		for _, h := range []string{"Retry-After", headerPartial} {
+			if v := w.Header().Get(h); v != "" {
+				fmt.Fprintf(&out, "%s: %s\n", h, v)
+			}
+		}
 		body := strings.ReplaceAll(strings.TrimSuffix(w.Body.String(), "\n"), "},{", "},\n  {")
 		body = ownCosts.ReplaceAllString(body, `"inspectedBytes":"N"`)
 		if body != "" {

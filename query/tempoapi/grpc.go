@@ -39,12 +39,20 @@ func (s *streams) answered(ctx context.Context, method string, err error) error 
 	return grpcError(err)
 }
 
+// partial is the header of HTTP as a trailer.
+func partial(stream grpc.ServerStream, d store.Done) {
+	if !d.Complete {
+		stream.SetTrailer(metadata.Pairs(strings.ToLower(headerPartial), d.Reason))
+	}
+}
+
 // one sends the only message of a stream.
-func one[M any](s *streams, stream grpc.ServerStreamingServer[M], method string, ask func(context.Context, store.Scope) (*M, error)) error {
-	m, err := ask(stream.Context(), s.scope(stream.Context()))
+func one[M any](s *streams, stream grpc.ServerStreamingServer[M], method string, ask func(context.Context, store.Scope) (*M, store.Done, error)) error {
+	m, done, err := ask(stream.Context(), s.scope(stream.Context()))
 	if err != nil {
 		return s.answered(stream.Context(), method, err)
 	}
+	partial(stream, done)
 	return stream.Send(m)
 }
 
@@ -69,9 +77,7 @@ func (s *streams) streamSearch(r *tempopb.SearchRequest, stream grpc.ServerStrea
 	if err != nil {
 		return err
 	}
-	if !found.Complete {
-		stream.SetTrailer(metadata.Pairs(strings.ToLower(headerPartial), found.Reason))
-	}
+	partial(stream, found.Done)
 	return sendTraces(stream, found, sent)
 }
 
@@ -209,20 +215,20 @@ func (s *streams) boundRequest(q *metricsQuery, start, end, step uint64, instant
 }
 
 func (s *streams) SearchTags(r *tempopb.SearchTagsRequest, stream grpc.ServerStreamingServer[tempopb.SearchTagsResponse]) error {
-	return one(s, stream, "SearchTags", func(ctx context.Context, scope store.Scope) (*tempopb.SearchTagsResponse, error) {
+	return one(s, stream, "SearchTags", func(ctx context.Context, scope store.Scope) (*tempopb.SearchTagsResponse, store.Done, error) {
 		q, err := tagsRequest(r)
 		if err != nil {
-			return nil, err
+			return nil, store.Done{}, err
 		}
 		return s.tagNames(ctx, scope, q)
 	})
 }
 
 func (s *streams) SearchTagsV2(r *tempopb.SearchTagsRequest, stream grpc.ServerStreamingServer[tempopb.SearchTagsV2Response]) error {
-	return one(s, stream, "SearchTagsV2", func(ctx context.Context, scope store.Scope) (*tempopb.SearchTagsV2Response, error) {
+	return one(s, stream, "SearchTagsV2", func(ctx context.Context, scope store.Scope) (*tempopb.SearchTagsV2Response, store.Done, error) {
 		q, err := tagsRequest(r)
 		if err != nil {
-			return nil, err
+			return nil, store.Done{}, err
 		}
 		return s.tagScopes(ctx, scope, q)
 	})
@@ -235,28 +241,28 @@ func tagsRequest(r *tempopb.SearchTagsRequest) (q listQuery, err error) {
 }
 
 func (s *streams) SearchTagValues(r *tempopb.SearchTagValuesRequest, stream grpc.ServerStreamingServer[tempopb.SearchTagValuesResponse]) error {
-	return one(s, stream, "SearchTagValues", func(ctx context.Context, scope store.Scope) (*tempopb.SearchTagValuesResponse, error) {
+	return one(s, stream, "SearchTagValues", func(ctx context.Context, scope store.Scope) (*tempopb.SearchTagValuesResponse, store.Done, error) {
 		q, err := valuesRequest(r)
 		if err != nil {
-			return nil, err
+			return nil, store.Done{}, err
 		}
-		m, err := s.tagValues(ctx, scope, bareTag(r.GetTagName()), q)
+		m, done, err := s.tagValues(ctx, scope, bareTag(r.GetTagName()), q)
 		if err != nil {
-			return nil, err
+			return nil, store.Done{}, err
 		}
-		return withoutTypes(m), nil
+		return withoutTypes(m), done, nil
 	})
 }
 
 func (s *streams) SearchTagValuesV2(r *tempopb.SearchTagValuesRequest, stream grpc.ServerStreamingServer[tempopb.SearchTagValuesV2Response]) error {
-	return one(s, stream, "SearchTagValuesV2", func(ctx context.Context, scope store.Scope) (*tempopb.SearchTagValuesV2Response, error) {
+	return one(s, stream, "SearchTagValuesV2", func(ctx context.Context, scope store.Scope) (*tempopb.SearchTagValuesV2Response, store.Done, error) {
 		t, err := parseIdentifier(r.GetTagName())
 		if err != nil {
-			return nil, err
+			return nil, store.Done{}, err
 		}
 		q, err := valuesRequest(r)
 		if err != nil {
-			return nil, err
+			return nil, store.Done{}, err
 		}
 		return s.tagValues(ctx, scope, t, q)
 	})

@@ -8,6 +8,7 @@ import (
 	"github.com/spanloom/spanloom/query/tempoapi/tempopb"
 	"github.com/spanloom/spanloom/query/traceql"
 	"github.com/spanloom/spanloom/store/mem"
+	"github.com/spanloom/spanloom/store/queue/queuetest"
 	"github.com/spanloom/spanloom/store/storetest"
 )
 
@@ -35,5 +36,16 @@ func TestPartialAnswers(t *testing.T) {
 	}
 	if r := strictly[strictInstant](t, s.get("/api/metrics/query", params("q", "{}|rate()"))); r.Status != "PARTIAL" || r.Message == "" {
 		t.Errorf("instant: %+v", r)
+	}
+}
+
+// TestEngineAwayInTrailers: streams of lists say what the header says.
+func TestEngineAwayInTrailers(t *testing.T) {
+	s := listening(t, newAPIOver(t, queuetest.Away(t, clock), bookinfo))
+	header, _ := s.headers("/api/v2/search/tags", params("scope", "span"))
+	stream, err := s.client.SearchTagsV2(s.context(), &tempopb.SearchTagsRequest{Scope: "span"})
+	all(t, stream, err)
+	if got := strings.Join(stream.Trailer().Get(headerPartial), ""); got == "" || got != header.Get(headerPartial) {
+		t.Errorf("trailer %q, header %q", got, header.Get(headerPartial))
 	}
 }

@@ -48,10 +48,11 @@ func (a *API) tagsV1(c *call) error {
 	if err != nil {
 		return err
 	}
-	m, err := a.tagNames(c.Context(), c.scope, q)
+	m, done, err := a.tagNames(c.Context(), c.scope, q)
 	if err != nil {
 		return err
 	}
+	c.partial(done)
 	return c.message(m)
 }
 
@@ -60,18 +61,19 @@ func (a *API) tagsV2(c *call) error {
 	if err != nil {
 		return err
 	}
-	m, err := a.tagScopes(c.Context(), c.scope, q)
+	m, done, err := a.tagScopes(c.Context(), c.scope, q)
 	if err != nil {
 		return err
 	}
+	c.partial(done)
 	return c.message(m)
 }
 
 // tagNames lists names without their scopes; intrinsics only where they are asked for.
-func (a *API) tagNames(ctx context.Context, s store.Scope, q listQuery) (*tempopb.SearchTagsResponse, error) {
-	scopes, err := a.tagScopes(ctx, s, q)
+func (a *API) tagNames(ctx context.Context, s store.Scope, q listQuery) (*tempopb.SearchTagsResponse, store.Done, error) {
+	scopes, done, err := a.tagScopes(ctx, s, q)
 	if err != nil {
-		return nil, err
+		return nil, done, err
 	}
 	m := &tempopb.SearchTagsResponse{Metrics: scopes.Metrics}
 	for _, s := range scopes.Scopes {
@@ -81,11 +83,12 @@ func (a *API) tagNames(ctx context.Context, s store.Scope, q listQuery) (*tempop
 	}
 	slices.Sort(m.TagNames)
 	m.TagNames = slices.Compact(m.TagNames)
-	return m, nil
+	return m, done, nil
 }
 
 // tagScopes lists the names of attributes and intrinsics by scope.
-func (a *API) tagScopes(ctx context.Context, s store.Scope, q listQuery) (*tempopb.SearchTagsV2Response, error) {
+func (a *API) tagScopes(ctx context.Context, s store.Scope, q listQuery) (*tempopb.SearchTagsV2Response, store.Done, error) {
+	all := store.Done{Complete: true}
 	m := &tempopb.SearchTagsV2Response{Metrics: &tempopb.MetadataMetrics{}}
 	var wanted []store.FieldScope
 	for _, scope := range attributeScopes {
@@ -94,7 +97,7 @@ func (a *API) tagScopes(ctx context.Context, s store.Scope, q listQuery) (*tempo
 		}
 	}
 	if len(wanted) == 0 && q.scope != scopeIntrinsic && q.scope != scopeTrace {
-		return nil, invalid("scope", "use resource, span, event, link, instrumentation, trace, intrinsic or none", "%.50q is not a scope", q.scope)
+		return nil, all, invalid("scope", "use resource, span, event, link, instrumentation, trace, intrinsic or none", "%.50q is not a scope", q.scope)
 	}
 	if len(wanted) > 0 {
 		in := store.InAny
@@ -103,8 +106,9 @@ func (a *API) tagScopes(ctx context.Context, s store.Scope, q listQuery) (*tempo
 		}
 		keys, done, err := a.Query.Keys(ctx, s, store.KeysQuery{Range: q.window, In: in, Service: serviceOf(filterOf(q.filter)), Limit: maxListed})
 		if err != nil {
-			return nil, err
+			return nil, done, err
 		}
+		all = done
 		m.Metrics = listMetrics(done)
 		for _, scope := range attributeScopes {
 			if !slices.Contains(wanted, scope.in) {
@@ -118,7 +122,7 @@ func (a *API) tagScopes(ctx context.Context, s store.Scope, q listQuery) (*tempo
 	if q.scope == "" || q.scope == scopeNone || q.scope == scopeIntrinsic {
 		m.Scopes = append(m.Scopes, &tempopb.SearchTagsV2Scope{Name: scopeIntrinsic, Tags: intrinsicNames})
 	}
-	return m, nil
+	return m, all, nil
 }
 
 // namesIn is the names of one scope, sorted; of too many the most frequent.
@@ -140,10 +144,11 @@ func (a *API) valuesV1(c *call) error {
 	if err != nil {
 		return err
 	}
-	m, err := a.tagValues(c.Context(), c.scope, bareTag(c.segment), q)
+	m, done, err := a.tagValues(c.Context(), c.scope, bareTag(c.segment), q)
 	if err != nil {
 		return err
 	}
+	c.partial(done)
 	return c.message(withoutTypes(m))
 }
 
@@ -156,21 +161,22 @@ func (a *API) valuesV2(c *call) error {
 	if err != nil {
 		return err
 	}
-	m, err := a.tagValues(c.Context(), c.scope, t, q)
+	m, done, err := a.tagValues(c.Context(), c.scope, t, q)
 	if err != nil {
 		return err
 	}
+	c.partial(done)
 	return c.message(m)
 }
 
 // tagValues lists the values of a tag, sorted; of too many the most frequent.
-func (a *API) tagValues(ctx context.Context, s store.Scope, t tag, q listQuery) (*tempopb.SearchTagValuesV2Response, error) {
+func (a *API) tagValues(ctx context.Context, s store.Scope, t tag, q listQuery) (*tempopb.SearchTagValuesV2Response, store.Done, error) {
 	m := &tempopb.SearchTagValuesV2Response{Metrics: &tempopb.MetadataMetrics{}}
 	for _, w := range t.words {
 		m.TagValues = append(m.TagValues, &tempopb.TagValue{Type: "keyword", Value: w})
 	}
 	if t.field == (store.Field{}) {
-		return m, nil
+		return m, store.Done{Complete: true}, nil
 	}
 	match := t.match
 	if f := filterOf(q.filter); f != nil && match != nil {
@@ -181,7 +187,7 @@ func (a *API) tagValues(ctx context.Context, s store.Scope, t tag, q listQuery) 
 	list := store.ValuesQuery{Range: q.window, Field: t.field, Match: match, Limit: bounded(q.limit)}
 	values, done, err := a.values(ctx, s, list)
 	if err != nil {
-		return nil, err
+		return nil, done, err
 	}
 	m.Metrics = listMetrics(done)
 	for _, v := range values {
@@ -192,7 +198,7 @@ func (a *API) tagValues(ctx context.Context, s store.Scope, t tag, q listQuery) 
 	slices.SortFunc(m.TagValues, func(x, y *tempopb.TagValue) int {
 		return cmp.Or(cmp.Compare(x.Value, y.Value), cmp.Compare(x.Type, y.Type))
 	})
-	return m, nil
+	return m, done, nil
 }
 
 // values lists the values of a field. Services have a list of their own, which costs less than counting them in spans.

@@ -12,7 +12,8 @@ import (
 	"github.com/spanloom/spanloom/store"
 )
 
-// traceV1 answers GET /api/traces/{id}: the trace alone; nothing of a trace that was too large to be read as a whole.
+// traceV1 answers GET /api/traces/{id}: the trace alone; nothing of a trace that was too large to be read as a whole. What was read of
+// one of which a part of the store is away is an answer with a header.
 func (a *API) traceV1(c *call) error {
 	t, err := a.lookUp(c)
 	if err != nil {
@@ -22,10 +23,11 @@ func (a *API) traceV1(c *call) error {
 		}
 		return err
 	}
-	if !t.Complete {
+	if !t.Complete && !t.Away {
 		c.out.status = http.StatusUnprocessableEntity
 		return problem.New(problem.TooLarge, t.Reason, "ask /api/v2/traces for the part that was read")
 	}
+	c.partial(t.Done)
 	w := newTraceWriter(c.out, t)
 	if c.wantsProtobuf() {
 		c.out.begin(typeProtobuf)
@@ -45,7 +47,7 @@ func (a *API) traceV1(c *call) error {
 func (a *API) traceV2(c *call) error {
 	t, err := a.lookUp(c)
 	if problem.Of(err) != nil && problem.Of(err).Kind == problem.NotFound {
-		t, err = &query.Trace{Batch: &span.Batch{}, Complete: true}, nil
+		t, err = &query.Trace{Batch: &span.Batch{}, Done: store.Done{Complete: true}}, nil
 	}
 	if err != nil {
 		return err

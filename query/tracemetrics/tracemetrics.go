@@ -9,6 +9,7 @@ package tracemetrics
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -119,6 +120,9 @@ func (c *Collector) count(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	table, done, err := c.query.Counts(ctx, c.scope, store.TimeRange{From: from, To: to})
+	if err == nil && done.Away { // the spans of these minutes that could not be read now may be read then
+		err = errors.New(done.Reason)
+	}
 	if err != nil {
 		c.log.Warn("trace metrics: minutes are counted with the next scrape", "from", time.Unix(0, from).UTC(), "error", err)
 		return

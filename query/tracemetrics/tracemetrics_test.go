@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -170,5 +171,23 @@ func TestBounded(t *testing.T) {
 	}
 	if !strings.Contains(text, `service="noisy",span_kind="SPAN_KIND_SERVER",span_name="`+rollup.Other+`"`) {
 		t.Error("no overflow series names the service that made them")
+	}
+}
+
+// TestEngineAway: minutes of which a part cannot be read wait for a scrape that can.
+func TestEngineAway(t *testing.T) {
+	w := newWorld(t)
+	if err := w.engine.Accept(t.Context(), storetest.Batch(t, "1 1 - a server x 10m 1ms")); err != nil {
+		t.Fatal(err)
+	}
+	w.now = storetest.Epoch.Add(12 * time.Minute)
+	reader := &storetest.Behind{Engine: w.engine, Err: problem.New(problem.Unavailable, "1 of 3 shards did not answer", "")}
+	w.collector.query = query.New(query.Options{Reader: reader, Now: func() time.Time { return w.now }})
+	if text := w.scrape(t, "text/plain"); strings.Contains(text, "traces_spanmetrics_calls_total{") {
+		t.Errorf("counted by half: %s", text)
+	}
+	w.collector.query = query.New(query.Options{Reader: w.engine, Now: func() time.Time { return w.now }})
+	if text := w.scrape(t, "text/plain"); !strings.Contains(text, "traces_spanmetrics_calls_total{") || w.collector.incomplete != 0 {
+		t.Errorf("not counted when it could be: %s", text)
 	}
 }

@@ -110,6 +110,9 @@ func (m *measure) scan(ctx context.Context, c *compiler, local Expr, cond *node,
 	ev := newEvaluator(c)
 	for r, err := range m.engine.reader.Scan(ctx, m.scope, q) {
 		if err != nil {
+			if m.spent.without(ctx, err) {
+				break
+			}
 			return fmt.Errorf("scan: %w", err)
 		}
 		m.spent.add(r.Read)
@@ -203,6 +206,9 @@ func (m *measure) traces(ctx context.Context, p *MetricPipeline, to sink) error 
 				return errors.Join(context.DeadlineExceeded, ctx.Err())
 			}
 			m.complete, m.reason = false, page.Reason
+			if page.Away {
+				m.spent.away = page.Done
+			}
 		}
 		if page.Next == "" {
 			return nil

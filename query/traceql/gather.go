@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 )
@@ -22,6 +23,7 @@ type cost struct {
 	traces  int64
 	held    int64 // bytes of results
 	read    store.Read
+	away    store.Done  // where a part of the store did not answer
 	batch   *span.Batch // of the frame before, whose memory the next one takes over
 }
 
@@ -55,6 +57,28 @@ func (c *cost) partial(err error) (string, bool) {
 	return "", false
 }
 
+// without notes that a part of the store is away, and reports whether what was read is an answer: it is none where that is nothing.
+func (c *cost) without(ctx context.Context, err error) bool {
+	away, ok := query.Away(err)
+	if !ok || c.spans == 0 || ctx.Err() != nil {
+		return false
+	}
+	c.away = away
+	return true
+}
+
+// complete says of an answer what it lacks.
+func (c *cost) complete(d store.Done) store.Done {
+	if c.away.Away {
+		d.Away = true
+		if d.Complete {
+			d.Complete, d.Reason = false, c.away.Reason
+		}
+	}
+	d.Read = c.read
+	return d
+}
+
 // gather reads traces into a frame, which is valid until the next call. Cost: one copy of what need names of their rows.
 func (e *Engine) gather(ctx context.Context, s store.Scope, ids []span.TraceID, hint store.TimeRange, c *compiler, need store.Need, spent *cost) (*frame, error) {
 	b := spent.batch
@@ -66,6 +90,9 @@ func (e *Engine) gather(ctx context.Context, s store.Scope, ids []span.TraceID, 
 	copier := span.NewCopier(b)
 	for from, err := range e.reader.Traces(ctx, s, ids, hint, need) {
 		if err != nil {
+			if spent.without(ctx, err) {
+				break
+			}
 			return nil, fmt.Errorf("read traces: %w", err)
 		}
 		copier.Begin(from)

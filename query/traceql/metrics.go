@@ -126,7 +126,7 @@ func exemplarsOf(r MetricsRequest) int {
 func (m *measure) result(list []series) *MetricsResult {
 	slices.SortFunc(list, func(a, b series) int { return compareLabels(a.labels, b.labels) })
 	r := &MetricsResult{InspectedSpans: m.spent.spans, Series: make([]Series, 0, len(list)),
-		Done: store.Done{Complete: m.complete, Reason: m.reason, Read: m.spent.read}}
+		Done: m.spent.complete(store.Done{Complete: m.complete, Reason: m.reason})}
 	for _, s := range list {
 		out := Series{Labels: s.labels, Exemplars: s.exemplars}
 		for i, v := range s.values {

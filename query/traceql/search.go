@@ -82,7 +82,7 @@ func (e *Engine) search(ctx context.Context, s store.Scope, r SearchRequest, pro
 
 // count notes what the search took so far.
 func (sr *search) count() {
-	sr.result.Read = sr.spent.read
+	sr.result.Done = sr.spent.complete(sr.result.Done)
 	sr.result.InspectedTraces, sr.result.InspectedSpans = sr.spent.traces, sr.spent.spans
 }
 
@@ -116,6 +116,9 @@ func (sr *search) pages(ctx context.Context, progress func(*SearchResult)) error
 				return errors.Join(context.DeadlineExceeded, ctx.Err())
 			}
 			sr.result.Complete, sr.result.Reason = false, page.Reason
+			if page.Away {
+				sr.spent.away = page.Done
+			}
 		}
 		if page.Next == "" || len(sr.result.Traces) >= sr.request.Limit {
 			return nil

@@ -96,6 +96,11 @@ func serve(t testing.TB, change func(*Options)) *server {
 	t.Helper()
 	e := mem.New(mem.Options{Now: clock})
 	t.Cleanup(func() { e.Close() })
+	return &server{serveOver(t, e, change), e}
+}
+
+func serveOver(t testing.TB, e store.Engine, change func(*Options)) http.Handler {
+	t.Helper()
 	if err := e.Accept(t.Context(), storetest.Batch(t, spans)); err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +108,7 @@ func serve(t testing.TB, change func(*Options)) *server {
 	if change != nil {
 		change(&o)
 	}
-	return &server{New(o), e}
+	return New(o)
 }
 
 // get asks a path after the prefix; headers are Name: value.

@@ -8,6 +8,9 @@ import (
 	"github.com/spanloom/spanloom/query/otlpjson"
 )
 
+// headerPartial says why an answer is not everything.
+const headerPartial = "Spanloom-Partial"
+
 // partSize is the bytes of JSON that are gathered before a part of the answer is sent.
 const partSize = 64 << 10
 
@@ -26,7 +29,7 @@ func (o *answer) header() http.Header { return o.w.Header() }
 // partial says that not everything could be read.
 func (o *answer) partial(complete bool, reason string) {
 	if !complete {
-		o.header().Set("Spanloom-Partial", reason)
+		o.header().Set(headerPartial, reason)
 	}
 }
 

@@ -17,7 +17,9 @@ import (
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/receive/zipkin"
 	"github.com/spanloom/spanloom/span"
+	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/mem"
+	"github.com/spanloom/spanloom/store/queue/queuetest"
 	"github.com/spanloom/spanloom/store/storetest"
 )
 
@@ -32,6 +34,11 @@ func newAPI(t testing.TB, texts, zipkinJSON string) http.Handler {
 	t.Helper()
 	engine := mem.New(mem.Options{Now: clock})
 	t.Cleanup(func() { _ = engine.Close() })
+	return newAPIOver(t, engine, texts, zipkinJSON)
+}
+
+func newAPIOver(t testing.TB, engine store.Engine, texts, zipkinJSON string) http.Handler {
+	t.Helper()
 	if b := storetest.Batch(t, texts); b.Len() > 0 {
 		if err := engine.Accept(t.Context(), b); err != nil {
 			t.Fatal(err)
@@ -66,8 +73,8 @@ func ask(t testing.TB, api http.Handler, method, url string) *httptest.ResponseR
 	return w
 }
 
-// Files in testdata are sections. spans is in storetest's text form, zipkin is what is posted to the receiver; every other is
-// a request and its answer: the status, headers that matter, and the body. US and MS in a section are the epoch of the
+// Files in testdata are sections. spans is in storetest's text form, as is waiting, whose spans wait in a queue before an engine that is
+// away; zipkin is what is posted to the receiver; every other is a request and its answer: the status, headers that matter, and the body. US and MS in a section are the epoch of the
 // spans in micro- and milliseconds.
 func TestGolden(t *testing.T) {
 	names, err := filepath.Glob("testdata/*.txt")
@@ -129,11 +136,12 @@ func answerSections(t testing.TB, text string) string {
 	var texts, zipkinJSON string
 	var out strings.Builder
 	var api http.Handler
+	away := false
 	for _, s := range sections(t, text) {
 		fmt.Fprintf(&out, "-- %s --\n", s.head)
 		switch s.head {
-		case "spans":
-			texts = s.body
+		case "spans", "waiting":
+			texts, away = s.body, s.head == "waiting"
 			out.WriteString(s.body)
 			continue
 		case "zipkin":
@@ -141,13 +149,16 @@ func answerSections(t testing.TB, text string) string {
 			out.WriteString(s.body)
 			continue
 		}
-		if api == nil {
+		switch {
+		case api == nil && away:
+			api = newAPIOver(t, queuetest.Away(t, clock), texts, zipkinJSON)
+		case api == nil:
 			api = newAPI(t, texts, zipkinJSON)
 		}
 		method, url, _ := strings.Cut(s.head, " ")
 		w := ask(t, api, method, instants(url))
 		fmt.Fprintln(&out, w.Code)
-		for _, h := range []string{"Allow", "Cache-Control", "Location", "Spanloom-Partial"} {
+		for _, h := range []string{"Allow", "Cache-Control", "Location", "Retry-After", "Spanloom-Partial"} {
 			if v := w.Header().Get(h); v != "" {
 				fmt.Fprintf(&out, "%s: %s\n", h, v)
 			}

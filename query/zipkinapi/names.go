@@ -69,11 +69,11 @@ func named(names []string, name string) (same []string) {
 	return same
 }
 
-// list writes a sorted list of names, each once, none empty. Browsers may keep it where there are many services.
+// list writes a sorted list of names, each once, none empty. Browsers may keep it where there are many services and all could be read.
 func (a *api) list(c *call, names []string, services int) {
 	slices.Sort(names)
 	names = slices.DeleteFunc(slices.Compact(names), func(n string) bool { return n == "" })
-	if services > cachedFrom {
+	if services > cachedFrom && c.out.header().Get(headerPartial) == "" {
 		c.out.header().Set("Cache-Control", cacheNames)
 	}
 	c.out.names(names)

@@ -131,6 +131,7 @@ func (a *api) writeMatches(c *call, q *traceQuery, services []string) (err error
 			there := true
 			nameNameless(t)
 			if q.matches(&w.encoder, t) {
+				c.out.partial(t.Complete, t.Reason) // where nothing was sent yet
 				there = w.next(t)
 			}
 			t.Release()
@@ -194,6 +195,7 @@ func (a *api) trace(c *call) error {
 		}
 		return err
 	}
+	c.out.partial(t.Complete, t.Reason)
 	(&traceWriter{out: c.out}).list(t)
 	return nil
 }
@@ -236,6 +238,7 @@ func (a *api) traceMany(c *call) error {
 			}
 			return err
 		}
+		c.out.partial(t.Complete, t.Reason) // where nothing was sent yet
 		there := w.next(t)
 		t.Release()
 		if !there {

@@ -77,6 +77,7 @@ func (r *Reader) Can() store.Abilities {
 
 // missing says of an answer that it is without the other store's rows.
 func (r *Reader) missing(d *store.Done, err error) {
+	d.Away = true
 	if d.Complete {
 		d.Complete, d.Reason = false, fmt.Sprintf("%s do not answer: spans stored there are not shown (%v)", r.name, err)
 	}

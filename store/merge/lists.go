@@ -22,6 +22,7 @@ func Ask[T any](done *store.Done, add func(T), ask func() (T, store.Done, error)
 	if !d.Complete && done.Complete {
 		done.Complete, done.Reason = false, d.Reason
 	}
+	done.Away = done.Away || d.Away
 	Cost(&done.Read, d.Read)
 	return nil
 }

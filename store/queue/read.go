@@ -50,11 +50,17 @@ func retryable(err error) bool {
 	return ok && p.Kind.Retryable()
 }
 
+// lost is an engine's error with its name, as it comes behind the rows of others.
+func (v *view) lost(err error) error {
+	p := problem.Of(err)
+	return &problem.Problem{Kind: p.Kind, Message: v.kind + " does not answer in full", RetryAfter: p.RetryAfter, Err: err}
+}
+
 // partial says of an answer what is missing in it: what waits on the disk, or all that the engine has. The other errors stay errors.
 func (v *view) partial(d store.Done, err error) (store.Done, error) {
 	switch {
 	case err != nil && retryable(err):
-		d.Complete = false
+		d.Complete, d.Away = false, true
 		d.Reason = fmt.Sprintf("%s does not answer: only spans that wait in this process's queue are shown (%v)", v.kind, err)
 		return d, nil
 	case err != nil:
@@ -74,7 +80,7 @@ func both[T any](v *view, engine func(Reader) iter.Seq2[T, error], tail func(*me
 		if v.engine != nil {
 			for x, err := range engine(v.engine) {
 				if err != nil && retryable(err) {
-					away = err
+					away = v.lost(err)
 					break
 				}
 				if !yield(x, err) || err != nil {
@@ -119,7 +125,8 @@ func (q *Queue) Trace(ctx context.Context, s store.Scope, id span.TraceID, hint 
 		found = append(found, here...)
 	}
 	if len(found) == 0 && v.engine != nil {
-		return v.engine.Trace(ctx, s, id, hint)
+		v.tails = nil
+		return both(v, func(e Reader) iter.Seq2[*span.Batch, error] { return e.Trace(ctx, s, id, hint) }, nil)
 	}
 	if v.engine != nil {
 		there, err := v.engine.Sightings(ctx, s, id)
@@ -127,7 +134,7 @@ func (q *Queue) Trace(ctx context.Context, s store.Scope, id span.TraceID, hint 
 		case err != nil && !retryable(err):
 			return fail[*span.Batch](err)
 		case err != nil:
-			v.engine, v.away = nil, err
+			v.engine, v.away = nil, v.lost(err)
 		}
 		found = append(found, there...)
 	}

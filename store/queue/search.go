@@ -213,7 +213,11 @@ func (w *work) resolve(ctx context.Context, ids []span.TraceID) ([]answer.Found,
 	if w.view.engine != nil {
 		for rows, err := range w.view.engine.Rows(ctx, w.scope, ids, w.need) {
 			if err != nil && ctx.Err() == nil && retryable(err) {
-				w.lose(err)
+				if len(traces) == 0 {
+					w.lose(err)
+				} else { // a part of it is there
+					w.page.Complete, w.page.Away, w.page.Reason = false, true, w.view.lost(err).Error()
+				}
 				break
 			}
 			if err != nil {

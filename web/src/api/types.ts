@@ -176,7 +176,8 @@ export type WarningKind =
   | "twin_id"
   | "cycle"
   | "too_many_spans"
-  | "late";
+  | "late"
+  | "away";
 
 export interface Warning {
   kind: WarningKind;

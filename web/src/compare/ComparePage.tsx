@@ -12,7 +12,7 @@ import { emptyTraceView, formatTrace } from "../model/traceUrl";
 import { controls, Segments, ServiceTag } from "../shell/controls";
 import { ErrorMark, Icon } from "../shell/Icon";
 import { useSkeleton } from "../shell/queries";
-import { Empty, ErrorNotice, Loading, PanelBoundary, WarnLine } from "../shell/states";
+import { Empty, ErrorNotice, Loading, PanelBoundary, PartialNotice, WarnLine } from "../shell/states";
 import { useTitle } from "../shell/title";
 import { useCopy } from "../shell/toast";
 import { useUrlState } from "../shell/url";
@@ -169,6 +169,7 @@ function Result(p: Loaded & { a: Trace; b: Trace }) {
           {t.app.copyLink}
         </button>
       </div>
+      <PartialNotice complete={a.complete && b.complete} reason={a.reason ?? b.reason} />
       {a.maybeIncomplete || b.maybeIncomplete ? <WarnLine>{t.compare.incomplete}</WarnLine> : null}
       {result.alike ? null : <WarnLine>{t.compare.unlike}</WarnLine>}
       <p className={css["answer"]}>

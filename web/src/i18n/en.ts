@@ -356,8 +356,9 @@ export const en = {
         `${n} span${s(n)} came without a possible time; the time of receipt is shown.`,
       twin_id: (n: number) => `${n} span${s(n)} joined through the 64-bit form of the trace id.`,
       cycle: (n: number) => `${n} span${s(n)} named each other as parents; the circle was cut.`,
-      too_many_spans: (n: number) => `The trace is larger than the limit; ${n} span${s(n)} are not shown.`,
+      too_many_spans: () => "The trace is larger than the limit; the rest of it is not shown.",
       late: (n: number) => `${n} span${s(n)} arrived late.`,
+      away: () => "The store did not answer in full: spans may be missing, and parents with them.",
     },
     mark: {
       sharedId: "id shared with the other side of the call (Zipkin)",

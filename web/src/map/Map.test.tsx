@@ -129,3 +129,12 @@ test("a server that refuses is said in words, with a way to try again", async ()
   fireEvent.click(screen.getByRole("button", { name: /Try again/ }));
   expect(await screen.findAllByRole("table")).toHaveLength(2);
 });
+
+test("a map that lacks spans says why and is not compared", async () => {
+  const reason = "some spans could not be read: clickhouse does not answer in full";
+  fakeApi({ map: { ...map, complete: false, reason }, doctor: report, status: status(undefined) });
+  show(<MapPage />, "/map?view=table&compare=before");
+  expect(await screen.findByText(`This answer is not complete: ${reason}`)).toBeTruthy();
+  expect(await screen.findByText(/nothing is compared/)).toBeTruthy();
+  expect(screen.getAllByRole("table")).toHaveLength(2);
+});

@@ -9,7 +9,7 @@ import { Icon } from "../shell/Icon";
 import { useShortcuts } from "../shell/keys";
 import { useNow } from "../shell/now";
 import { RangePicker, rangeText } from "../shell/RangePicker";
-import { Empty, ErrorNotice, Loading, PanelBoundary, PartialNotice } from "../shell/states";
+import { Empty, ErrorNotice, Loading, PanelBoundary, PartialNotice, WarnLine } from "../shell/states";
 import { useTitle } from "../shell/title";
 import { useUrlState } from "../shell/url";
 import type { MapAnswer } from "./api";
@@ -40,10 +40,12 @@ export default function MapPage() {
   // Figures change with each answer; the view's other parts (the selection) do not make another graph.
   const { focus, hops, find, hide, fold, open, closed, compare, proxies } = view;
   const shape = JSON.stringify([focus, hops, find, hide, fold, open, closed]);
+  // Of spans that were not read nobody knows what has changed.
+  const cut = answer.data?.complete === false || earlier.data?.complete === false;
   const [now, before] = useMemo(() => {
     const shown = (a: MapAnswer | undefined) => (a && proxies ? splitProxies(a) : a);
-    return [shown(answer.data), shown(compare ? earlier.data : undefined)];
-  }, [answer.data, earlier.data, compare, proxies]);
+    return [shown(answer.data), shown(compare && !cut ? earlier.data : undefined)];
+  }, [answer.data, earlier.data, compare, cut, proxies]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: `shape` is all of them
   const graph = useMemo(
     () => (now ? buildGraph(now, before, { focus, hops, find, hide, fold, open, closed }) : undefined),
@@ -158,6 +160,7 @@ export default function MapPage() {
       {compare && earlier.error ? (
         <ErrorNotice error={earlier.error} onRetry={() => earlier.refetch()} title={t.map.earlierFailed} />
       ) : null}
+      {compare && cut ? <WarnLine>{t.map.notCompared}</WarnLine> : null}
       {layoutError ? <ErrorNotice error={layoutError} onRetry={rearrange} /> : null}
       <PartialNotice complete={answer.data?.complete} reason={answer.data?.reason} read={answer.data?.read} />
       {answer.data && !empty ? <Remarks notes={answer.data.notes} problems={problems} /> : null}

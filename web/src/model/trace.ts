@@ -67,6 +67,11 @@ export interface Trace extends Head, Columns {
 }
 
 /** columnsOf packs a skeleton. Rows with a parent that is no earlier row become roots. */
+/** Whether asking again may give more spans. */
+export function mayGrow(t: { maybeIncomplete: boolean; complete?: boolean }): boolean {
+  return t.maybeIncomplete || t.complete === false;
+}
+
 export function columnsOf(s: Skeleton): { head: Head; columns: Columns } {
   const { spans } = s;
   const n = spans.id.length;

@@ -2,6 +2,7 @@ import { keepPreviousData, QueryClient, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { ApiError, api, apiUrl } from "../api/client";
 import { lastMs, type Range, rangeWindow } from "../model/time";
+import { mayGrow } from "../model/trace";
 import { readSkeleton } from "../model/workshop";
 
 export function makeQueryClient(): QueryClient {
@@ -65,7 +66,8 @@ export function useSkeleton(traceId: string) {
     gcTime: 5 * 60_000,
     // Columns of 50,000 rows: comparing the old answer with the new costs more than using the new.
     structuralSharing: false,
-    refetchInterval: (q) => (q.state.data?.maybeIncomplete && q.state.data.spanCount < 5000 ? 5000 : false),
+    refetchInterval: (q) =>
+      q.state.data && mayGrow(q.state.data) && q.state.data.spanCount < 5000 ? 5000 : false,
   });
   return { ...query, bytes };
 }

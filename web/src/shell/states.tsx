@@ -110,17 +110,18 @@ export function ErrorNotice(p: { error: unknown; onRetry?: () => void; title?: s
   );
 }
 
-/** PartialNotice stands above an answer that lacks something. */
+/** PartialNotice stands above an answer that lacks something, with a way to ask again where the page has no other. */
 export function PartialNotice(p: {
   complete: boolean | undefined;
   reason?: string | undefined;
   read?: Read | undefined;
+  onRetry?: (() => void) | undefined;
 }) {
   const { t, f } = useI18n();
   if (p.complete !== false) return null;
   const { blocks, of } = p.read ?? {};
   return (
-    <div className={`${css["notice"]} ${css["warn"]}`} role="status">
+    <div className={`${css["notice"]} ${css["warn"]} ${css["line"]}`} role="status">
       <p className={css["title"]}>
         <Icon name="warning" />
         {p.reason ? t.state.partialReason(p.reason) : t.state.partial}
@@ -128,6 +129,12 @@ export function PartialNotice(p: {
           <span>{t.state.blocksRead(f.integer(blocks), f.integer(of))}</span>
         ) : null}
       </p>
+      {p.onRetry ? (
+        <button type="button" className={controls["button"]} onClick={p.onRetry}>
+          <Icon name="refresh" />
+          {t.state.retry}
+        </button>
+      ) : null}
     </div>
   );
 }

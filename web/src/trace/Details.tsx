@@ -9,7 +9,7 @@ import { defaultRange } from "../model/rangeUrl";
 import { membersOf, type Rows } from "../model/rows";
 import { searchFor } from "../model/searchUrl";
 import { instantMs, type Range } from "../model/time";
-import { flag, kindNames, spanId, type Trace } from "../model/trace";
+import { flag, kindNames, mayGrow, spanId, type Trace } from "../model/trace";
 import { visible } from "../model/visible";
 import { controls, ServiceTag } from "../shell/controls";
 import { ErrorMark, Icon } from "../shell/Icon";
@@ -158,7 +158,7 @@ function SpanBody({ trace, raw, span, row }: { trace: Trace; raw: Trace; span: S
   const marks = markTexts(trace.flags[row]!, t);
   const facts = useMemo(() => meshFacts(span.attributes), [span]);
   // Only what another part of the page has asked for already.
-  const hops = useHops(trace.traceId, false, trace.maybeIncomplete);
+  const hops = useHops(trace.traceId, false, mayGrow(trace));
   const clock = hops.data?.clocks[hops.data.clockOf[row] ?? -1];
   const start = instantMs(span.start);
   const range = aroundTrace(trace);

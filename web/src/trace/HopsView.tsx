@@ -6,7 +6,7 @@ import { useI18n } from "../i18n";
 import { slotVar } from "../model/colour";
 import { isResponseFlag, shortHost } from "../model/envoy";
 import { endName, hopFits, isPartName, partKind, rowOfHop } from "../model/hops";
-import { isError, type Trace } from "../model/trace";
+import { isError, mayGrow, type Trace } from "../model/trace";
 import type { TraceView } from "../model/traceUrl";
 import { controls, ServiceTag } from "../shell/controls";
 import { ErrorMark } from "../shell/Icon";
@@ -24,7 +24,7 @@ export default function HopsView(p: {
 }) {
   const { t, f } = useI18n();
   const { trace, view, setView } = p;
-  const hops = useHops(trace.traceId, true, trace.maybeIncomplete);
+  const hops = useHops(trace.traceId, true, mayGrow(trace));
   const wanted = view.find.trim().toLowerCase();
   const hidden = view.hide.join("\n");
   // biome-ignore lint/correctness/useExhaustiveDependencies: the list is made anew with every parse of the URL

@@ -4,7 +4,7 @@ import { useMemo, useRef, useState } from "react";
 import { joinText } from "../api/client";
 import { useI18n } from "../i18n";
 import { jsonLines } from "../model/jsonLines";
-import type { Trace } from "../model/trace";
+import { mayGrow, type Trace } from "../model/trace";
 import { controls } from "../shell/controls";
 import { Icon } from "../shell/Icon";
 import { ErrorNotice, Loading } from "../shell/states";
@@ -29,7 +29,7 @@ export default function JsonView({ trace, find }: { trace: Trace; find: string }
     enabled: wanted,
     queryFn: async ({ signal }) =>
       joinText(await source.otlp(trace.traceId, { signal, onProgress: setBytes })),
-    staleTime: trace.maybeIncomplete ? 5_000 : Number.POSITIVE_INFINITY,
+    staleTime: mayGrow(trace) ? 5_000 : Number.POSITIVE_INFINITY,
     gcTime: 60_000,
   });
   const lines = useMemo(() => (query.data === undefined ? [] : jsonLines(query.data)), [query.data]);

@@ -5,7 +5,7 @@ import type { Found } from "../api/types";
 import { useI18n } from "../i18n";
 import { shiftedClocks } from "../model/clocks";
 import { type Path, shares } from "../model/criticalPath";
-import { hasDoubtfulTimes, type Trace } from "../model/trace";
+import { hasDoubtfulTimes, mayGrow, type Trace } from "../model/trace";
 import { type TraceView, traceViews, type ViewName } from "../model/traceUrl";
 import { isFull } from "../model/window";
 import { controls, Segments, ServiceTag } from "../shell/controls";
@@ -69,7 +69,7 @@ export function Toolbar(p: Props) {
 function Clocks({ raw, view, setView }: Props) {
   const { t, f } = useI18n();
   const doubtful = useMemo(() => hasDoubtfulTimes(raw), [raw]);
-  const hops = useHops(raw.traceId, view.corrected, raw.maybeIncomplete);
+  const hops = useHops(raw.traceId, view.corrected, mayGrow(raw));
   if (!doubtful && !view.corrected) return null;
   const shifted = shiftedClocks(hops.data?.clocks ?? []);
   return (

@@ -239,3 +239,28 @@ describe("no trace", () => {
     expect(location.pathname + location.search).toBe("/compare?a=aa&b=bb");
   });
 });
+
+test("a trace of which a part could not be read is shown, says so, and is asked for again", async () => {
+  const reason = "some spans could not be read: clickhouse does not answer in full";
+  let away = true;
+  const asked = fakeApi({
+    [`traces/${id}`]: () =>
+      away
+        ? {
+            ...skeleton,
+            complete: false,
+            reason,
+            warnings: [{ kind: "away", rows: [], count: 1, message: reason }],
+          }
+        : skeleton,
+    status: status(undefined),
+  });
+  show(<TracePage id={id} />, `/trace/${id}`);
+  const notice = await screen.findByText(`This answer is not complete: ${reason}`);
+  expect(await screen.findByRole("treegrid")).toBeTruthy();
+  away = false;
+  const before = asked.filter((path) => path === `traces/${id}`).length;
+  fireEvent.click(within(notice.closest("[role=status]")!).getByRole("button", { name: "Try again" }));
+  await waitFor(() => expect(screen.queryByText(/This answer is not complete/)).toBeNull());
+  expect(asked.filter((path) => path === `traces/${id}`).length).toBe(before + 1);
+});

@@ -4,7 +4,7 @@ import { correctClocks, shiftedClocks } from "../model/clocks";
 import type { Path, Piece } from "../model/criticalPath";
 import { errorRows, findRows, step, withSpans } from "../model/find";
 import { computeRows, foldHops, openTo, type RowRules } from "../model/rows";
-import { rowOfRef, rowsOfRefs, spanRef, type Trace } from "../model/trace";
+import { mayGrow, rowOfRef, rowsOfRefs, spanRef, type Trace } from "../model/trace";
 import {
   emptyTraceView,
   formatTrace,
@@ -21,7 +21,7 @@ import { Empty, ErrorNotice, Loading, PanelBoundary, PartialNotice, WarnLine } f
 import { useUrlState } from "../shell/url";
 import { Details } from "./Details";
 import { Minimap } from "./Minimap";
-import { useFound, useHops } from "./source";
+import { server, useFound, useHops, useSource } from "./source";
 import { Toolbar } from "./Toolbar";
 import { TraceHeader } from "./TraceHeader";
 import css from "./TracePage.module.css";
@@ -53,7 +53,7 @@ interface ScreenProps {
 export function TraceScreen(p: ScreenProps) {
   const { t } = useI18n();
   const [view, setView] = useUrlState(codec);
-  const hops = useHops(p.trace.traceId, view.corrected, p.trace.maybeIncomplete);
+  const hops = useHops(p.trace.traceId, view.corrected, mayGrow(p.trace));
   const clocks = hops.data?.clocks;
   const clockOf = hops.data?.clockOf;
   const trace = useMemo(
@@ -104,6 +104,7 @@ function Screen(
 ) {
   const { trace, view, setView } = p;
   const { t, f } = useI18n();
+  const source = useSource();
   const huge = trace.n > hugeRows;
   const shownView: ViewName = view.view ?? usualView(huge);
   const waterfall = shownView === "waterfall";
@@ -263,7 +264,11 @@ function Screen(
   return (
     <>
       <TraceHeader trace={trace} onRow={reveal} />
-      <PartialNotice complete={trace.complete} reason={trace.reason} />
+      <PartialNotice
+        complete={trace.complete}
+        reason={trace.reason}
+        onRetry={source.key === server.key ? p.onReload : undefined}
+      />
       {trace.maybeIncomplete ? (
         <WarnLine
           action={

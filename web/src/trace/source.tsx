@@ -56,7 +56,7 @@ export function useFound(traceId: string, text: string) {
 }
 
 /** The calls of the trace and its clocks; asked for by the first view that needs them. */
-export function useHops(traceId: string, wanted: boolean, maybeIncomplete: boolean) {
+export function useHops(traceId: string, wanted: boolean, growing: boolean) {
   const source = useSource();
   const [bytes, setBytes] = useState(0);
   const query = useQuery({
@@ -64,7 +64,7 @@ export function useHops(traceId: string, wanted: boolean, maybeIncomplete: boole
     enabled: wanted,
     // Query functions may not answer undefined.
     queryFn: async ({ signal }) => (await source.hops(traceId, { signal, onProgress: setBytes })) ?? null,
-    staleTime: maybeIncomplete ? 5_000 : Number.POSITIVE_INFINITY,
+    staleTime: growing ? 5_000 : Number.POSITIVE_INFINITY,
     structuralSharing: false,
   });
   return { ...query, bytes };

@@ -260,6 +260,7 @@ export const map = {
   emptyOverview: "See what arrives",
   problems: (n: number) =>
     n === 1 ? "1 thing is missing on this map" : `${n} things are missing on this map`,
+  notCompared: "One of the two windows could not be read in full, so nothing is compared.",
   earlierFailed: "The earlier window could not be read, so nothing is compared.",
 
   tableCalls: "Calls",

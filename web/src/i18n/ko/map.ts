@@ -257,6 +257,7 @@ export const map: typeof en = {
   emptyDoctor: "닥터에게 묻기",
   emptyOverview: "무엇이 도착하는지 보기",
   problems: (n) => `이 맵에 빠진 것이 ${n}건 있습니다`,
+  notCompared: "두 시간대 중 하나를 모두 읽지 못해 비교하지 않습니다.",
   earlierFailed: "이전 시간대를 읽지 못해 비교하지 않습니다.",
 
   tableCalls: "호출",

@@ -1,0 +1,31 @@
+package query
+
+import (
+	"strings"
+
+	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/store"
+)
+
+// awayText bounds the reason in bytes: dialects put it into headers.
+const awayText = 500
+
+// Away is what an error behind rows of the store makes of them: where the store, or a part of it, is away they are an answer that is
+// not complete. ok is false for any other error. Where no row came nothing is known, and the error is the answer: that is the
+// caller's to decide, who counts them.
+func Away(err error) (done store.Done, ok bool) {
+	p := problem.Of(err)
+	if p == nil || !p.Kind.Retryable() {
+		return store.Done{}, false
+	}
+	text := strings.Join(strings.Fields(p.Error()), " ")
+	if len(text) > awayText {
+		text = strings.ToValidUTF8(text[:awayText], "") + " ..."
+	}
+	return store.Done{Away: true, Reason: "some spans could not be read: " + text}, true
+}
+
+// unknown is the error of what is not found in an answer that lacks spans: it may be in those.
+func unknown(done store.Done, field, what string) error {
+	return &problem.Problem{Kind: problem.Unavailable, Field: field, Message: "no " + what + " in what could be read of this window", Hint: done.Reason}
+}
