@@ -75,6 +75,11 @@ func (f *faulty) Remove(ctx context.Context, name string) error {
 	return f.do("remove", name, func() error { return f.Bucket.Remove(ctx, name) })
 }
 
+func (f *faulty) Sweep(ctx context.Context, prefix string) (removed int, err error) {
+	err = f.do("sweep", prefix, func() error { removed, err = f.Bucket.Sweep(ctx, prefix); return err })
+	return removed, err
+}
+
 var errAway = errors.New("injected: no route to host")
 
 func away(string, string) (error, error) { return errAway, nil }
@@ -222,6 +227,85 @@ func TestBucketAway(t *testing.T) {
 		t.Errorf("senders are still refused: %v", err)
 	}
 	_ = dir
+}
+
+// TestLeftovers: halves of files and generations that could not be removed are there until a start can tidy, and harm nobody meanwhile.
+func TestLeftovers(t *testing.T) {
+	b, dir := folderBucket(t)
+	f := &faulty{Bucket: b}
+	c := newClock()
+	o := Options{Dir: "/data", Bucket: f, Now: c.Now, FS: faultfs.NewMem(1), LockWait: -1}
+	e := open(t, o)
+	f.set(func(op, name string) (error, error) {
+		if op == "sweep" || op == "remove" {
+			return errAway, nil
+		}
+		return nil, nil
+	})
+	const uploads = oldGenerations + 4
+	for n := range uploads {
+		fill(t, e, c.Now(), n, n+1)
+		upload(t, e)
+	}
+	half := filepath.Join(filepath.Dir(objects(t, dir, "seg")[0]), "half.seg.123.tmp")
+	if err := os.WriteFile(half, []byte("half"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(objects(t, dir, "manifest")); n <= oldGenerations {
+		t.Fatalf("%d generations: nothing to tidy", n)
+	}
+	wantBatches(t, "a reader before", openReader(t, Options{Bucket: b}), uploads)
+	abandon(e)
+	f.set(nil)
+	e = open(t, o)
+	upload(t, e)
+	if n := len(objects(t, dir, "manifest")); n != oldGenerations {
+		t.Errorf("%d generations, want %d", n, oldGenerations)
+	}
+	for _, name := range objects(t, dir, "seg") {
+		if name == half {
+			t.Error("the half of a file is still there")
+		}
+	}
+	wantBatches(t, "a reader after", openReader(t, Options{Bucket: b}), uploads)
+}
+
+// TestJoinedWhileUploading: segments are joined between their upload and the generation that would have named them. Their objects go as others do.
+func TestJoinedWhileUploading(t *testing.T) {
+	b, dir := folderBucket(t)
+	f := &faulty{Bucket: b}
+	c := newClock()
+	e := open(t, Options{Bucket: f, Now: c.Now, FS: faultfs.NewMem(1), LockWait: -1})
+	e.tidying.Lock()
+	e.up.round.Lock()
+	const batches = 8
+	for n := range batches {
+		fill(t, e, c.Now(), n, n+1)
+	}
+	e.tidying.Unlock()
+	var puts atomic.Int32
+	f.set(func(op, name string) (error, error) {
+		if strings.HasPrefix(name, manifest.SegmentPrefix) && op == "put" && puts.Add(1) == batches {
+			c.Add(2 * time.Hour)
+			if err := e.tidy(); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil, nil
+	})
+	if err := e.upload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	e.up.round.Unlock()
+	if n := len(objects(t, dir, "seg")); n != batches+1 {
+		t.Fatalf("%d objects, want %d and the joined one", n, batches)
+	}
+	c.Add(retireAfter)
+	upload(t, e)
+	if n := len(objects(t, dir, "seg")); n != 1 {
+		t.Errorf("%d objects in the end, want the joined one", n)
+	}
+	wantBatches(t, "a reader", openReader(t, Options{Bucket: b}), batches)
 }
 
 // TestFarIsAway: a question that needs what cannot be fetched says so; what is cached is answered.

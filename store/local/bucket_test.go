@@ -374,10 +374,12 @@ func TestBucketRetention(t *testing.T) {
 	b, dir := folderBucket(t)
 	c := newClock()
 	e := open(t, Options{Bucket: b, Now: c.Now, FS: faultfs.NewMem(1), Retention: 5 * time.Hour, LockWait: -1})
+	e.tidying.Lock() // the eight are uploaded before they are joined
 	for n := range 8 {
 		fill(t, e, c.Now(), n, n+1)
 	}
 	upload(t, e)
+	e.tidying.Unlock()
 	r := openReader(t, Options{Bucket: b, Now: c.Now})
 	snap, err := r.snapshot()
 	if err != nil {

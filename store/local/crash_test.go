@@ -28,7 +28,8 @@ const (
 	victimDir   = "SPANLOOM_TEST_VICTIM_DIR"
 	victimSync  = "SPANLOOM_TEST_VICTIM_SYNC"
 	victimFirst = "SPANLOOM_TEST_VICTIM_FIRST"
-	victimWait  = "SPANLOOM_TEST_VICTIM_WAIT" // for the folder; may be missing
+	victimWait  = "SPANLOOM_TEST_VICTIM_WAIT"  // for the folder; may be missing
+	victimLarge = "SPANLOOM_TEST_VICTIM_LARGE" // one segment of several parts; may be missing
 )
 
 func TestMain(m *testing.M) {
@@ -58,11 +59,18 @@ func victim(dir string) error {
 			return err
 		}
 	}
+	large := os.Getenv(victimLarge) != ""
+	if large {
+		o.SegmentRows = 0
+	}
 	e, err := Open(context.Background(), o)
 	if err != nil {
 		return err
 	}
 	fmt.Println("ready")
+	if large {
+		return largeVictim(e, first)
+	}
 	var next atomic.Int64
 	next.Store(int64(first) - 1)
 	failed := make(chan error)

@@ -141,7 +141,7 @@ type object struct {
 
 func (r *remote) object(e manifest.Entry) *object {
 	name := e.Object()
-	return &object{r: r, name: name, flat: strings.ReplaceAll(strings.TrimPrefix(name, "seg/"), "/", "-")}
+	return &object{r: r, name: name, flat: strings.ReplaceAll(strings.TrimPrefix(name, manifest.SegmentPrefix), "/", "-")}
 }
 
 func (o *object) Read(off int64, n int, sum uint32) ([]byte, error) {

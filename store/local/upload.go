@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,8 +58,11 @@ type uploads struct {
 
 	round sync.Mutex // one at a time
 	mu    sync.Mutex
-	gen   *manifest.Generation // that counts, as far as is known
-	there map[string]bool      // objects that are uploaded and not in gen
+	gen   *manifest.Generation      // that counts, as far as is known
+	there map[string]manifest.Entry // objects that are uploaded and not in gen
+	// sweep says that an upload may have ended in the middle: of the process before this one, or of this one. round is held
+	sweep    bool
+	sweepErr string // what was logged last
 	// claimed says that the bucket was asked and gen is this folder's.
 	claimed bool
 	lost    string // why nothing is uploaded any more
@@ -115,7 +119,7 @@ func (e *Engine) attach(ctx context.Context) error {
 		return wal.FolderProblem(e.o.Dir, err)
 	}
 	far.report = e.farDamage
-	u := &uploads{far: far, wait: e.o.LockWait, wake: make(chan struct{}, 1), there: make(map[string]bool), gen: &manifest.Generation{}}
+	u := &uploads{far: far, wait: e.o.LockWait, wake: make(chan struct{}, 1), there: make(map[string]manifest.Entry), gen: &manifest.Generation{}, sweep: true}
 	switch {
 	case u.wait == 0:
 		u.wait = wal.DefaultLockWait
@@ -558,12 +562,16 @@ func (e *Engine) upload(ctx context.Context) error {
 		}
 	}
 	e.reopen(ctx)
+	if u.sweep {
+		e.sweepBucket(ctx)
+	}
 	tried := make(map[string]bool)
 	for {
 		batch := e.waiting(tried)
 		var err error
 		if len(batch) > 0 {
 			err = e.send(ctx, batch)
+			u.sweep = u.sweep || err != nil
 		}
 		for _, f := range batch {
 			f.release()
@@ -576,6 +584,51 @@ func (e *Engine) upload(ctx context.Context) error {
 		}
 	}
 	return e.removeRetired(ctx)
+}
+
+// sweepBucket removes what uploads that ended in the middle left behind, and generations that should have gone. Nothing that counts depends on it: where it
+// fails, uploads go on. What does not go away by waiting is not tried again before the next start, or the next upload that fails.
+func (e *Engine) sweepBucket(ctx context.Context) {
+	u := e.up
+	b := u.far.bucket
+	removed, err := b.Sweep(ctx, manifest.SegmentPrefix)
+	if err == nil {
+		var n int
+		n, err = b.Sweep(ctx, manifest.GenerationPrefix)
+		removed += n
+	}
+	if err != nil {
+		err = bucket.Problem(b, "remove what is left of uploads that ended in the middle", err)
+	} else if err = u.removeOld(ctx); err == nil {
+		u.sweep = false
+	}
+	if removed > 0 {
+		e.log.Info("removed from the bucket what was left of uploads that ended in the middle", "bucket", b.String(), "uploads", removed)
+	}
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	u.sweep = !errors.Is(err, bucket.ErrDenied)
+	u.sweepErr = e.logNew("the bucket could not be tidied; nothing is lost by that, but it may grow", err, u.sweepErr)
+}
+
+// removeOld removes generations far behind the one that counts.
+func (u *uploads) removeOld(ctx context.Context) error {
+	u.mu.Lock()
+	counts := u.gen.Number
+	u.mu.Unlock()
+	names, err := u.far.bucket.List(ctx, manifest.GenerationPrefix, manifest.GenerationPrefix)
+	if err != nil {
+		return bucket.Problem(u.far.bucket, "list the manifests", err)
+	}
+	for _, name := range names {
+		if n, ok := manifest.GenerationNumber(name); ok && n+oldGenerations <= counts {
+			if err := u.far.bucket.Remove(ctx, name); err != nil {
+				return bucket.Problem(u.far.bucket, "remove "+name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // claimLate is claim for an engine that started while the bucket was away. The log has been read meanwhile: where another writer was there, this one is fenced.
@@ -669,7 +722,7 @@ func (e *Engine) send(ctx context.Context, batch []*segmentFile) error {
 				return
 			}
 			u.mu.Lock()
-			u.there[f.entry.Object()] = true
+			u.there[f.entry.Object()] = f.entry
 			u.count++
 			u.bytes += int64(len(p))
 			u.mu.Unlock()
@@ -754,7 +807,8 @@ func (e *Engine) publishChanges(ctx context.Context) error {
 }
 
 // next is the generation behind this one: of what the engine wants, that which is uploaded; and what was there before and whose rows are in
-// a segment that is still to be uploaded. mu is held.
+// a segment that is still to be uploaded. What was there or was uploaded, and is wanted no more, is retired: a segment may be compacted between its upload
+// and the generation that would have named it. mu is held.
 func (u *uploads) next(wanted []manifest.Entry, now time.Time) *manifest.Generation {
 	g := &manifest.Generation{Number: u.gen.Number + 1, Owner: u.owner, Retired: slices.Clone(u.gen.Retired)}
 	was := make(map[string]bool, len(u.gen.Entries))
@@ -766,13 +820,13 @@ func (u *uploads) next(wanted []manifest.Entry, now time.Time) *manifest.Generat
 	for _, x := range wanted {
 		name := x.Object()
 		is[name] = true
-		if was[name] || u.there[name] {
+		if _, there := u.there[name]; there || was[name] {
 			g.Entries = append(g.Entries, x)
 		} else {
 			pending = append(pending, x)
 		}
 	}
-	for _, x := range u.gen.Entries {
+	for _, x := range slices.Concat(u.gen.Entries, slices.Collect(maps.Values(u.there))) {
 		if is[x.Object()] {
 			continue
 		}
@@ -815,6 +869,9 @@ func (u *uploads) publish(ctx context.Context, e *Engine, g *manifest.Generation
 	defer u.mu.Unlock()
 	u.gen, u.checked = g, e.now()
 	for _, x := range g.Entries {
+		delete(u.there, x.Object())
+	}
+	for _, x := range g.Retired {
 		delete(u.there, x.Object())
 	}
 	return nil

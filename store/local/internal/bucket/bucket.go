@@ -1,4 +1,4 @@
-// Package bucket is object storage as the embedded engine sees it: five calls, which S3 and a folder implement. It knows nothing of
+// Package bucket is object storage as the embedded engine sees it: six calls, which S3 and a folder implement. It knows nothing of
 // what is in the objects.
 package bucket
 
@@ -26,6 +26,9 @@ type Bucket interface {
 	List(ctx context.Context, prefix, after string) ([]string, error)
 	// Remove removes an object; one that is not there is no error.
 	Remove(ctx context.Context, name string) error
+	// Sweep removes what is left of uploads that ended in the middle, to names that begin with a prefix. It is no object, but takes room. Whoever
+	// calls it uploads nothing there meanwhile: such an upload would fail.
+	Sweep(ctx context.Context, prefix string) (removed int, err error)
 	// String is the address without options and secrets.
 	String() string
 }

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/minio/minio-go/v7"
+
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/internal/s3server"
 )
@@ -106,6 +108,74 @@ func contract(t *testing.T, b Bucket) {
 	}
 	if names, err := b.List(ctx, "", ""); err != nil || len(names) != 0 {
 		t.Errorf("after all were removed: %q, %v", names, err)
+	}
+}
+
+// TestSweep: what is left of uploads goes, below its prefix only, and objects stay.
+func TestSweep(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(dir+"/x/1", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"x/1/a.seg.17.tmp", "x/1/whole", "y.tmp"} {
+		if err := os.WriteFile(dir+"/"+name, []byte("half"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := open(t, "file://"+dir)
+	sweep(t, b, 1)
+	if names, err := b.List(t.Context(), "", ""); err != nil || !slices.Equal(names, []string{"x/1/whole"}) {
+		t.Errorf("after the sweep: %q, %v", names, err)
+	}
+	if _, err := os.Stat(dir + "/y.tmp"); err != nil {
+		t.Errorf("a file of another prefix: %v", err)
+	}
+	sweep(t, b, 0)
+}
+
+func sweep(t *testing.T, b Bucket, want int) {
+	t.Helper()
+	if n, err := b.Sweep(t.Context(), "x/"); err != nil || n != want {
+		t.Errorf("%d removed, %v, want %d", n, err, want)
+	}
+}
+
+func TestS3Sweep(t *testing.T) {
+	s := s3server.Start(t)
+	b := open(t, s.URL("p"))
+	client := b.(*s3).client
+	const left = 3
+	for n := range left {
+		id, err := client.NewMultipartUpload(t.Context(), s.Bucket, fmt.Sprint("p/x/", n/2), minio.PutObjectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		part := strings.Repeat("x", 100)
+		if _, err := client.PutObjectPart(t.Context(), s.Bucket, fmt.Sprint("p/x/", n/2), id, 1, strings.NewReader(part), int64(len(part)), minio.PutObjectPartOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := client.NewMultipartUpload(t.Context(), s.Bucket, "other/x/1", minio.PutObjectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Put(t.Context(), "x/whole", strings.NewReader("hello")); err != nil {
+		t.Fatal(err)
+	}
+	s.Account(t, "limited", rightList, rightGet, rightPut, rightDelete)
+	limited := open(t, s.URL("p"))
+	_, err := limited.Sweep(t.Context(), "x/")
+	says(t, "without the right to list uploads", Problem(limited, "sweep", err), "give the right "+rightUploads)
+	s.Rights(t, "limited", rightUploads)
+	_, err = limited.Sweep(t.Context(), "x/")
+	says(t, "without the right to abort uploads", Problem(limited, "sweep", err), "give the right "+rightAbort)
+	s.Rights(t, "limited", rightUploads, rightAbort)
+	sweep(t, limited, left)
+	sweep(t, limited, 0)
+	if page, err := client.ListMultipartUploads(t.Context(), s.Bucket, "", "", "", "", 10); err != nil || len(page.Uploads) != 1 {
+		t.Errorf("uploads of others: %+v, %v", page.Uploads, err)
+	}
+	if got, err := b.Read(t.Context(), "x/whole", 0, 10); string(got) != "hello" {
+		t.Errorf("the whole object: %q, %v", got, err)
 	}
 }
 

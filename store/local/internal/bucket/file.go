@@ -98,14 +98,23 @@ func (f *folder) temp(ctx context.Context, name string, data io.Reader) (string,
 }
 
 func (f *folder) Put(ctx context.Context, name string, data Content) error {
-	temp, err := f.temp(ctx, name, data)
-	if err != nil {
-		return err
+	for again := true; ; again = false {
+		temp, err := f.temp(ctx, name, data)
+		if err != nil {
+			return err
+		}
+		err = os.Rename(temp, f.path(name))
+		if again && errors.Is(err, fs.ErrNotExist) { // a writer that takes over swept it away, which it does once
+			if _, err := data.Seek(0, io.SeekStart); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return errors.Join(fileError(err), os.Remove(temp))
+		}
+		return syncFolder(filepath.Dir(temp))
 	}
-	if err := os.Rename(temp, f.path(name)); err != nil {
-		return errors.Join(fileError(err), os.Remove(temp))
-	}
-	return syncFolder(filepath.Dir(temp))
 }
 
 // Create links a whole file to its name: of several one wins, and nobody sees half of it.
@@ -134,22 +143,11 @@ func syncFolder(dir string) error {
 }
 
 func (f *folder) List(ctx context.Context, prefix, after string) (names []string, err error) {
-	root := f.path(prefix[:strings.LastIndex(prefix, "/")+1])
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			if path == root && errors.Is(err, fs.ErrNotExist) {
-				return fs.SkipAll
-			}
-			return err
-		}
-		if d.IsDir() || strings.HasSuffix(path, tempSuffix) {
-			return ctx.Err()
-		}
-		rel, err := filepath.Rel(f.dir, path)
-		if name := filepath.ToSlash(rel); err == nil && strings.HasPrefix(name, prefix) && name > after {
+	err = f.walk(ctx, prefix, func(name string) error {
+		if !strings.HasSuffix(name, tempSuffix) && name > after {
 			names = append(names, name)
 		}
-		return err
+		return nil
 	})
 	slices.Sort(names)
 	if err == nil {
@@ -159,6 +157,38 @@ func (f *folder) List(ctx context.Context, prefix, after string) (names []string
 		}
 	}
 	return names, fileError(err)
+}
+
+// walk calls fn with the files whose names begin with a prefix, temporary ones too.
+func (f *folder) walk(ctx context.Context, prefix string, fn func(name string) error) error {
+	root := f.path(prefix[:strings.LastIndex(prefix, "/")+1])
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			if path == root && errors.Is(err, fs.ErrNotExist) {
+				return fs.SkipAll
+			}
+			return err
+		}
+		if d.IsDir() {
+			return ctx.Err()
+		}
+		rel, err := filepath.Rel(f.dir, path)
+		if name := filepath.ToSlash(rel); err == nil && strings.HasPrefix(name, prefix) {
+			return fn(name)
+		}
+		return err
+	})
+}
+
+func (f *folder) Sweep(ctx context.Context, prefix string) (removed int, err error) {
+	err = f.walk(ctx, prefix, func(name string) error {
+		if !strings.HasSuffix(name, tempSuffix) {
+			return nil
+		}
+		removed++
+		return f.Remove(ctx, name)
+	})
+	return removed, fileError(err)
 }
 
 func (f *folder) Remove(_ context.Context, name string) error {

@@ -60,6 +60,9 @@ const (
 	rightGet    = "s3:GetObject"
 	rightPut    = "s3:PutObject"
 	rightDelete = "s3:DeleteObject"
+	// Of Sweep only.
+	rightUploads = "s3:ListBucketMultipartUploads"
+	rightAbort   = "s3:AbortMultipartUpload"
 )
 
 // s3Error gives lasting errors their names. right is what the call needs.
@@ -155,4 +158,29 @@ func (s *s3) Remove(ctx context.Context, name string) error {
 		return nil
 	}
 	return err
+}
+
+// Sweep aborts uploads in parts: the parts of one that nobody ends stay for ever. An object of one part is there or not.
+func (s *s3) Sweep(ctx context.Context, prefix string) (removed int, err error) {
+	const atOnce = 1000 // the most that S3 lists
+	for key, id := "", ""; ; {
+		page, err := s.client.ListMultipartUploads(ctx, s.name, s.prefix+prefix, key, id, "", atOnce)
+		if err != nil {
+			return removed, s3Error(err, rightUploads)
+		}
+		for _, u := range page.Uploads {
+			err := s.client.AbortMultipartUpload(ctx, s.name, u.Key, u.UploadID)
+			if minio.ToErrorResponse(err).Code == minio.NoSuchUpload {
+				continue
+			}
+			if err != nil {
+				return removed, s3Error(err, rightAbort)
+			}
+			removed++
+		}
+		if !page.IsTruncated || len(page.Uploads) == 0 {
+			return removed, nil
+		}
+		key, id = page.NextKeyMarker, page.NextUploadIDMarker
+	}
 }

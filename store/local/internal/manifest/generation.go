@@ -50,8 +50,11 @@ func (r Retired) Object() string { return Entry{Number: r.Number, Hour: r.Hour, 
 
 // Object is the segment's object in a bucket. The checksum is part of the name: whoever writes it again writes the same bytes.
 func (e Entry) Object() string {
-	return fmt.Sprintf("seg/%d/%012d-%08x%s", e.Hour, e.Number, uint32(e.Sum), SegmentSuffix)
+	return fmt.Sprintf("%s%d/%012d-%08x%s", SegmentPrefix, e.Hour, e.Number, uint32(e.Sum), SegmentSuffix)
 }
+
+// SegmentPrefix begins the names of segments in a bucket.
+const SegmentPrefix = "seg/"
 
 // The objects that hold generations. Twenty digits sort as numbers do.
 const (
