@@ -22,6 +22,7 @@ func storeCommand() *cobra.Command {
 // storeSchemaCommand prints the statements that serve would run, for who reads or applies them by himself.
 func storeSchemaCommand() *cobra.Command {
 	var engine, dsn, address, retention string
+	var onCluster bool
 	cmd := &cobra.Command{
 		Use:   "schema",
 		Short: "Print the tables or index templates that serve creates in a database",
@@ -36,19 +37,26 @@ func storeSchemaCommand() *cobra.Command {
 			default:
 				return &problem.Problem{Kind: problem.Invalid, Field: "store", Message: fmt.Sprintf("%q", engine), Hint: "clickhouse and opensearch have a schema"}
 			}
-			database := "spanloom"
+			target := &clickhouse.Target{Database: "spanloom"}
 			if dsn != "" {
-				target, err := clickhouse.ParseDSN(dsn, os.Getenv)
-				if err != nil {
+				var err error
+				if target, err = clickhouse.ParseDSN(dsn, os.Getenv); err != nil {
 					return err
 				}
-				database = target.Database
 			}
 			keep, err := config.ParseDuration(retention)
 			if err != nil {
 				return fmt.Errorf("--retention: %w", err)
 			}
-			for _, statement := range clickhouse.Schema(database, keep) {
+			statements := clickhouse.Schema(target, keep)
+			if onCluster {
+				if target.Cluster == "" {
+					return &problem.Problem{Kind: problem.Invalid, Field: "on-cluster", Message: "no cluster is named", Hint: "name it in the DSN: --clickhouse-dsn 'clickhouse://host/database?cluster=name'"}
+				}
+				statements = clickhouse.SchemaOnCluster(target, keep)
+				fmt.Fprint(cmd.OutOrStdout(), "-- Untested: Spanloom's tests have no servers with Keeper, which ON CLUSTER and replicated tables need.\n\n")
+			}
+			for _, statement := range statements {
 				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s;\n\n", statement); err != nil {
 					return err
 				}
@@ -58,7 +66,8 @@ func storeSchemaCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&engine, "store", "clickhouse", "clickhouse or opensearch (also elasticsearch)")
 	cmd.Flags().StringVar(&address, "opensearch-url", "", "servers as for serve; the index prefix is taken from it (default: spanloom)")
-	cmd.Flags().StringVar(&dsn, "clickhouse-dsn", "", "servers as for serve; the database is taken from it (default: spanloom)")
+	cmd.Flags().StringVar(&dsn, "clickhouse-dsn", "", "servers as for serve; database and cluster are taken from it (default: spanloom, and none)")
+	cmd.Flags().BoolVar(&onCluster, "on-cluster", false, "with a cluster in the DSN: statements that one server runs for all of it, with replicated tables")
 	cmd.Flags().StringVar(&retention, "retention", "15d", "how long spans are kept at most")
 	return cmd
 }

@@ -42,6 +42,14 @@ func Library(t testing.TB) string {
 // a password who may do everything. Cost: about a second.
 func Start(t testing.TB, config string) *Server {
 	t.Helper()
+	s := placed(t)
+	s.start(t, config)
+	return s
+}
+
+// placed is a server with its folder and addresses that does not run yet.
+func placed(t testing.TB) *Server {
+	t.Helper()
 	s := &Server{library: Library(t)}
 	// Not t.TempDir: a server that was killed may still write while the folder is removed.
 	folder, err := os.MkdirTemp("", "spanloom-clickhouse-")
@@ -53,15 +61,38 @@ func Start(t testing.TB, config string) *Server {
 		s.Kill()
 		os.RemoveAll(folder)
 	})
+	s.Addr, s.HTTP = realparts.FreeAddr(t), realparts.FreeAddr(t)
+	return s
+}
+
+func (s *Server) start(t testing.TB, config string) {
+	t.Helper()
 	if config != "" {
-		s.config = filepath.Join(folder, "config.xml")
+		s.config = filepath.Join(s.folder, "config.xml")
 		if err := os.WriteFile(s.config, []byte(config), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.Addr, s.HTTP = realparts.FreeAddr(t), realparts.FreeAddr(t)
 	s.Restart(t)
-	return s
+}
+
+// Cluster is the name that the servers of StartCluster know each other by.
+const Cluster = "two"
+
+// StartCluster runs servers that know each other as the shards of Cluster, in order, with these weights.
+func StartCluster(t testing.TB, weights ...int) []*Server {
+	t.Helper()
+	var servers []*Server
+	var shards strings.Builder
+	for _, weight := range weights {
+		s := placed(t)
+		servers = append(servers, s)
+		fmt.Fprintf(&shards, "<shard><weight>%d</weight><replica><host>127.0.0.1</host><port>%s</port></replica></shard>\n", weight, realparts.Port(s.Addr))
+	}
+	for _, s := range servers {
+		s.start(t, "<clickhouse><remote_servers><"+Cluster+">\n"+shards.String()+"</"+Cluster+"></remote_servers></clickhouse>\n")
+	}
+	return servers
 }
 
 // Restart starts the process again on its folder and ports, and returns when it answers.

@@ -19,7 +19,7 @@ import (
 func wire(batches ...*span.Batch) []byte {
 	e := newEncoder()
 	for i, b := range batches {
-		e.encode(b, 7, uint64(i))
+		e.encode(b, divide([]*shard{{}}).pieces([]*span.Batch{b})[0][0], 7, uint64(i))
 	}
 	var in []proto.InputColumn
 	for _, c := range e.columns {

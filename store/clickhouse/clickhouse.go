@@ -19,7 +19,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
 
 	"github.com/spanloom/spanloom/store"
@@ -43,9 +42,13 @@ type Engine struct {
 
 // core is what an engine and the answers pinned of it share.
 type core struct {
-	pool     *pool
+	pool     *pool // that questions are asked of
+	shards   []*shard
+	division division
+	cluster  string // empty: the one shard is the servers of the DSN
 	layout   layout
 	database string
+	keep     time.Duration
 	rows     int
 	now      func() time.Time
 	writer   uint64 // this process
@@ -61,7 +64,7 @@ type core struct {
 	joining *group // that batches may join
 	lastSeq uint64
 	flying  map[uint64]struct{} // inserts that do not count yet
-	held    map[string]held     // those of Insert among them, by token
+	held    map[string]*held    // those of Insert among them, by token
 	spans   int64               // stored by this process
 }
 
@@ -77,25 +80,65 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	var id [8]byte
 	rand.Read(id[:])
-	e := &Engine{core: &core{pool: newPool(o.Target), layout: ownTable{}, database: o.Target.Database, rows: o.Rows, now: o.Now,
+	e := &Engine{core: &core{layout: ownTable{}, cluster: o.Target.Cluster, database: o.Target.Database, keep: o.Retention, rows: o.Rows, now: o.Now,
 		linger: o.Linger, inserts: make(chan struct{}, maxInserts),
-		writer: binary.LittleEndian.Uint64(id[:]), flying: make(map[uint64]struct{}), held: make(map[string]held)}}
+		writer: binary.LittleEndian.Uint64(id[:]), flying: make(map[uint64]struct{}), held: make(map[string]*held)}}
 	e.encoders.New = func() any { return newEncoder() }
-	if err := e.prepare(ctx, o.Retention); err != nil {
-		e.pool.close()
+	if err := e.connect(ctx, o.Target); err != nil {
+		e.disconnect()
 		return nil, explain(ctx, "open ClickHouse "+o.Target.Database, err)
 	}
 	return e, nil
 }
 
+// connect finds the shards and prepares them. One that is away while others are there is prepared when it is needed.
+func (e *Engine) connect(ctx context.Context, t *Target) (err error) {
+	e.pool = newPool(t)
+	e.shards = []*shard{{pool: e.pool}}
+	if e.sharded() {
+		if e.shards, err = shardsOf(ctx, t); err != nil {
+			return err
+		}
+		e.pool = newPool(anyShard(t, e.shards))
+		e.pool.first = int(e.writer % uint64(len(e.pool.target.Hosts))) // not all processes of one
+	}
+	e.division = divide(e.shards)
+	var away error
+	prepared := 0
+	for _, s := range e.shards {
+		switch err := e.prepare(ctx, s); {
+		case err == nil:
+			prepared++
+		case !Away(err):
+			return err
+		case away == nil:
+			away = err
+		}
+	}
+	if prepared == 0 {
+		return away
+	}
+	return nil
+}
+
+// disconnect ends all connections.
+func (e *Engine) disconnect() {
+	if e.pool != nil {
+		e.pool.close()
+	}
+	for _, s := range e.shards {
+		s.close()
+	}
+}
+
 func (e *Engine) table(name string) string { return "`" + e.database + "`." + name }
 
 // source is what questions about spans read from.
-func (e *Engine) source() string { return e.table(e.layout.table()) }
-
-// run asks a statement without an answer.
-func (e *Engine) run(ctx context.Context, statement string) error {
-	return e.pool.do(ctx, ch.Query{Body: statement})
+func (e *Engine) source() string {
+	if e.sharded() {
+		return e.table(distributed)
+	}
+	return e.table(e.layout.table())
 }
 
 // begin takes the number of an insert. Numbers are of the machine's clock, not of Options.Now: they must grow over restarts and agree
@@ -154,6 +197,6 @@ func (e *Engine) Close() error {
 	e.closed = true
 	e.mu.Unlock()
 	e.groups.Wait()
-	e.pool.close()
+	e.disconnect()
 	return nil
 }

@@ -43,6 +43,10 @@ func TestConformance(t *testing.T) {
 // TestModel runs random operations over tiny blocks, with the process restarted in between.
 func TestModel(t *testing.T) {
 	server := clickhouseserver.Start(t, "")
+	model(t, func(t *testing.T) *clickhouse.Target { return target(t, server.Addr) }, server)
+}
+
+func model(t *testing.T, target func(*testing.T) *clickhouse.Target, servers ...*clickhouseserver.Server) {
 	targets := make(map[store.Engine]*clickhouse.Target)
 	again := func(t *testing.T, to *clickhouse.Target, now func() time.Time) store.Engine {
 		e := open(t, clickhouse.Options{Target: to, Now: now, Rows: 3})
@@ -50,7 +54,7 @@ func TestModel(t *testing.T) {
 		return e
 	}
 	storetest.Model(t, func(t *testing.T, now func() time.Time) store.Engine {
-		return again(t, target(t, server.Addr), now)
+		return again(t, target(t), now)
 	}, storetest.ModelOptions{
 		Reopen: func(t *testing.T, e store.Engine, now func() time.Time) store.Engine {
 			if err := e.Close(); err != nil {
@@ -60,7 +64,9 @@ func TestModel(t *testing.T) {
 		},
 		Hidden: map[string]func(*testing.T, store.Engine){
 			"merge": func(t *testing.T, e store.Engine) {
-				server.Run(t, "OPTIMIZE TABLE "+targets[e].Database+".spans FINAL")
+				for _, server := range servers {
+					server.Run(t, "OPTIMIZE TABLE "+targets[e].Database+".spans FINAL")
+				}
 			},
 		},
 	})

@@ -18,6 +18,14 @@ import (
 // that it had. Save compares before it writes, which is exact against this process's own earlier writes and not against
 // another process's at the same moment: Can().CompareAndSet is false.
 
+// documents asks the first shard, where they stand.
+func (e *Engine) documents(ctx context.Context, q ch.Query) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return e.shards[0].do(ctx, q)
+}
+
 // Load reads a document; the caller owns the data.
 func (e *Engine) Load(ctx context.Context, s store.Scope, name string) (store.Document, error) {
 	doc, deleted, err := e.newest(ctx, s, name)
@@ -35,7 +43,7 @@ func (e *Engine) newest(ctx context.Context, s store.Scope, name string) (doc st
 	var version proto.ColUInt64
 	var data proto.ColStr
 	var gone proto.ColUInt8
-	err = e.ask(ctx, ch.Query{
+	err = e.documents(ctx, ch.Query{
 		Body: fmt.Sprintf("SELECT Version, Data, Deleted FROM %s WHERE Tenant = %s AND Name = %s ORDER BY Version DESC LIMIT 1",
 			e.table("documents"), quote(answer.Tenant(s.Tenant)), quote(name)),
 		Result: proto.Results{{Data: &version}, {Data: &data}, {Data: &gone}},
@@ -46,7 +54,7 @@ func (e *Engine) newest(ctx context.Context, s store.Scope, name string) (doc st
 			}
 			return nil
 		},
-	}, new(cost))
+	})
 	return doc, deleted, explain(ctx, "load document "+name, err)
 }
 
@@ -77,7 +85,7 @@ func (e *Engine) write(ctx context.Context, s store.Scope, name string, version 
 	texts[1].AppendBytes(data)
 	in := proto.Input{{Name: "Tenant", Data: tenant}, {Name: "Name", Data: texts[0]}, {Name: "Version", Data: proto.ColUInt64{version}},
 		{Name: "Data", Data: texts[1]}, {Name: "Deleted", Data: proto.ColUInt8{deleted}}}
-	err := e.pool.do(ctx, ch.Query{Body: into(e.table("documents"), in), Input: in})
+	err := e.documents(ctx, ch.Query{Body: into(e.table("documents"), in), Input: in})
 	return explain(ctx, "save document "+name, err)
 }
 
@@ -88,7 +96,7 @@ func (e *Engine) Names(ctx context.Context, s store.Scope, prefix string) ([]str
 	}
 	var list []string
 	var names proto.ColStr
-	err := e.ask(ctx, ch.Query{
+	err := e.documents(ctx, ch.Query{
 		Body: fmt.Sprintf("SELECT Name FROM %s WHERE Tenant = %s AND startsWith(Name, %s) GROUP BY Name HAVING argMax(Deleted, Version) = 0 ORDER BY Name",
 			e.table("documents"), quote(answer.Tenant(s.Tenant)), quote(prefix)),
 		Result: proto.Results{{Data: &names}},
@@ -98,7 +106,7 @@ func (e *Engine) Names(ctx context.Context, s store.Scope, prefix string) ([]str
 			}
 			return nil
 		},
-	}, new(cost))
+	})
 	return list, explain(ctx, "list documents", err)
 }
 

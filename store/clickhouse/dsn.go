@@ -16,19 +16,21 @@ type Target struct {
 	remote.Login
 	Hosts    []string // host:port of the native protocol, tried in order
 	Database string
+	Cluster  string // of the servers, whose shards share the rows; empty for none
 }
 
 // passwordVariable is where a password may stand that no file holds.
 const passwordVariable = "SPANLOOM_CLICKHOUSE_PASSWORD"
 
 // dsnHelp is how a DSN is written.
-const dsnHelp = "write clickhouse://user@host:9000,host2:9000/database?secure=true&ca_file=/path&password_file=/path"
+const dsnHelp = "write clickhouse://user@host:9000,host2:9000/database?cluster=name&secure=true&ca_file=/path&password_file=/path"
 
 // ParseDSN reads --clickhouse-dsn:
 //
-//	clickhouse://user@host:9000,host2:9000/database?secure=true&ca_file=F&cert_file=F&key_file=F&server_name=N&skip_verify=true&password_file=F
+//	clickhouse://user@host:9000,host2:9000/database?cluster=N&secure=true&ca_file=F&cert_file=F&key_file=F&server_name=N&skip_verify=true&password_file=F
 //
-// A port that is left out is 9000, with secure=true 9440; the database is spanloom, the user default. The password stands in
+// A port that is left out is 9000, with secure=true 9440; the database is spanloom, the user default. cluster names a cluster of the servers, whose
+// shards share the rows; their hosts and ports are the cluster's. The password stands in
 // password_file or in the environment; one in the DSN itself is taken with a warning, because command lines are seen by all.
 func ParseDSN(dsn string, getenv func(string) string) (*Target, error) {
 	invalid := func(format string, args ...any) (*Target, error) {
@@ -99,10 +101,14 @@ func (t *Target) options(q url.Values) error {
 	}
 	for name := range q {
 		switch name {
-		case "secure", "skip_verify", "ca_file", "cert_file", "key_file", "server_name", "password_file":
+		case "cluster", "secure", "skip_verify", "ca_file", "cert_file", "key_file", "server_name", "password_file":
 		default:
-			return bad(name, "the options are secure, skip_verify, ca_file, cert_file, key_file, server_name and password_file")
+			return bad(name, "the options are cluster, secure, skip_verify, ca_file, cert_file, key_file, server_name and password_file")
 		}
+	}
+	t.Cluster = q.Get("cluster")
+	if q.Has("cluster") && t.Cluster == "" || strings.ContainsAny(t.Cluster, "`'\"\\;\n") {
+		return bad("cluster", "name a cluster of the servers: SELECT DISTINCT cluster FROM system.clusters")
 	}
 	secure, err := flag("secure")
 	if err != nil {

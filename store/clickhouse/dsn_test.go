@@ -23,6 +23,7 @@ func TestParseDSN(t *testing.T) {
 		{"clickhouse://host?secure=true", "default@host:9440 spanloom TLS"},
 		{"clickhouse://host?secure=true&skip_verify=true", "default@host:9440 spanloom TLS warns"},
 		{"clickhouse://me:secret@host", "me@host:9000 spanloom warns"},
+		{"clickhouse://host/traces?cluster=two", "default@host:9000 traces cluster two"},
 	} {
 		to, err := ParseDSN(c.dsn, getenv)
 		if err != nil {
@@ -32,6 +33,9 @@ func TestParseDSN(t *testing.T) {
 		got := to.User + "@" + strings.Join(to.Hosts, ",") + " " + to.Database
 		if to.TLS != nil {
 			got += " TLS"
+		}
+		if to.Cluster != "" {
+			got += " cluster " + to.Cluster
 		}
 		if len(to.Warnings) > 0 {
 			got += " warns"
@@ -54,7 +58,9 @@ func TestParseDSN(t *testing.T) {
 		{"clickhouse://a%zz@host", "user or password"},
 		{"clickhouse://host/a`b", "no name of a database"},
 		{"clickhouse://host/a/b", "no name of a database"},
-		{"clickhouse://host?compress=lz4", "the options are secure"},
+		{"clickhouse://host?compress=lz4", "the options are cluster, secure"},
+		{"clickhouse://host?cluster=", "name a cluster"},
+		{"clickhouse://host?cluster=a'b", "option cluster=a'b"},
 		{"clickhouse://host?secure=yes", "write true or false"},
 		{"clickhouse://host?ca_file=/x", "certificates are for secure=true"},
 		{"clickhouse://host?secure=true&cert_file=/x", "belong together"},

@@ -35,10 +35,10 @@ func (e *encoder) input() proto.Input {
 	return in
 }
 
-// encode adds a batch to the block. Cost: no allocation per span but for new words of dictionaries.
-func (e *encoder) encode(b *span.Batch, writer, seq uint64) {
+// encode adds rows of a batch to the block. Cost: no allocation per span but for new words of dictionaries.
+func (e *encoder) encode(b *span.Batch, rows []uint32, writer, seq uint64) {
 	e.b = b
-	tenant, first := []byte(answer.Tenant(b.Tenant)), e.traceLow.Rows()
+	tenant := []byte(answer.Tenant(b.Tenant))
 	e.typedOf = e.typedOf[:0]
 	for _, k := range b.Keys {
 		at := int8(-1)
@@ -54,11 +54,12 @@ func (e *encoder) encode(b *span.Batch, writer, seq uint64) {
 		}
 		e.wordOf[a.keys] = of
 	}
-	for row := range b.Len() {
+	for _, at := range rows {
+		row := int(at)
 		e.tenant.add(tenant)
 		e.writer = append(e.writer, writer)
 		e.seq = append(e.seq, seq)
-		e.row = append(e.row, uint32(first+row))
+		e.row = append(e.row, uint32(len(e.row)))
 		e.received.Data = append(e.received.Data, proto.DateTime64(b.Received))
 		e.ids(row)
 		e.times(row)

@@ -78,6 +78,9 @@ func explain(ctx context.Context, what string, err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
+	if of := (*fault)(nil); errors.As(err, &of) {
+		what += of.shard.at()
+	}
 	p := &problem.Problem{Kind: problem.Unavailable, Message: what, Err: err, RetryAfter: time.Second}
 	var e *ch.Exception
 	var network net.Error

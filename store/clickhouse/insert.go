@@ -1,9 +1,13 @@
 package clickhouse
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/ClickHouse/ch-go"
@@ -100,6 +104,12 @@ func (e *Engine) send(g *group) {
 	g.errs = make([]error, len(g.batches))
 	defer close(g.done)
 	err := e.insert(g.batches)
+	if r, ok := errors.AsType[*remote.Refused](err); ok {
+		for _, at := range r.Rows {
+			g.errs[at.Batch] = r.Err
+		}
+		return
+	}
 	if err != nil && ClassOf(err) == remote.Poison && len(g.batches) > 1 {
 		// One of them is not to be had; the others are.
 		for i := range g.batches {
@@ -112,51 +122,137 @@ func (e *Engine) send(g *group) {
 	}
 }
 
-// insert stores batches of one day as one block, and asks twice where the answer is lost or says to try again.
+// insert stores batches of one day as one block a shard, and asks twice where the answer is lost or says to try again.
 func (e *Engine) insert(batches []*span.Batch) error {
 	ctx, cancel := context.WithTimeout(context.Background(), insertTimeout)
 	defer cancel()
-	seq := e.begin()
-	token := strconv.FormatUint(e.writer, 16) + "-" + strconv.FormatUint(seq, 16)
-	rows, err := e.store(ctx, batches, seq, token)
+	h := &held{seq: e.begin(), parts: make([]part, len(e.shards))}
+	token := strconv.FormatUint(e.writer, 16) + "-" + strconv.FormatUint(h.seq, 16)
+	err := e.store(ctx, batches, token, h)
 	if err != nil && ClassOf(err) == remote.Retry && ctx.Err() == nil {
-		rows, err = e.store(ctx, batches, seq, token)
+		err = e.store(ctx, batches, token, h)
 	}
-	e.end(seq, rows)
+	e.end(h.seq, h.rows())
 	return err
 }
 
-// store asks the server once. No rows with an error.
-func (e *Engine) store(ctx context.Context, batches []*span.Batch, seq uint64, token string) (rows int, err error) {
+// held is an insert whose rows do not count yet.
+type held struct {
+	seq   uint64
+	parts []part // by shard
+}
+
+// part is what became of the rows of an insert that a shard is to have.
+type part struct {
+	done    bool
+	rows    int // that the shard has
+	refused []remote.Place
+	why     error
+}
+
+func (h *held) rows() (n int) {
+	for _, p := range h.parts {
+		n += p.rows
+	}
+	return n
+}
+
+// store gives each shard its part, all at once, but those that have it. After an error it may be asked again. Where some of several shards
+// refuse rows for good it ends with a *remote.Refused; all others are stored then.
+func (e *Engine) store(ctx context.Context, batches []*span.Batch, token string, h *held) error {
+	errs := make([]error, len(e.shards))
+	var tasks sync.WaitGroup
+	for i, rows := range e.division.pieces(batches) {
+		if !h.parts[i].done {
+			tasks.Go(func() {
+				h.parts[i], errs[i] = e.storePart(ctx, e.shards[i], batches, rows, token+e.division.name, h.seq)
+			})
+		}
+	}
+	tasks.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	refused := new(remote.Refused)
+	for _, p := range h.parts {
+		if len(p.refused) > 0 && refused.Err == nil {
+			refused.Err = explain(ctx, "store spans", p.why)
+		}
+		refused.Rows = append(refused.Rows, p.refused...)
+	}
+	if refused.Err == nil {
+		return nil
+	}
+	slices.SortFunc(refused.Rows, func(a, b remote.Place) int { return cmp.Or(cmp.Compare(a.Batch, b.Batch), cmp.Compare(a.Row, b.Row)) })
+	return refused
+}
+
+// maxRefused is how many single rows of a part are looked for; then what is left of a bad piece goes as a whole.
+const maxRefused = 64
+
+// storePart stores rows on one of the shards. Where there are others, which may have theirs by now, a piece that is refused for good is halved
+// until the bad rows are alone.
+func (e *Engine) storePart(ctx context.Context, s *shard, batches []*span.Batch, rows piece, token string, seq uint64) (part, error) {
+	n := rows.len()
+	if n == 0 {
+		return part{done: true}, nil
+	}
+	p := part{}
+	var deliver func(rows piece, n int, token string) error
+	deliver = func(rows piece, n int, token string) error {
+		err := e.storeBlock(ctx, s, batches, rows, token, seq)
+		switch {
+		case err == nil:
+			p.rows += n
+			return nil
+		case len(e.shards) == 1 || ClassOf(err) != remote.Poison:
+			return err
+		case n == 1 || len(p.refused) >= maxRefused:
+			p.refused, p.why = append(p.refused, rows.places()...), err
+			return nil
+		}
+		a, b := rows.halves()
+		if err := deliver(a, n/2, token+"a"); err != nil {
+			return err
+		}
+		return deliver(b, n-n/2, token+"b")
+	}
+	if err := deliver(rows, n, token); err != nil {
+		return part{}, err
+	}
+	p.done = true
+	return p, nil
+}
+
+// storeBlock asks a shard once. No rows with an error.
+func (e *Engine) storeBlock(ctx context.Context, s *shard, batches []*span.Batch, rows piece, token string, seq uint64) error {
+	if err := e.prepare(ctx, s); err != nil {
+		return unprepared(err)
+	}
 	enc := e.encoders.Get().(*encoder)
 	defer e.encoders.Put(enc)
 	enc.reset()
-	for _, b := range batches {
-		enc.encode(b, e.writer, seq)
+	for i, b := range batches {
+		if len(rows[i]) > 0 {
+			enc.encode(b, rows[i], e.writer, seq)
+		}
 	}
 	in := enc.input()
-	q := ch.Query{Body: into(e.table(e.layout.table()), in), Input: in, Settings: []ch.Setting{
+	return s.do(ctx, ch.Query{Body: into(e.table(e.layout.table()), in), Input: in, Settings: []ch.Setting{
 		{Key: "insert_deduplication_token", Value: token, Important: true},
 		{Key: "async_insert", Value: "0", Important: true},
 		{Key: "max_insert_block_size", Value: strconv.Itoa(2 * maxInsert), Important: true},
 		{Key: "min_insert_block_size_rows", Value: strconv.Itoa(2 * maxInsert), Important: true},
 		{Key: "min_insert_block_size_bytes", Value: "0", Important: true},
-	}}
-	if err = e.pool.do(ctx, q); err != nil {
-		return 0, err
-	}
-	return enc.traceLow.Rows(), nil
+	}})
 }
 
-// held is an insert whose rows do not count yet.
-type held struct {
-	seq  uint64
-	rows int
-}
-
-// Insert stores batches that were received on one day (UTC) as one block: all of their rows or none. The server takes a token once, so an
-// insert whose answer was lost is sent again with its token. Rows stay out of the answers of this process until Count. Invalid or
-// TooLarge: the server will never take these batches together. Anything else may go well later.
+// Insert stores batches that were received on one day (UTC) as one block a shard: all of a block's rows or none. A server takes a token once, so
+// an insert whose answer was lost, or that not all shards have, is sent again with its token. Rows stay out of the answers of this process
+// until Count. Invalid or TooLarge: the server will never take these batches together; of several shards a *remote.Refused tells instead which
+// rows one will never take. Anything else may go well later.
 func (e *Engine) Insert(ctx context.Context, token string, batches []*span.Batch) error {
 	rows := 0
 	for _, b := range batches {
@@ -169,21 +265,17 @@ func (e *Engine) Insert(ctx context.Context, token string, batches []*span.Batch
 		return err
 	}
 	e.mu.Lock()
-	h, again := e.held[token]
+	h := e.held[token]
 	e.mu.Unlock()
-	if !again {
-		h.seq = e.begin()
+	if h == nil {
+		h = &held{seq: e.begin(), parts: make([]part, len(e.shards))}
+		e.mu.Lock()
+		e.held[token] = h
+		e.mu.Unlock()
 	}
 	ctx, cancel := context.WithTimeout(ctx, insertTimeout)
 	defer cancel()
-	n, err := e.store(ctx, batches, h.seq, token)
-	if err == nil {
-		h.rows = n
-	}
-	e.mu.Lock()
-	e.held[token] = h
-	e.mu.Unlock()
-	return explain(ctx, "store spans", err)
+	return explain(ctx, "store spans", e.store(ctx, batches, token, h))
 }
 
 // Count makes the rows of inserts part of the answers, at one moment; tokens whose inserts failed are forgotten.
@@ -194,7 +286,7 @@ func (e *Engine) Count(tokens ...string) {
 		if h, ok := e.held[token]; ok {
 			delete(e.held, token)
 			delete(e.flying, h.seq)
-			e.spans += int64(h.rows)
+			e.spans += int64(h.rows())
 		}
 	}
 }

@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,23 +22,15 @@ import (
 
 // done is the end of a list.
 func done(ctx context.Context, what string, c *cost, err error) (store.Done, error) {
-	d := store.Done{Complete: err == nil, Read: c.read()}
-	if err == nil {
+	d := store.Done{Complete: err == nil && c.missing == nil, Read: c.read()}
+	if err == nil || c.missing != nil && errors.Is(err, c.missing) {
+		d.Away, d.Reason = c.missing != nil, c.reason()
 		return d, nil
 	}
 	if d.Reason = answer.Ended(ctx, err); d.Reason != "" {
 		return d, nil
 	}
 	return d, explain(ctx, what, err)
-}
-
-// ask is do unless the context has ended.
-func (e *Engine) ask(ctx context.Context, q ch.Query, c *cost) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	q.Settings, q.OnProgress = e.settings(), c.progress
-	return e.pool.do(ctx, q)
 }
 
 // Services lists services by name; group and namespace are those of the service's newest span.

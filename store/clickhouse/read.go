@@ -12,6 +12,7 @@ import (
 	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
 
+	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/answer"
@@ -27,7 +28,26 @@ func (e *Engine) settings() []ch.Setting {
 }
 
 // cost counts what a question read, as the server reports it while it goes on.
-type cost struct{ rows, of, bytes atomic.Int64 }
+type cost struct {
+	rows, of, bytes atomic.Int64
+	missing         *problem.Problem // shards that did not answer; nil for none
+}
+
+// reason says what is missing in an answer, empty for nothing.
+func (c *cost) reason() string {
+	if c.missing == nil {
+		return ""
+	}
+	return c.missing.Message + ": " + c.missing.Hint
+}
+
+// end is the last step of an answer that is yielded: an error if it is without some shards.
+func (c *cost) end() error {
+	if c.missing == nil {
+		return nil
+	}
+	return c.missing
+}
 
 func (c *cost) progress(_ context.Context, p proto.Progress) error {
 	c.rows.Add(int64(p.Rows))
@@ -54,10 +74,9 @@ func (e *Engine) yieldRows(ctx context.Context, tenant string, d *decoder, rest 
 		failed := make(chan error, 1)
 		go func() {
 			defer close(blocks)
-			failed <- e.pool.do(ctx, ch.Query{
-				Body:     "SELECT " + strings.Join(d.parts, ", ") + " FROM " + e.source() + " " + rest,
-				Result:   results{d.result},
-				Settings: e.settings(),
+			failed <- e.ask(ctx, ch.Query{
+				Body:   "SELECT " + strings.Join(d.parts, ", ") + " FROM " + e.source() + " " + rest,
+				Result: results{d.result},
 				OnResult: func(ctx context.Context, b proto.Block) error {
 					if b.Rows == 0 {
 						return nil
@@ -73,8 +92,7 @@ func (e *Engine) yieldRows(ctx context.Context, tenant string, d *decoder, rest 
 						return ctx.Err()
 					}
 				},
-				OnProgress: c.progress,
-			})
+			}, c)
 		}()
 		for r := range blocks {
 			if !yield(r, nil) {
@@ -97,21 +115,20 @@ type extent struct {
 }
 
 // extents finds when traces were, by the lower halves of their ids: the projection answers it from a few granules a part.
-func (e *Engine) extents(ctx context.Context, tenant string, ids []span.TraceID) ([]extent, error) {
+func (e *Engine) extents(ctx context.Context, tenant string, ids []span.TraceID, c *cost) ([]extent, error) {
 	var list []extent
 	var high, low proto.ColUInt64
 	from, to := new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano), new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano)
-	err := e.pool.do(ctx, ch.Query{
-		Body:     e.layout.extents(e.source(), tenant, ids),
-		Result:   proto.Results{{Data: &high}, {Data: &low}, {Data: from}, {Data: to}},
-		Settings: e.settings(),
+	err := e.ask(ctx, ch.Query{
+		Body:   e.layout.extents(e.source(), tenant, ids),
+		Result: proto.Results{{Data: &high}, {Data: &low}, {Data: from}, {Data: to}},
 		OnResult: func(context.Context, proto.Block) error {
 			for i := range high {
 				list = append(list, extent{span.TraceIDFromUint64s(high[i], low[i]), int64(from.Data[i]), int64(to.Data[i])})
 			}
 			return nil
 		},
-	})
+	}, c)
 	return list, err
 }
 
@@ -127,16 +144,25 @@ func (e *Engine) Trace(ctx context.Context, s store.Scope, id span.TraceID, _ st
 			yield(nil, err)
 			return
 		}
-		found, err := e.extents(ctx, answer.Tenant(s.Tenant), []span.TraceID{id})
+		var c cost
+		found, err := e.extents(ctx, answer.Tenant(s.Tenant), []span.TraceID{id}, &c)
 		if err != nil {
 			yield(nil, explain(ctx, "look up a trace", err))
 			return
 		}
-		e.yieldTraces(ctx, s, family(found, id), store.Everything(), prog)(yield)
+		for b, err := range e.yieldTraces(ctx, s, family(found, id), store.Everything(), prog, &c) {
+			if !yield(b, err) || err != nil {
+				return
+			}
+		}
+		if err := c.end(); err != nil {
+			yield(nil, err)
+		}
 	}
 }
 
-// Sightings lists the traces whose ids have the lower half of one, with their first starts.
+// Sightings lists the traces whose ids have the lower half of one, with their first starts. What shards that are away have is left out: who reads
+// the traces then hears of it.
 func (e *Engine) Sightings(ctx context.Context, s store.Scope, id span.TraceID) ([]answer.Sighting, error) {
 	if err := e.open(); err != nil {
 		return nil, err
@@ -144,7 +170,7 @@ func (e *Engine) Sightings(ctx context.Context, s store.Scope, id span.TraceID) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	found, err := e.extents(ctx, answer.Tenant(s.Tenant), []span.TraceID{id})
+	found, err := e.extents(ctx, answer.Tenant(s.Tenant), []span.TraceID{id}, new(cost))
 	return sightings(found), explain(ctx, "look up a trace", err)
 }
 
@@ -184,24 +210,28 @@ func (e *Engine) Traces(ctx context.Context, s store.Scope, ids []span.TraceID, 
 		}
 		ids := slices.Clone(ids)
 		slices.SortFunc(ids, func(a, b span.TraceID) int { return bytes.Compare(a[:], b[:]) })
+		var c cost
 		for some := range slices.Chunk(slices.Compact(ids), tracesAtOnce) {
-			found, err := e.extents(ctx, answer.Tenant(s.Tenant), some)
+			found, err := e.extents(ctx, answer.Tenant(s.Tenant), some, &c)
 			if err != nil {
 				yield(nil, explain(ctx, "look up traces", err))
 				return
 			}
 			found = slices.DeleteFunc(found, func(x extent) bool { return !slices.Contains(some, x.id) })
-			for b, err := range e.yieldTraces(ctx, s, found, need, prog) {
+			for b, err := range e.yieldTraces(ctx, s, found, need, prog, &c) {
 				if !yield(b, err) || err != nil {
 					return
 				}
 			}
 		}
+		if err := c.end(); err != nil {
+			yield(nil, err)
+		}
 	}
 }
 
 // yieldTraces yields all rows of some traces in the order they were received.
-func (e *Engine) yieldTraces(ctx context.Context, s store.Scope, list []extent, need store.Need, prog *match.Program) iter.Seq2[*span.Batch, error] {
+func (e *Engine) yieldTraces(ctx context.Context, s store.Scope, list []extent, need store.Need, prog *match.Program, c *cost) iter.Seq2[*span.Batch, error] {
 	return func(yield func(*span.Batch, error) bool) {
 		if len(list) == 0 {
 			return
@@ -210,7 +240,7 @@ func (e *Engine) yieldTraces(ctx context.Context, s store.Scope, list []extent, 
 		d := newDecoder(e.layout, need.And(prog.Need()), false)
 		rest := "WHERE " + e.layout.tenant(tenant) + " AND " + e.layout.near(list) + " AND " + e.pinned() + " ORDER BY " + e.layout.received()
 		var bound *match.Bound
-		for r, err := range e.yieldRows(ctx, tenant, d, rest, new(cost)) {
+		for r, err := range e.yieldRows(ctx, tenant, d, rest, c) {
 			if err != nil {
 				yield(nil, err)
 				return

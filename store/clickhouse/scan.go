@@ -35,6 +35,9 @@ func (e *Engine) Scan(ctx context.Context, s store.Scope, q *store.Scan) iter.Se
 				return
 			}
 		}
+		if err := total.end(); err != nil {
+			yield(store.Rows{}, err)
+		}
 	}
 }
 
@@ -77,6 +80,10 @@ func (e *Engine) matching(ctx context.Context, p *plan, need store.Need, total *
 	return func(yield func(store.Rows, error) bool) {
 		if !p.exact {
 			need = need.And(p.prog.Need())
+		}
+		if err := e.reach(ctx, total); err != nil {
+			yield(store.Rows{}, err)
+			return
 		}
 		d := newDecoder(e.layout, need, false)
 		var bound *match.Bound

@@ -3,7 +3,9 @@ package clickhouse
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -19,16 +21,45 @@ var schema1 string
 // SchemaVersion is the version this build writes.
 const SchemaVersion = 1
 
-// Schema is the statements that create the tables in a database, in order, with the comments that explain them.
-// retention 0 keeps spans for ever.
-func Schema(database string, retention time.Duration) []string {
-	text := strings.ReplaceAll(schema1, "${database}", "`"+database+"`")
+// distributed is the table that questions over shards are asked of.
+const distributed = "spans_distributed"
+
+// Schema is the statements that create the tables in a target's database, in order, with the comments that explain them; with a cluster they
+// are for each of its servers. retention 0 keeps spans for ever.
+func Schema(t *Target, retention time.Duration) []string {
+	database := "`" + t.Database + "`"
+	text := strings.ReplaceAll(schema1, "${database}", database)
 	text = strings.ReplaceAll(text, "${ttl}\n", ttl(retention))
-	list := []string{fmt.Sprintf("CREATE DATABASE IF NOT EXISTS `%s`", database)}
+	list := []string{"CREATE DATABASE IF NOT EXISTS " + database}
 	for statement := range strings.SplitSeq(text, ";\n") {
 		if statement = strings.TrimSpace(statement); statement != "" {
 			list = append(list, statement)
 		}
+	}
+	if t.Cluster != "" {
+		list = append(list, fmt.Sprintf(`-- What questions read: the spans of all shards. It holds nothing itself, and Spanloom inserts into the shards' own tables.
+CREATE TABLE IF NOT EXISTS %s.%s AS %s.spans
+ENGINE = %s
+COMMENT 'spanloom schema %d: %s'`, database, distributed, database, distributedEngine(t.Cluster, t.Database), SchemaVersion, distributed))
+	}
+	return list
+}
+
+func distributedEngine(cluster, database string) string {
+	return fmt.Sprintf("Distributed(%s, %s, 'spans', TraceLow)", quote(cluster), quote(database))
+}
+
+var (
+	creating   = regexp.MustCompile(`(?m)^CREATE (?:DATABASE|TABLE) IF NOT EXISTS \S+`)
+	mergeTrees = regexp.MustCompile(`(?m)^ENGINE = (Replacing)?MergeTree`)
+)
+
+// SchemaOnCluster is Schema as one server runs it for a whole cluster, with tables whose rows the replicas of a shard share.
+func SchemaOnCluster(t *Target, retention time.Duration) []string {
+	list := Schema(t, retention)
+	for i, statement := range list {
+		statement = creating.ReplaceAllString(statement, "$0 ON CLUSTER "+quote(t.Cluster))
+		list[i] = mergeTrees.ReplaceAllString(statement, "ENGINE = Replicated${1}MergeTree")
 	}
 	return list
 }
@@ -42,53 +73,104 @@ func ttl(retention time.Duration) string {
 }
 
 // tables are the tables of the schema.
-var tables = []string{"spans", "documents"}
+func (e *Engine) tables() []string {
+	if e.sharded() {
+		return []string{"spans", "documents", distributed}
+	}
+	return []string{"spans", "documents"}
+}
 
-// prepare creates what is missing, checks what is there and sets retention.
-func (e *Engine) prepare(ctx context.Context, retention time.Duration) error {
-	found, err := e.comments(ctx)
+// prepare creates what is missing on a shard, checks what is there and sets retention; once it went well it does nothing.
+func (e *Engine) prepare(ctx context.Context, s *shard) error {
+	s.preparing.Lock()
+	defer s.preparing.Unlock()
+	if s.prepared {
+		return nil
+	}
+	found, err := e.existing(ctx, s)
 	if err != nil {
 		return err
 	}
-	for _, t := range tables {
-		comment, ok := found[t]
+	for _, t := range e.tables() {
+		is, ok := found[t]
 		if !ok {
+			if len(s.target.Hosts) > 1 && e.sharded() && t != distributed {
+				return notReplicated(fmt.Sprintf("table %s is missing%s, a shard of several replicas", e.table(t), s.at()))
+			}
 			continue
 		}
-		var version int
-		if _, err := fmt.Sscanf(comment, "spanloom schema %d: "+t, &version); err != nil {
-			return &problem.Problem{Kind: problem.Invalid, Field: "clickhouse-dsn",
-				Message: fmt.Sprintf("table %s is there and is not Spanloom's (its comment is %q)", e.table(t), comment),
-				Hint:    "name another database in --clickhouse-dsn, or rename that table"}
-		}
-		if version != SchemaVersion {
-			return &problem.Problem{Kind: problem.Invalid, Field: "clickhouse-dsn",
-				Message: fmt.Sprintf("table %s has schema %d, this Spanloom writes %d", e.table(t), version, SchemaVersion),
-				Hint:    "run a Spanloom of at least that version, or name another database"}
-		}
-	}
-	for i, statement := range Schema(e.database, retention) {
-		// A user without the right to create may use what is there.
-		if i == 0 && len(found) > 0 || i > 0 && len(found) == len(tables) {
-			continue
-		}
-		if err := e.run(ctx, statement); err != nil {
+		if err := e.check(s, t, is); err != nil {
 			return err
 		}
 	}
-	return e.setRetention(ctx, retention)
+	for i, statement := range Schema(&Target{Database: e.database, Cluster: e.cluster}, e.keep) {
+		// A user without the right to create may use what is there.
+		if i == 0 && len(found) > 0 || i > 0 && len(found) == len(e.tables()) {
+			continue
+		}
+		if err := s.do(ctx, ch.Query{Body: statement}); err != nil {
+			return err
+		}
+	}
+	if err := e.setRetention(ctx, s); err != nil {
+		return err
+	}
+	s.prepared = true
+	return nil
 }
 
-// comments are the comments of the schema's tables that are there.
-func (e *Engine) comments(ctx context.Context) (map[string]string, error) {
-	found := make(map[string]string)
-	var names, texts proto.ColStr
-	err := e.pool.do(ctx, ch.Query{
-		Body:   "SELECT name, comment FROM system.tables WHERE database = " + quote(e.database) + " AND name IN ('" + strings.Join(tables, "', '") + "')",
-		Result: proto.Results{{Name: "name", Data: &names}, {Name: "comment", Data: &texts}},
+// existing is a table that is there.
+type existing struct{ comment, engine string }
+
+// check looks whether a table is what the schema says.
+func (e *Engine) check(s *shard, t string, is existing) error {
+	invalid := func(message, hint string) error {
+		return &problem.Problem{Kind: problem.Invalid, Field: "clickhouse-dsn", Message: "table " + e.table(t) + s.at() + " " + message, Hint: hint}
+	}
+	var version int
+	if _, err := fmt.Sscanf(is.comment, "spanloom schema %d: "+t, &version); err != nil {
+		return invalid(fmt.Sprintf("is there and is not Spanloom's (its comment is %q)", is.comment), "name another database in --clickhouse-dsn, or rename that table")
+	}
+	if version != SchemaVersion {
+		return invalid(fmt.Sprintf("has schema %d, this Spanloom writes %d", version, SchemaVersion), "run a Spanloom of at least that version, or name another database")
+	}
+	if t == distributed {
+		if want := distributedEngine(e.cluster, e.database); is.engine != want {
+			return invalid(fmt.Sprintf("is %s, not %s", is.engine, want), "drop it, it holds no spans: the next start makes the right one")
+		}
+		return nil
+	}
+	if e.sharded() && len(s.target.Hosts) > 1 && !strings.HasPrefix(is.engine, "Replicated") && !strings.HasPrefix(is.engine, "Shared") {
+		name, _, _ := strings.Cut(is.engine, " ")
+		return notReplicated(fmt.Sprintf("table %s%s is a %s, and the replicas of this shard do not share its rows", e.table(t), s.at(), name))
+	}
+	return nil
+}
+
+// notReplicated refuses a shard of several servers of which each would have rows of its own.
+func notReplicated(message string) error {
+	return &problem.Problem{Kind: problem.Invalid, Field: "clickhouse-dsn", Message: message,
+		Hint: "make replicated tables before the start: `spanloom store schema --on-cluster` prints statements for it"}
+}
+
+// unprepared is why nothing can be stored on a shard that was away at the start: whatever it is, it is not about the spans.
+func unprepared(err error) error {
+	if p := (*problem.Problem)(nil); errors.As(err, &p) {
+		return &problem.Problem{Kind: problem.Unavailable, Field: p.Field, Message: p.Message, Hint: p.Hint, Err: p.Err, RetryAfter: time.Minute}
+	}
+	return err
+}
+
+// existing are the schema's tables that are there.
+func (e *Engine) existing(ctx context.Context, s *shard) (map[string]existing, error) {
+	found := make(map[string]existing)
+	var names, comments, engines proto.ColStr
+	err := s.do(ctx, ch.Query{
+		Body:   "SELECT name, comment, engine_full FROM system.tables WHERE database = " + quote(e.database) + " AND name IN ('" + strings.Join(e.tables(), "', '") + "')",
+		Result: proto.Results{{Name: "name", Data: &names}, {Name: "comment", Data: &comments}, {Name: "engine_full", Data: &engines}},
 		OnResult: func(context.Context, proto.Block) error {
 			for i := range names.Rows() {
-				found[names.Row(i)] = texts.Row(i)
+				found[names.Row(i)] = existing{comments.Row(i), engines.Row(i)}
 			}
 			return nil
 		},
@@ -97,9 +179,9 @@ func (e *Engine) comments(ctx context.Context) (map[string]string, error) {
 }
 
 // setRetention makes the table's TTL what the setting says, and looks whether it is.
-func (e *Engine) setRetention(ctx context.Context, retention time.Duration) error {
-	want := strings.TrimSuffix(strings.TrimPrefix(ttl(retention), "TTL "), "\n")
-	is, err := e.ttl(ctx)
+func (e *Engine) setRetention(ctx context.Context, s *shard) error {
+	want := strings.TrimSuffix(strings.TrimPrefix(ttl(e.keep), "TTL "), "\n")
+	is, err := e.ttl(ctx, s)
 	if err != nil || is == want {
 		return err
 	}
@@ -107,30 +189,19 @@ func (e *Engine) setRetention(ctx context.Context, retention time.Duration) erro
 	if want == "" {
 		statement = "ALTER TABLE " + e.table("spans") + " REMOVE TTL"
 	}
-	if err := e.run(ctx, statement); err != nil {
+	if err := s.do(ctx, ch.Query{Body: statement}); err != nil {
 		return err
 	}
-	if is, err = e.ttl(ctx); err != nil || is == want {
+	if is, err = e.ttl(ctx, s); err != nil || is == want {
 		return err
 	}
-	return problem.New(problem.Internal, fmt.Sprintf("the TTL of %s is %q after it was set to %q", e.table("spans"), is, want), "set it by hand and report this")
+	return problem.New(problem.Internal, fmt.Sprintf("the TTL of %s%s is %q after it was set to %q", e.table("spans"), s.at(), is, want), "set it by hand and report this")
 }
 
 // ttl is the TTL of the table as its definition says.
-func (e *Engine) ttl(ctx context.Context) (string, error) {
-	var engine proto.ColStr
-	text := ""
-	err := e.pool.do(ctx, ch.Query{
-		Body:   "SELECT engine_full FROM system.tables WHERE database = " + quote(e.database) + " AND name = 'spans'",
-		Result: proto.Results{{Name: "engine_full", Data: &engine}},
-		OnResult: func(context.Context, proto.Block) error {
-			if engine.Rows() > 0 {
-				text = engine.Row(0)
-			}
-			return nil
-		},
-	})
-	_, text, ok := strings.Cut(text, " TTL ")
+func (e *Engine) ttl(ctx context.Context, s *shard) (string, error) {
+	found, err := e.existing(ctx, s)
+	_, text, ok := strings.Cut(found["spans"].engine, " TTL ")
 	if !ok {
 		return "", err
 	}

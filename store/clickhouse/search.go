@@ -47,15 +47,10 @@ func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*s
 		sr.snapshot, sr.after, sr.paged = snapshot{t.Moment}, t.After, true
 	}
 	sr.need = answer.SummaryNeed.And(asked.Both.Need())
-	page := &store.Page{Done: store.Done{Complete: true}}
-	if err := sr.run(ctx); err != nil {
-		why := answer.Ended(ctx, err)
-		if why == "" {
-			return nil, explain(ctx, "search", err)
-		}
-		page.Complete, page.Reason = false, why
+	page := new(store.Page)
+	if page.Done, err = done(ctx, "search", &sr.cost, sr.run(ctx)); err != nil {
+		return nil, err
 	}
-	page.Read = sr.cost.read()
 	var more *answer.Rank
 	if page.Traces, more = sr.page.Page(q.Limit); more != nil && page.Complete {
 		page.Next = answer.SharedPage{Plan: hash, Issued: now.UnixNano(), After: *more, Moment: sr.snapshot.Moment}.String()
@@ -123,25 +118,26 @@ func (sr *searcher) candidates(ctx context.Context, last *answer.Rank, n int) ([
 	}
 	if least := sr.query.TraceDuration.Min; least > 0 {
 		// All copies of spans together are at least as long as those that count.
-		trace := sr.engine.layout.trace()
-		sql += fmt.Sprintf(" AND (%s) IN (SELECT %s FROM %s WHERE %s GROUP BY %s HAVING max(toFloat64(%s) + toFloat64(Duration)) - min(toFloat64(%s)) >= %s)",
-			trace, trace, sr.engine.source(), sr.engine.layout.tenant(sr.plan.tenant), trace, startNanos, startNanos, number(float64(least)-4096))
+		trace, in := sr.engine.layout.trace(), "IN"
+		if sr.engine.sharded() {
+			in = "GLOBAL IN" // a trace may have spans on several shards: the server that is asked puts them together
+		}
+		sql += fmt.Sprintf(" AND (%s) %s (SELECT %s FROM %s WHERE %s GROUP BY %s HAVING max(toFloat64(%s) + toFloat64(Duration)) - min(toFloat64(%s)) >= %s)",
+			trace, in, trace, sr.engine.source(), sr.engine.layout.tenant(sr.plan.tenant), trace, startNanos, startNanos, number(float64(least)-4096))
 	}
 	var list []answer.Rank
 	var starts proto.ColInt64
 	var high, low proto.ColUInt64
-	err := sr.engine.pool.do(ctx, ch.Query{
-		Body:     sr.engine.layout.newest(sr.engine.source(), sql, n),
-		Result:   proto.Results{{Data: &starts}, {Data: &high}, {Data: &low}},
-		Settings: sr.engine.settings(),
+	err := sr.engine.ask(ctx, ch.Query{
+		Body:   sr.engine.layout.newest(sr.engine.source(), sql, n),
+		Result: proto.Results{{Data: &starts}, {Data: &high}, {Data: &low}},
 		OnResult: func(context.Context, proto.Block) error {
 			for i, start := range starts {
 				list = append(list, answer.Rank{Start: start, ID: span.TraceIDFromUint64s(high[i], low[i])})
 			}
 			return nil
 		},
-		OnProgress: sr.cost.progress,
-	})
+	}, &sr.cost)
 	return list, err
 }
 
@@ -194,12 +190,16 @@ func (e *Engine) Rows(ctx context.Context, s store.Scope, ids []span.TraceID, ne
 			yield(nil, err)
 			return
 		}
+		var c cost
 		for some := range slices.Chunk(ids, tracesAtOnce) {
-			for rows, err := range e.rowsOf(ctx, answer.Tenant(s.Tenant), some, need, e.pinned(), new(cost)) {
+			for rows, err := range e.rowsOf(ctx, answer.Tenant(s.Tenant), some, need, e.pinned(), &c) {
 				if !yield(rows, explain(ctx, "read traces", err)) || err != nil {
 					return
 				}
 			}
+		}
+		if err := c.end(); err != nil {
+			yield(nil, err)
 		}
 	}
 }
@@ -207,7 +207,7 @@ func (e *Engine) Rows(ctx context.Context, s store.Scope, ids []span.TraceID, ne
 // rowsOf yields the rows of some traces that meet a condition of SQL, trace by trace.
 func (e *Engine) rowsOf(ctx context.Context, tenant string, ids []span.TraceID, need store.Need, cond string, c *cost) iter.Seq2[[]answer.Row, error] {
 	return func(yield func([]answer.Row, error) bool) {
-		found, err := e.extents(ctx, tenant, ids)
+		found, err := e.extents(ctx, tenant, ids, c)
 		if err != nil {
 			yield(nil, err)
 			return

@@ -13,6 +13,7 @@ import (
 	"github.com/spanloom/spanloom/store/match"
 	"github.com/spanloom/spanloom/store/mem"
 	"github.com/spanloom/spanloom/store/merge"
+	"github.com/spanloom/spanloom/store/remote"
 )
 
 // Search merges the engine's list with the traces that have spans here. The engine's rank of a trace is true where all its rows are there;
@@ -213,7 +214,7 @@ func (w *work) resolve(ctx context.Context, ids []span.TraceID) ([]answer.Found,
 	if w.view.engine != nil {
 		for rows, err := range w.view.engine.Rows(ctx, w.scope, ids, w.need) {
 			if err != nil && ctx.Err() == nil && retryable(err) {
-				if len(traces) == 0 {
+				if len(traces) == 0 && !errors.Is(err, remote.ErrPartial) {
 					w.lose(err)
 				} else { // a part of it is there
 					w.page.Complete, w.page.Away, w.page.Reason = false, true, w.view.lost(err).Error()

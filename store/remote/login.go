@@ -4,6 +4,7 @@ package remote
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -28,6 +29,9 @@ type Refused struct {
 	Rows []Place // in order
 	Err  error   // why the first of them was refused
 }
+
+// ErrPartial is in the error, of kind Unavailable, at the end of an answer that is whole but for what some of several servers have.
+var ErrPartial = errors.New("what the other servers have is here")
 
 // Place is a row of the batches of an insert.
 type Place struct{ Batch, Row int }
