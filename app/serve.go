@@ -22,6 +22,7 @@ import (
 	"github.com/spanloom/spanloom/forward"
 	"github.com/spanloom/spanloom/internal/faultfs"
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/internal/repeated"
 	"github.com/spanloom/spanloom/process"
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/tempoapi"
@@ -430,18 +431,23 @@ func (s *service) endpoints() (e Endpoints) {
 func (s *service) keepLedger(ctx context.Context) {
 	tick := time.NewTicker(ledgerEvery)
 	defer tick.Stop()
+	var written, deleted repeated.Warning // a remote engine may be away for hours
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if err := s.ledger.Flush(ctx, s.documents, replica(), false); err != nil && ctx.Err() == nil {
-			s.log.Warn("receipt ledger not written, will try again", "error", err)
+		err := s.ledger.Flush(ctx, s.documents, replica(), false)
+		if ctx.Err() != nil {
+			return
 		}
-		if err := s.ledger.Expire(ctx, s.documents, s.now().Add(-s.config.Retention)); err != nil && ctx.Err() == nil {
-			s.log.Warn("old receipts not deleted, will try again", "error", err)
+		written.Say(s.log, "receipt ledger not written, will try again", err)
+		err = s.ledger.Expire(ctx, s.documents, s.now().Add(-s.config.Retention))
+		if ctx.Err() != nil {
+			return
 		}
+		deleted.Say(s.log, "old receipts not deleted, will try again", err)
 	}
 }
 

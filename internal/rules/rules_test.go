@@ -76,7 +76,7 @@ var arrows = []struct {
 }
 
 // everyone may import these.
-var everyone = []string{"internal/problem", "internal/wait", "internal/nearest", "internal/faultfs", "internal/envoyspans", "internal/golden", "internal/realparts", "internal/clickhouseserver", "internal/searchserver", "internal/s3server", "internal/otlpclient", "internal/pause", "store/match", "store/answer", "store/rollup"}
+var everyone = []string{"internal/problem", "internal/wait", "internal/nearest", "internal/faultfs", "internal/envoyspans", "internal/golden", "internal/realparts", "internal/clickhouseserver", "internal/searchserver", "internal/s3server", "internal/otlpclient", "internal/pause", "internal/repeated", "store/match", "store/answer", "store/rollup"}
 
 func TestArrowsPointOneWay(t *testing.T) {
 	out, err := exec.Command("go", "list", "-e", "-f", `{{.ImportPath}} {{join .Imports ","}}`, module+"...").Output()

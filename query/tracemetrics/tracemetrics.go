@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/spanloom/spanloom/internal/repeated"
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -43,6 +44,7 @@ type Collector struct {
 
 	mu         sync.Mutex
 	until      int64 // all minutes before it are counted
+	late       repeated.Warning
 	calls      map[callKey]*call
 	edges      map[edgeKey]*edge
 	incomplete float64
@@ -123,8 +125,7 @@ func (c *Collector) count(ctx context.Context) {
 	if err == nil && done.Away { // the spans of these minutes that could not be read now may be read then
 		err = errors.New(done.Reason)
 	}
-	if err != nil {
-		c.log.Warn("trace metrics: minutes are counted with the next scrape", "from", time.Unix(0, from).UTC(), "error", err)
+	if c.late.Say(c.log, "trace metrics: minutes are counted with a later scrape", err, "from", time.Unix(0, from).UTC()); err != nil {
 		return
 	}
 	if !done.Complete || from > c.until {
