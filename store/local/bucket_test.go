@@ -294,6 +294,52 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
+// TestTakeOverWithBackup: documents and kept traces are not in the bucket. A copy of their folders beside an empty one brings them back on another machine,
+// also after their segments went by age.
+func TestTakeOverWithBackup(t *testing.T) {
+	b, _ := folderBucket(t)
+	c := newClock()
+	lost := t.TempDir()
+	o := Options{Dir: lost, Bucket: b, Now: c.Now, LockWait: -1, Retention: 5 * time.Hour}
+	e := open(t, o)
+	fill(t, e, c.Now(), 0, 3)
+	if err := e.Keep(t.Context(), defaultScope(), traceOf(1), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Save(t.Context(), defaultScope(), "colours", []byte("green"), 0); err != nil {
+		t.Fatal(err)
+	}
+	upload(t, e)
+	mustClose(t, e)
+
+	for _, backup := range []bool{false, true} {
+		o.Dir = t.TempDir()
+		for _, name := range []string{keptDir, metaDir} {
+			if !backup {
+				break
+			}
+			if err := os.CopyFS(filepath.Join(tenantDir(o.Dir), name), os.DirFS(filepath.Join(tenantDir(lost), name))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e = open(t, o)
+		wantBatches(t, "after the take-over", e, 3)
+		if doc, err := e.Load(t.Context(), defaultScope(), "colours"); err != nil || (string(doc.Data) == "green") != backup {
+			t.Errorf("backup %v: the document is %q, %v", backup, doc.Data, err)
+		}
+		if backup {
+			c.Add(7 * time.Hour)
+			if err := e.tidy(); err != nil {
+				t.Fatal(err)
+			}
+			if got := rowsOf(t, e); len(got) != 1 || got[1] != rows {
+				t.Errorf("when the segments have gone: %v, want the kept trace", got)
+			}
+		}
+		mustClose(t, e)
+	}
+}
+
 // abandon ends an engine as a kill does: nothing is uploaded, nothing released.
 func abandon(e *Engine) {
 	e.up.mu.Lock()

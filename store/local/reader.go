@@ -111,7 +111,12 @@ func (e *Reader) open(ctx context.Context, dir string) error {
 		return wal.FolderProblem(e.o.Dir, err)
 	}
 	e.far.report, e.far.gone = e.damage, e.poke
-	return e.Refresh(ctx)
+	if err := e.Refresh(ctx); err != nil {
+		return err
+	}
+	e.log.Info("reading from the bucket; documents and kept traces are not there: those of the process that writes are not seen here", "bucket", e.o.Bucket.String(),
+		"generation", e.gen.Number, "segments", len(e.gen.Entries))
+	return nil
 }
 
 // poke makes the next look for a newer manifest come now.
