@@ -42,6 +42,7 @@ func BenchmarkAsk(b *testing.B) {
 		if status := server.Do(b, http.MethodPost, "/"+to.Prefix+"-spans-*/_forcemerge?max_num_segments=1&wait_for_completion=true", ""); status == "" {
 			b.Fatal("no answer to a merge")
 		}
+		server.Do(b, http.MethodPost, "/"+to.Prefix+"-spans-*/_refresh", "") // lets go of what was merged
 		server.Do(b, http.MethodPost, "/"+to.Prefix+"-spans-*/_flush?force=true", "")
 		b.Logf("%.1f bytes a span after a merge; server CPU with it %.2f µs a span", size(), spent())
 	})
