@@ -200,7 +200,8 @@ func (f *Forwarder) recover(ctx context.Context) (err error) {
 		after = borders[0]
 	}
 	wo := wal.Options{FS: f.fs, Dir: logDir, Now: f.now, Log: f.slog, FileSize: min(max(f.o.MaxDisk/filesOfDisk, minFile), maxFile),
-		Reserve: wal.Reserve(total), After: after}
+		Reserve: wal.Reserve(total), After: after,
+		FullHint: "free space on the volume of --data-dir, or lower --forward-max-disk; copies are taken again by themselves then"}
 	if f.o.Sync <= 0 {
 		wo.Mode = wal.Always
 	}

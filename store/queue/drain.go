@@ -268,7 +268,7 @@ func (q *Queue) setAside(to *sending, token string, piece []*span.Batch, why err
 		err = wal.Replace(q.fs, name+".txt", []byte(why.Error()+"\n"))
 	}
 	if err != nil {
-		return fmt.Errorf("set aside spans that %s refuses (%w): %w", q.o.Kind, why, err)
+		return q.unwritten(fmt.Sprintf("set aside spans that %s refuses (%v)", q.o.Kind, why), err)
 	}
 	for _, b := range piece {
 		to.rows += int64(b.Len())
@@ -304,7 +304,7 @@ func (q *Queue) writeCursor(c cursor) error {
 		return err
 	}
 	if err := wal.Replace(q.fs, q.cursorFile(), append(p, '\n')); err != nil {
-		return fmt.Errorf("write the queue's cursor: %w", err)
+		return q.unwritten("write the queue's cursor", err)
 	}
 	q.cursor = c
 	return nil

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/spanloom/spanloom/internal/faultfs"
@@ -188,7 +189,7 @@ func (q *Queue) recover(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("size of the volume: %w", err)
 	}
-	wo := wal.Options{FS: q.fs, Dir: logDir, Now: q.now, Log: q.slog, FileSize: math.MaxInt64, FileAge: math.MaxInt64, Reserve: q.o.Reserve, After: q.cursor.Through}
+	wo := wal.Options{FS: q.fs, Dir: logDir, Now: q.now, Log: q.slog, FileSize: math.MaxInt64, FileAge: math.MaxInt64, Reserve: q.o.Reserve, FullHint: fullHint, After: q.cursor.Through}
 	fill(&wo.Reserve, wal.Reserve(total))
 	if q.o.Sync <= 0 {
 		wo.Mode = wal.Always
@@ -340,6 +341,17 @@ func (q *Queue) acceptable(b *span.Batch) error {
 		return answer.Closed()
 	}
 	return nil
+}
+
+// fullHint is what helps when the volume is full: what waits takes its room until the engine has it.
+const fullHint = "free space on the volume of --data-dir, or make it larger; spans are taken again by themselves then, and what waits is kept"
+
+// unwritten is the error of a file beside the log.
+func (q *Queue) unwritten(what string, err error) error {
+	if !errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return &problem.Problem{Kind: problem.Unavailable, Message: fmt.Sprintf("%s: the volume of %s is full", what, q.o.Dir), Hint: fullHint, Err: err}
 }
 
 // full says of a refusal for want of room what it is about.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spanloom/spanloom/internal/faultfs"
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/internal/wait"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/mem"
@@ -415,6 +416,60 @@ func TestFull(t *testing.T) {
 	}
 	if err := q.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestVolumeFull has no room on the volume of the folder: senders are refused for a while and told where and why, and what was accepted goes
+// when there is room again, without a restart and with one.
+func TestVolumeFull(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		t.Run(fmt.Sprintf("restart %v", restart), func(t *testing.T) {
+			e, disk := newRemote(time.Now), faultfs.NewMem(1)
+			e.set(func(string, []*span.Batch) error { return errAway })
+			o := options(e)
+			o.FS, o.MaxRows, o.FullRows, o.Linger, o.Farewell = disk, 20, 10, time.Millisecond, time.Millisecond
+			q := open(t, o)
+			sent := send(t, q, 0, 30)
+			disk.SetCapacity(disk.Bytes())
+			for i := range 5 {
+				err := q.Accept(t.Context(), storetest.Batch(t, fmt.Sprintf("%x a - front server get 0s 1ms", 1000+i)))
+				p := problem.Of(err)
+				if p == nil || p.Kind != problem.Unavailable || p.RetryAfter <= 0 || !strings.Contains(p.Message, "volume of /data/queue/log") || !strings.Contains(p.Hint, "--data-dir") {
+					t.Fatalf("accepted on a full disk: %v", err)
+				}
+			}
+			if got := spans(t, q); got != sent {
+				t.Errorf("%d of %d readable", got, sent)
+			}
+			if restart {
+				if err := q.Close(); err != nil {
+					t.Fatal(err)
+				}
+				e.Engine = reopened()
+				q = open(t, o)
+				if got := spans(t, q); got != sent {
+					t.Errorf("%d of %d readable after a start", got, sent)
+				}
+			}
+			e.set(nil)
+			wait.For(t, time.Minute, "the queue to say what holds it up", func() bool {
+				said := q.Stats().Queue.LastError
+				return strings.Contains(said, "the volume of /data/queue is full") && strings.Contains(said, "--data-dir")
+			})
+			disk.SetCapacity(1 << 40)
+			wait.For(t, time.Minute, "spans to be taken again", func() bool {
+				err := q.Accept(t.Context(), storetest.Batch(t, "ffff a - front server get 0s 1ms"))
+				return err == nil
+			})
+			sent++
+			flush(t, q)
+			if stored, _ := e.rows(); stored != sent {
+				t.Errorf("%d sent, %d stored", sent, stored)
+			}
+			if err := q.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 

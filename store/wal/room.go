@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,7 +42,7 @@ func (l *Log) room(n int64) error {
 		l.free, l.looked = free, now
 	}
 	if l.free-n < l.o.Reserve {
-		l.full = diskFull(fmt.Sprintf("the volume of %s has %d bytes left, %d of them are a reserve", l.o.Dir, l.free, l.o.Reserve), nil)
+		l.full = l.diskFull(fmt.Sprintf("the volume of %s has %d bytes left, %d of them are a reserve", l.o.Dir, l.free, l.o.Reserve), nil)
 		return l.full
 	}
 	l.free -= n
@@ -57,7 +58,7 @@ func (l *Log) writeProblem(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.looked = l.o.Now()
-	l.full = diskFull(fmt.Sprintf("the volume of %s is full", l.o.Dir), err)
+	l.full = l.diskFull(fmt.Sprintf("the volume of %s is full", l.o.Dir), err)
 	return l.full
 }
 
@@ -69,7 +70,7 @@ func bare(err error) error {
 	return err
 }
 
-func diskFull(message string, err error) error {
+func (l *Log) diskFull(message string, err error) error {
 	return &problem.Problem{Kind: problem.Unavailable, Message: message, Err: err, RetryAfter: refusedFor,
-		Hint: "free space on the volume, or lower --max-disk or --retention; spans are taken again by themselves then"}
+		Hint: cmp.Or(l.o.FullHint, "free space on the volume, or lower --max-disk or --retention; spans are taken again by themselves then")}
 }

@@ -43,6 +43,7 @@ type Options struct {
 	FileAge  time.Duration // or when it gets this old, so that retention finds small files too; 0: an hour
 	MaxBytes int64         // of all files; 0 for no limit. SetMaxBytes changes it
 	Reserve  int64         // of the volume, that stays free
+	FullHint string        // what helps when the volume is full; empty: what helps an engine
 	Since    int64         // frames received before are not replayed, ns
 	// After is the sequence up to which every frame is safe elsewhere: those frames are not replayed, what is damaged in their
 	// payloads is nobody's loss, and no new frame gets such a sequence, also where no file is left that tells.
