@@ -10,6 +10,9 @@
 // not at all. Its token makes it safe to send again.
 // Rows carry the process that wrote them and its running number of the batch: a snapshot is a bound of that number and the few
 // batches below it that were still on their way (snapshot.go).
+//
+// Rate, errors, durations and the map come from rollups: counts of the rows of one writer between two numbers, in a table of their own (rollups.go).
+// What no rollup counts is read and counted.
 package clickhouse
 
 import (
@@ -21,6 +24,7 @@ import (
 
 	"github.com/ClickHouse/ch-go/proto"
 
+	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/answer"
 )
@@ -54,6 +58,7 @@ type core struct {
 	writer   uint64 // this process
 
 	encoders sync.Pool
+	rolls    *rolls
 
 	linger  time.Duration
 	inserts chan struct{} // slots of inserts
@@ -84,7 +89,9 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		linger: o.Linger, inserts: make(chan struct{}, maxInserts),
 		writer: binary.LittleEndian.Uint64(id[:]), flying: make(map[uint64]struct{}), held: make(map[string]*held)}}
 	e.encoders.New = func() any { return newEncoder() }
+	e.rolls = newRolls(e)
 	if err := e.connect(ctx, o.Target); err != nil {
+		e.rolls.close()
 		e.disconnect()
 		return nil, explain(ctx, "open ClickHouse "+o.Target.Database, err)
 	}
@@ -141,13 +148,14 @@ func (e *Engine) source() string {
 	return e.table(e.layout.table())
 }
 
-// begin takes the number of an insert. Numbers are of the machine's clock, not of Options.Now: they must grow over restarts and agree
+// begin takes the number of an insert of batches of one day. Numbers are of the machine's clock, not of Options.Now: they must grow over restarts and agree
 // with those of other processes.
-func (e *Engine) begin() uint64 {
+func (e *Engine) begin(batches []*span.Batch) uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.lastSeq = max(e.lastSeq+1, uint64(time.Now().UnixNano()))
 	e.flying[e.lastSeq] = struct{}{}
+	e.rolls.begin(e.lastSeq, batches)
 	return e.lastSeq
 }
 
@@ -197,6 +205,7 @@ func (e *Engine) Close() error {
 	e.closed = true
 	e.mu.Unlock()
 	e.groups.Wait()
+	e.rolls.close()
 	e.disconnect()
 	return nil
 }

@@ -126,12 +126,13 @@ func (e *Engine) send(g *group) {
 func (e *Engine) insert(batches []*span.Batch) error {
 	ctx, cancel := context.WithTimeout(context.Background(), insertTimeout)
 	defer cancel()
-	h := &held{seq: e.begin(), parts: make([]part, len(e.shards))}
+	h := &held{seq: e.begin(batches), parts: make([]part, len(e.shards))}
 	token := strconv.FormatUint(e.writer, 16) + "-" + strconv.FormatUint(h.seq, 16)
 	err := e.store(ctx, batches, token, h)
 	if err != nil && ClassOf(err) == remote.Retry && ctx.Err() == nil {
 		err = e.store(ctx, batches, token, h)
 	}
+	e.rolls.end(h.seq, batches, err)
 	e.end(h.seq, h.rows())
 	return err
 }
@@ -268,14 +269,18 @@ func (e *Engine) Insert(ctx context.Context, token string, batches []*span.Batch
 	h := e.held[token]
 	e.mu.Unlock()
 	if h == nil {
-		h = &held{seq: e.begin(), parts: make([]part, len(e.shards))}
+		h = &held{seq: e.begin(batches), parts: make([]part, len(e.shards))}
 		e.mu.Lock()
 		e.held[token] = h
 		e.mu.Unlock()
 	}
 	ctx, cancel := context.WithTimeout(ctx, insertTimeout)
 	defer cancel()
-	return explain(ctx, "store spans", e.store(ctx, batches, token, h))
+	err := e.store(ctx, batches, token, h)
+	if err == nil {
+		e.rolls.end(h.seq, batches, nil)
+	}
+	return explain(ctx, "store spans", err)
 }
 
 // Count makes the rows of inserts part of the answers, at one moment; tokens whose inserts failed are forgotten.
@@ -286,6 +291,7 @@ func (e *Engine) Count(tokens ...string) {
 		if h, ok := e.held[token]; ok {
 			delete(e.held, token)
 			delete(e.flying, h.seq)
+			e.rolls.forget(h.seq)
 			e.spans += int64(h.rows())
 		}
 	}

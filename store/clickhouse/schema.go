@@ -13,10 +13,14 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/store/remote"
 )
 
 //go:embed schema/1.sql
 var schema1 string
+
+//go:embed schema/rollups.sql
+var schemaRollups string
 
 // SchemaVersion is the version this build writes.
 const SchemaVersion = 1
@@ -27,6 +31,17 @@ const distributed = "spans_distributed"
 // Schema is the statements that create the tables in a target's database, in order, with the comments that explain them; with a cluster they
 // are for each of its servers. retention 0 keeps spans for ever.
 func Schema(t *Target, retention time.Duration) []string {
+	return append(needed(t, retention), rollupsTable(t, retention))
+}
+
+// rollupsTable is the statement of the table of rollups.
+func rollupsTable(t *Target, retention time.Duration) string {
+	text := strings.ReplaceAll(schemaRollups, "${database}", "`"+t.Database+"`")
+	return strings.TrimSuffix(strings.ReplaceAll(text, "${ttl}\n", rollupsTTL(retention)), ";\n")
+}
+
+// needed is the statements without whose tables there is no engine.
+func needed(t *Target, retention time.Duration) []string {
 	database := "`" + t.Database + "`"
 	text := strings.ReplaceAll(schema1, "${database}", database)
 	text = strings.ReplaceAll(text, "${ttl}\n", ttl(retention))
@@ -72,7 +87,15 @@ func ttl(retention time.Duration) string {
 	return fmt.Sprintf("TTL toDateTime(Received) + toIntervalSecond(%d)\n", int64(retention/time.Second))
 }
 
-// tables are the tables of the schema.
+// rollupsTTL is that of the rollups: those of a day stay until the last span of it may go.
+func rollupsTTL(retention time.Duration) string {
+	if retention <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("TTL Day + toIntervalSecond(%d)\n", int64((retention+24*time.Hour)/time.Second))
+}
+
+// tables are the tables of the schema without which there is no engine.
 func (e *Engine) tables() []string {
 	if e.sharded() {
 		return []string{"spans", "documents", distributed}
@@ -87,7 +110,7 @@ func (e *Engine) prepare(ctx context.Context, s *shard) error {
 	if s.prepared {
 		return nil
 	}
-	found, err := e.existing(ctx, s)
+	found, err := e.existing(ctx, s, e.tables()...)
 	if err != nil {
 		return err
 	}
@@ -103,7 +126,7 @@ func (e *Engine) prepare(ctx context.Context, s *shard) error {
 			return err
 		}
 	}
-	for i, statement := range Schema(&Target{Database: e.database, Cluster: e.cluster}, e.keep) {
+	for i, statement := range needed(&Target{Database: e.database, Cluster: e.cluster}, e.keep) {
 		// A user without the right to create may use what is there.
 		if i == 0 && len(found) > 0 || i > 0 && len(found) == len(e.tables()) {
 			continue
@@ -112,10 +135,45 @@ func (e *Engine) prepare(ctx context.Context, s *shard) error {
 			return err
 		}
 	}
-	if err := e.setRetention(ctx, s); err != nil {
+	if err := e.setRetention(ctx, s, "spans", ttl(e.keep)); err != nil {
 		return err
 	}
+	if s == e.shards[0] {
+		if err := e.prepareRollups(ctx, s); err != nil {
+			return err
+		}
+	}
 	s.prepared = true
+	return nil
+}
+
+// prepareRollups creates the table of rollups where it is missing, also beside the tables of an older Spanloom. Who may not create it works
+// without, as does who shares replicated tables: a table of one server's own would not hold what the others write.
+func (e *Engine) prepareRollups(ctx context.Context, s *shard) error {
+	found, err := e.existing(ctx, s, "spans", "rollups")
+	if err != nil {
+		return err
+	}
+	if is, ok := found["rollups"]; ok {
+		if err := e.check(s, "rollups", is); err != nil {
+			return err
+		}
+	} else {
+		if strings.HasPrefix(found["spans"].engine, "Replicated") {
+			return nil
+		}
+		err := s.do(ctx, ch.Query{Body: rollupsTable(&Target{Database: e.database}, e.keep)})
+		if err != nil && ClassOf(err) == remote.Fatal {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := e.setRetention(ctx, s, "rollups", rollupsTTL(e.keep)); err != nil {
+		return err
+	}
+	e.rolls.begun()
 	return nil
 }
 
@@ -161,12 +219,12 @@ func unprepared(err error) error {
 	return err
 }
 
-// existing are the schema's tables that are there.
-func (e *Engine) existing(ctx context.Context, s *shard) (map[string]existing, error) {
+// existing are those of some tables that are there.
+func (e *Engine) existing(ctx context.Context, s *shard, tables ...string) (map[string]existing, error) {
 	found := make(map[string]existing)
 	var names, comments, engines proto.ColStr
 	err := s.do(ctx, ch.Query{
-		Body:   "SELECT name, comment, engine_full FROM system.tables WHERE database = " + quote(e.database) + " AND name IN ('" + strings.Join(e.tables(), "', '") + "')",
+		Body:   "SELECT name, comment, engine_full FROM system.tables WHERE database = " + quote(e.database) + " AND name IN ('" + strings.Join(tables, "', '") + "')",
 		Result: proto.Results{{Name: "name", Data: &names}, {Name: "comment", Data: &comments}, {Name: "engine_full", Data: &engines}},
 		OnResult: func(context.Context, proto.Block) error {
 			for i := range names.Rows() {
@@ -178,30 +236,30 @@ func (e *Engine) existing(ctx context.Context, s *shard) (map[string]existing, e
 	return found, err
 }
 
-// setRetention makes the table's TTL what the setting says, and looks whether it is.
-func (e *Engine) setRetention(ctx context.Context, s *shard) error {
-	want := strings.TrimSuffix(strings.TrimPrefix(ttl(e.keep), "TTL "), "\n")
-	is, err := e.ttl(ctx, s)
+// setRetention makes a table's TTL what its line of the schema says, and looks whether it is.
+func (e *Engine) setRetention(ctx context.Context, s *shard, table, line string) error {
+	want := strings.TrimSuffix(strings.TrimPrefix(line, "TTL "), "\n")
+	is, err := e.ttl(ctx, s, table)
 	if err != nil || is == want {
 		return err
 	}
-	statement := "ALTER TABLE " + e.table("spans") + " MODIFY TTL " + want
+	statement := "ALTER TABLE " + e.table(table) + " MODIFY TTL " + want
 	if want == "" {
-		statement = "ALTER TABLE " + e.table("spans") + " REMOVE TTL"
+		statement = "ALTER TABLE " + e.table(table) + " REMOVE TTL"
 	}
 	if err := s.do(ctx, ch.Query{Body: statement}); err != nil {
 		return err
 	}
-	if is, err = e.ttl(ctx, s); err != nil || is == want {
+	if is, err = e.ttl(ctx, s, table); err != nil || is == want {
 		return err
 	}
-	return problem.New(problem.Internal, fmt.Sprintf("the TTL of %s%s is %q after it was set to %q", e.table("spans"), s.at(), is, want), "set it by hand and report this")
+	return problem.New(problem.Internal, fmt.Sprintf("the TTL of %s%s is %q after it was set to %q", e.table(table), s.at(), is, want), "set it by hand and report this")
 }
 
-// ttl is the TTL of the table as its definition says.
-func (e *Engine) ttl(ctx context.Context, s *shard) (string, error) {
-	found, err := e.existing(ctx, s)
-	_, text, ok := strings.Cut(found["spans"].engine, " TTL ")
+// ttl is the TTL of a table as its definition says.
+func (e *Engine) ttl(ctx context.Context, s *shard, table string) (string, error) {
+	found, err := e.existing(ctx, s, table)
+	_, text, ok := strings.Cut(found[table].engine, " TTL ")
 	if !ok {
 		return "", err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spanloom/spanloom/store/clickhouse"
 	"github.com/spanloom/spanloom/store/queue"
 	"github.com/spanloom/spanloom/store/storetest"
+	"github.com/spanloom/spanloom/test/engines"
 )
 
 type pinnable struct{ *clickhouse.Engine }
@@ -82,4 +83,28 @@ func TestServerStops(t *testing.T) {
 func TestProcessKilled(t *testing.T) {
 	server := clickhouseserver.Start(t, "")
 	killed(t, "clickhouse", fmt.Sprintf("clickhouse://%s/killed", server.Addr), server)
+}
+
+// TestRollupsClickHouse: rollups of the server and counts of what waits are, together, what a scan says.
+func TestRollupsClickHouse(t *testing.T) {
+	server := clickhouseserver.Start(t, "")
+	q := open(t, before(t, server.Addr, time.Now))
+	batches, start := engines.Traffic(5)
+	r := store.TimeRange{From: start.Add(time.Minute).UnixNano(), To: start.Add(4 * time.Minute).UnixNano()}
+	for i, b := range batches {
+		if err := q.Accept(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 0 {
+			if err := q.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		storetest.CheckRollups(t, q, store.Scope{}, r)
+		storetest.CheckRollups(t, q, store.Scope{}, store.TimeRange{})
+	}
+	server.Kill()
+	if _, done, err := q.Rollups(t.Context(), store.Scope{}, r); err != nil || done.Complete || !done.Away {
+		t.Errorf("rollups of a server that is away: %+v, %v", done, err)
+	}
 }

@@ -105,6 +105,11 @@ func (t *Table) Cells() int { return t.cells }
 // each key stands ready for tables of NewSums.
 func (t *Table) Kept() {
 	t.Pair()
+	t.Summed()
+}
+
+// Summed is Kept that leaves halves as they are, for tables of which others may hold the other side of any of them.
+func (t *Table) Summed() {
 	t.sums = [2][]Counts{sumsOf(t.series.cells), sumsOf(t.edges.cells)}
 }
 

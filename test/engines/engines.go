@@ -1,7 +1,8 @@
-// Package engines is what tests of engines share whose data lives in servers: a benchmark of what people ask, and servers that are killed.
+// Package engines is what tests of engines share whose data lives in servers: a benchmark of what people ask, traffic, and servers that are killed.
 package engines
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -110,6 +111,33 @@ func Killed(t *testing.T, e store.Engine, server Server, times int, patience tim
 
 // scanned is an engine without what it can do beyond the contract: rollups.
 type scanned struct{ store.Reader }
+
+// Traffic is batches of generated spans in the order they ended, so that most traces lie in several; four minutes of it, of which start is the first.
+func Traffic(pieces int) (batches []*span.Batch, start time.Time) {
+	start = time.Now().Add(-20 * time.Minute).Truncate(time.Minute)
+	d := load.New(5, start, 1, load.FormOTLP)
+	traces := make([]load.Trace, 240)
+	type sent struct{ trace, span int }
+	var order []sent
+	for no := range traces {
+		d.Trace(uint64(no), &traces[no])
+		for i := range traces[no].Spans {
+			order = append(order, sent{no, i})
+		}
+	}
+	slices.SortStableFunc(order, func(x, y sent) int {
+		return cmp.Compare(traces[x.trace].Spans[x.span].End, traces[y.trace].Spans[y.span].End)
+	})
+	for piece := range slices.Chunk(order, (len(order)+pieces-1)/pieces) {
+		b := &span.Batch{Tenant: store.DefaultTenant, Received: time.Now().UnixNano()}
+		rows := d.Rows(b)
+		for _, s := range piece {
+			rows.Add(&traces[s.trace], s.span)
+		}
+		batches = append(batches, b)
+	}
+	return batches, start
+}
 
 func processor() time.Duration {
 	var u syscall.Rusage
