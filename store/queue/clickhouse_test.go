@@ -3,12 +3,16 @@ package queue_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/spanloom/spanloom/internal/clickhouseserver"
 	"github.com/spanloom/spanloom/internal/faultfs"
+	"github.com/spanloom/spanloom/internal/wait"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/clickhouse"
@@ -106,5 +110,49 @@ func TestRollupsClickHouse(t *testing.T) {
 	server.Kill()
 	if _, done, err := q.Rollups(t.Context(), store.Scope{}, r); err != nil || done.Complete || !done.Away {
 		t.Errorf("rollups of a server that is away: %+v, %v", done, err)
+	}
+}
+
+// TestDiskOfServerFull has a server that may not write any more because its disk is nearly full: spans wait and can be read, what holds them up
+// is said, and they go by themselves when there is room.
+func TestDiskOfServerFull(t *testing.T) {
+	limits := filepath.Join(t.TempDir(), "limits.xml")
+	keepFree := func(bytes int64) {
+		text := fmt.Sprintf("<clickhouse><disks><disks><default><keep_free_space_bytes>%d</keep_free_space_bytes></default></disks></disks></clickhouse>", bytes)
+		if err := os.WriteFile(limits, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keepFree(0)
+	server := clickhouseserver.Start(t, fmt.Sprintf(`<clickhouse><include_from>%s</include_from><storage_configuration incl="disks"/></clickhouse>`, limits))
+	q := open(t, before(t, server.Addr, time.Now))
+	sent := send(t, q, 0, 20)
+	flush(t, q)
+	keepFree(1 << 60)
+	server.Stop()
+	server.Restart(t)
+	sent += send(t, q, 1000, 20)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { _ = q.Flush(ctx) }() // asks for it to be sent now
+	wait.For(t, time.Minute, "the queue to say what holds it up", func() bool {
+		said := q.Stats().Queue.LastError
+		return strings.Contains(said, "the server's disk is full") && strings.Contains(said, "243")
+	})
+	cancel()
+	if s := q.Stats().Queue; s.PoisonSpans != 0 || s.Spans == 0 {
+		t.Errorf("%+v", s)
+	}
+	if got := spans(t, q); got != sent {
+		t.Errorf("%d of %d can be read", got, sent)
+	}
+	keepFree(0)
+	server.Stop()
+	server.Restart(t)
+	flush(t, q)
+	if got := server.Number(t, fmt.Sprintf("SELECT count() FROM queue%d.spans", databases.Load())); got != sent {
+		t.Errorf("the server has %d of %d", got, sent)
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

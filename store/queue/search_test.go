@@ -13,6 +13,7 @@ import (
 
 	"github.com/spanloom/spanloom/internal/faultfs"
 	"github.com/spanloom/spanloom/internal/searchserver"
+	"github.com/spanloom/spanloom/internal/wait"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/opensearch"
@@ -65,6 +66,7 @@ func TestSearchServers(t *testing.T) {
 			server := searchserver.Start(t, kind, "")
 			t.Run("refused", func(t *testing.T) { refused(t, server) })
 			t.Run("full of shards", func(t *testing.T) { noShards(t, server) })
+			t.Run("disk full", func(t *testing.T) { floodStage(t, server) })
 			t.Run("conformance", func(t *testing.T) {
 				storetest.Run(t, func(t *testing.T, now func() time.Time) store.Engine {
 					address, _ := ownIndices(t, server)
@@ -172,6 +174,49 @@ func noShards(t *testing.T, server *searchserver.Server) {
 	var count struct{ Count int }
 	if err := json.Unmarshal([]byte(server.Do(t, http.MethodGet, "/"+prefix+"-spans-*/_count", "")), &count); err != nil || count.Count != sent {
 		t.Errorf("%d documents, %v", count.Count, err)
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// floodStage has a server whose disk passes the flood stage, as it sees it: it takes its indices out of writing. Spans wait, can be read, are
+// not set aside, and go by themselves when the server lifts the block.
+func floodStage(t *testing.T, server *searchserver.Server) {
+	marks := func(low, high, flood string) {
+		server.Do(t, http.MethodPut, "/_cluster/settings", fmt.Sprintf(`{"persistent":{"cluster.info.update.interval":"10s","cluster.routing.allocation.disk.threshold_enabled":true,
+			"cluster.routing.allocation.disk.watermark.low":%s,"cluster.routing.allocation.disk.watermark.high":%s,"cluster.routing.allocation.disk.watermark.flood_stage":%s}}`, low, high, flood))
+	}
+	address, prefix := ownIndices(t, server)
+	q := open(t, beforeSearch(t, address, time.Now))
+	sent := send(t, q, 0, 20)
+	flush(t, q)
+	marks(`"100000gb"`, `"90000gb"`, `"80000gb"`) // that must stay free
+	defer server.Do(t, http.MethodPut, "/_cluster/settings", `{"persistent":{"cluster.info.update.interval":null,"cluster.routing.allocation.disk.*":null}}`)
+	wait.For(t, 2*time.Minute, "the server to block its indices", func() bool {
+		return strings.Contains(server.Do(t, http.MethodGet, "/"+prefix+"-spans-*/_settings", ""), "read_only_allow_delete")
+	})
+	sent += send(t, q, 1000, 20)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { _ = q.Flush(ctx) }() // asks for it to be sent now
+	wait.For(t, time.Minute, "the queue to say what holds it up", func() bool {
+		return strings.Contains(q.Stats().Queue.LastError, "the server's disk is nearly full")
+	})
+	cancel()
+	if s := q.Stats().Queue; s.PoisonSpans != 0 || s.Spans == 0 {
+		t.Errorf("%+v", s)
+	}
+	if got := spans(t, q); got != sent {
+		t.Errorf("%d of %d can be read", got, sent)
+	}
+	marks("null", "null", "null")
+	flush2, stop := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer stop()
+	if err := q.Flush(flush2); err != nil {
+		t.Fatal(err)
+	}
+	if got := spans(t, q); got != sent {
+		t.Errorf("%d of %d found", got, sent)
 	}
 	if err := q.Close(); err != nil {
 		t.Fatal(err)
