@@ -67,6 +67,7 @@ func placed(t testing.TB) *Server {
 
 func (s *Server) start(t testing.TB, config string) {
 	t.Helper()
+	s.config = ""
 	if config != "" {
 		s.config = filepath.Join(s.folder, "config.xml")
 		if err := os.WriteFile(s.config, []byte(config), 0o600); err != nil {
@@ -76,6 +77,13 @@ func (s *Server) start(t testing.TB, config string) {
 	s.Restart(t)
 }
 
+// Configure kills the process and starts it again with another configuration file.
+func (s *Server) Configure(t testing.TB, config string) {
+	t.Helper()
+	s.Kill()
+	s.start(t, config)
+}
+
 // Cluster is the name that the servers of StartCluster know each other by.
 const Cluster = "two"
 
@@ -83,16 +91,26 @@ const Cluster = "two"
 func StartCluster(t testing.TB, weights ...int) []*Server {
 	t.Helper()
 	var servers []*Server
-	var shards strings.Builder
-	for _, weight := range weights {
+	var addrs []string
+	for range weights {
 		s := placed(t)
-		servers = append(servers, s)
-		fmt.Fprintf(&shards, "<shard><weight>%d</weight><replica><host>127.0.0.1</host><port>%s</port></replica></shard>\n", weight, realparts.Port(s.Addr))
+		servers, addrs = append(servers, s), append(addrs, s.Addr)
 	}
 	for _, s := range servers {
-		s.start(t, "<clickhouse><remote_servers><"+Cluster+">\n"+shards.String()+"</"+Cluster+"></remote_servers></clickhouse>\n")
+		s.start(t, ClusterConfig(weights, addrs...))
 	}
 	return servers
+}
+
+// ClusterConfig is a configuration file that makes addresses of this machine the shards of Cluster, in order, with these weights.
+func ClusterConfig(weights []int, addrs ...string) string {
+	var w strings.Builder
+	w.WriteString("<clickhouse><remote_servers><" + Cluster + ">\n")
+	for i, weight := range weights {
+		fmt.Fprintf(&w, "<shard><weight>%d</weight><replica><host>127.0.0.1</host><port>%s</port></replica></shard>\n", weight, realparts.Port(addrs[i]))
+	}
+	w.WriteString("</" + Cluster + "></remote_servers></clickhouse>\n")
+	return w.String()
 }
 
 // Restart starts the process again on its folder and ports, and returns when it answers.

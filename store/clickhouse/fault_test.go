@@ -244,8 +244,10 @@ func startProxy(t *testing.T, to string, conf *tls.Config) *proxy {
 	}
 	p := &proxy{addr: l.Addr().String()}
 	var tasks sync.WaitGroup
+	ended := make(chan struct{})
 	t.Cleanup(func() {
 		l.Close()
+		close(ended)
 		tasks.Wait()
 	})
 	tasks.Go(func() {
@@ -259,6 +261,11 @@ func startProxy(t *testing.T, to string, conf *tls.Config) *proxy {
 				client.Close()
 				continue
 			}
+			tasks.Go(func() { // servers keep connections to each other
+				<-ended
+				client.Close()
+				server.Close()
+			})
 			var sent atomic.Int64
 			tasks.Go(func() {
 				defer server.Close()

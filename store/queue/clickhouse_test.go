@@ -83,6 +83,23 @@ func TestServerStops(t *testing.T) {
 	stops(t, before(t, server.Addr, time.Now), server)
 }
 
+// shards is the address of a database on two shards.
+func shards(servers []*clickhouseserver.Server) string {
+	return fmt.Sprintf("clickhouse://%s,%s/queue%d?cluster=%s", servers[0].Addr, servers[1].Addr, databases.Add(1), clickhouseserver.Cluster)
+}
+
+// TestShardStops is TestServerStops for one of two shards.
+func TestShardStops(t *testing.T) {
+	servers := clickhouseserver.StartCluster(t, 1, 1)
+	stops(t, beforeClickHouse(t, shards(servers), time.Now), servers[1])
+}
+
+// TestProcessKilledShards is TestProcessKilled with one of two shards that comes and goes.
+func TestProcessKilledShards(t *testing.T) {
+	servers := clickhouseserver.StartCluster(t, 1, 1)
+	killed(t, "clickhouse", shards(servers), servers[1])
+}
+
 // TestProcessKilled: see killed.
 func TestProcessKilled(t *testing.T) {
 	server := clickhouseserver.Start(t, "")
