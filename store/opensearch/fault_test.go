@@ -3,11 +3,17 @@ package opensearch_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -408,9 +414,15 @@ func TestFaults(t *testing.T) {
 					t.Errorf("warnings %q", skip.Warnings)
 				}
 				open(t, opensearch.Options{Target: skip}).Close()
-				for url, want := range map[string]string{"https://" + secure.addr() + "/?ca_file=": "ca_file", "https://" + server.Addr + "/?ca_file=" + ca: "write http://"} {
+				other := otherAuthority(t)
+				for url, want := range map[string]string{
+					"https://" + secure.addr() + "/?ca_file=":                                 "by ca_file",
+					"https://" + secure.addr() + "/?ca_file=" + other:                         "by ca_file",
+					"https://" + secure.addr() + "/?server_name=elsewhere.test&ca_file=" + ca: "by server_name",
+					"https://" + server.Addr + "/?ca_file=" + ca:                              "write http://",
+				} {
 					_, err := opensearch.Open(t.Context(), opensearch.Options{Target: at(url)})
-					if err == nil || !strings.Contains(err.Error(), want) {
+					if p := problem.Of(err); p == nil || p.Field != "opensearch-url" || !strings.Contains(err.Error(), want) {
 						t.Errorf("%s: %v, want %q", url, err, want)
 					}
 				}
@@ -422,6 +434,26 @@ func TestFaults(t *testing.T) {
 			})
 		})
 	}
+}
+
+// otherAuthority is the file of a valid certificate that signed nothing.
+func otherAuthority(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "another authority"}, NotAfter: time.Now().Add(time.Hour), IsCA: true,
+		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "other.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // TestPasswords needs a server with security, which only Elasticsearch's zip has.
