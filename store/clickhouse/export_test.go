@@ -1,4 +1,27 @@
 package clickhouse
 
+import (
+	"context"
+	"time"
+)
+
 // Seal ends the open window, so that it is written at once.
 func (e *Engine) Seal() { e.rolls.sealOld(0) }
+
+// Abandon leaves the open window as a process does that is killed.
+func (e *Engine) Abandon() {
+	e.rolls.stop()
+	e.rolls.ended.Wait()
+	e.rolls.mu.Lock()
+	defer e.rolls.mu.Unlock()
+	e.rolls.open, e.rolls.ready, e.rolls.off = nil, nil, true
+}
+
+// Tidy counts what nobody counted and joins hours as if it were so much later.
+func (e *Engine) Tidy(ctx context.Context, ahead time.Duration) error {
+	now, err := e.clock(ctx)
+	if err != nil {
+		return err
+	}
+	return e.rolls.tidyAll(ctx, now.Add(ahead))
+}

@@ -99,7 +99,7 @@ func (e *Engine) addRollups(ctx context.Context, tenant string, r store.TimeRang
 		if err != nil {
 			return store.Done{}, err
 		}
-		stretches = cover(e.within(stretches))
+		stretches = largest(cover(e.within(stretches)))
 		tables, err := e.tablesOf(ctx, tenant, stretches, c)
 		if err != nil {
 			return store.Done{}, err
@@ -177,12 +177,16 @@ func cover(stretches []stretch) []stretch {
 		}
 		chosen = append(chosen, p)
 	}
-	if len(chosen) > maxRanges { // the rows of the smallest are read instead
-		slices.SortFunc(chosen, func(a, b stretch) int { return cmp.Compare(b.spans, a.spans) })
-		chosen = chosen[:maxRanges]
-		slices.SortFunc(chosen, func(a, b stretch) int { return cmp.Or(cmp.Compare(a.writer, b.writer), cmp.Compare(a.from, b.from)) })
-	}
 	return chosen
+}
+
+// largest are as many of some stretches as a question can name, in the order of cover; the rows of the others are read instead.
+func largest(chosen []stretch) []stretch {
+	if len(chosen) <= maxRanges {
+		return chosen
+	}
+	slices.SortFunc(chosen, func(a, b stretch) int { return cmp.Compare(b.spans, a.spans) })
+	return cover(chosen[:maxRanges])
 }
 
 // uncovered is the condition of rows that none of some rollups, in the order of cover, counts.
@@ -424,7 +428,7 @@ type madeTable struct {
 	table *rollup.Table // nil: it takes another one's place away
 }
 
-// storeTables inserts rollups of one day, as one block, and asks twice where the answer is lost. They are safe to store twice.
+// storeTables inserts rollups of one day, as one block, and asks twice where the answer is lost. They may be stored twice: one of them counts.
 func (e *Engine) storeTables(ctx context.Context, made []madeTable) error {
 	if len(made) == 0 {
 		return nil
@@ -460,9 +464,7 @@ func (e *Engine) insertTables(ctx context.Context, made []madeTable) error {
 	in := proto.Input{{Name: "Tenant", Data: tenant}, {Name: "Day", Data: day}, {Name: "Writer", Data: writer}, {Name: "SeqFrom", Data: from},
 		{Name: "SeqTo", Data: to}, {Name: "Level", Data: level}, {Name: "First", Data: first}, {Name: "Last", Data: last}, {Name: "Spans", Data: spans},
 		{Name: "Version", Data: version}, {Name: "Data", Data: data}}
-	t := made[0]
 	return e.shards[0].do(ctx, ch.Query{Body: into(e.table("rollups"), in), Input: in, Settings: []ch.Setting{
-		{Key: "insert_deduplication_token", Value: fmt.Sprintf("rollup-%x-%d-%d-%d", t.writer, t.from, t.to, t.level), Important: true},
 		{Key: "async_insert", Value: "0", Important: true},
 	}})
 }

@@ -2,8 +2,11 @@ package clickhouse
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/ClickHouse/ch-go/proto"
 
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -56,6 +59,8 @@ type rolls struct {
 	ready []*window
 	off   bool // the server refuses rows for good
 
+	looked map[proto.Date]time.Time // when days were tidied
+
 	wake   chan struct{}
 	ctx    context.Context
 	stop   context.CancelFunc
@@ -64,7 +69,7 @@ type rolls struct {
 }
 
 func newRolls(e *Engine) *rolls {
-	r := &rolls{e: e, of: make(map[uint64]*window), wake: make(chan struct{}, 1)}
+	r := &rolls{e: e, of: make(map[uint64]*window), looked: make(map[proto.Date]time.Time), wake: make(chan struct{}, 1)}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
 }
@@ -76,6 +81,7 @@ func (r *rolls) begun() {
 	if !r.there {
 		r.there = true
 		r.ended.Go(r.run)
+		r.ended.Go(r.tidy)
 	}
 }
 
@@ -161,13 +167,18 @@ func (w *window) add(seq uint64, b *span.Batch) {
 		c = &counted{builder: rollup.NewBuilder(), inserts: make(map[uint64]uint64), first: b.Time[0], last: b.Time[0]}
 		w.tenants[tenant] = c
 	}
-	rows := make([]uint32, b.Len())
+	c.first, c.last = min(c.first, slices.Min(b.Time)), max(c.last, slices.Max(b.Time))
+	c.builder.Collect(store.Rows{Batch: b, Rows: everyRow(b.Len())})
+	c.inserts[seq] += uint64(b.Len())
+}
+
+// everyRow is the numbers of so many rows.
+func everyRow(n int) []uint32 {
+	rows := make([]uint32, n)
 	for i := range rows {
 		rows[i] = uint32(i)
-		c.first, c.last = min(c.first, b.Time[i]), max(c.last, b.Time[i])
 	}
-	c.builder.Collect(store.Rows{Batch: b, Rows: rows})
-	c.inserts[seq] += uint64(len(rows))
+	return rows
 }
 
 // done takes an insert off a window; a broken one takes no more. mu is held.

@@ -22,7 +22,6 @@ ORDER BY (Tenant, Writer, SeqFrom, SeqTo, Level)
 ${ttl}
 SETTINGS
     index_granularity = 64,
-    non_replicated_deduplication_window = 1000,
     ttl_only_drop_parts = 1,
     materialize_ttl_recalculate_only = 1,
     ratio_of_defaults_for_sparse_serialization = 1
