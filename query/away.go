@@ -1,6 +1,7 @@
 package query
 
 import (
+	"context"
 	"strings"
 
 	"github.com/spanloom/spanloom/internal/problem"
@@ -23,6 +24,15 @@ func Away(err error) (done store.Done, ok bool) {
 		text = strings.ToValidUTF8(text[:awayText], "") + " ..."
 	}
 	return store.Done{Away: true, Reason: "some spans could not be read: " + text}, true
+}
+
+// without is what an error at the end of a part makes of all that was read: of some rows an answer that is not complete, of none the error.
+func without(ctx context.Context, done store.Done, err error, some bool) (store.Done, error) {
+	away, ok := Away(err)
+	if !ok || !some || ctx.Err() != nil {
+		return done, err
+	}
+	return joinDone(done, away), nil
 }
 
 // unknown is the error of what is not found in an answer that lacks spans: it may be in those.

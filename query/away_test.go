@@ -13,6 +13,7 @@ import (
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/mem"
 	"github.com/spanloom/spanloom/store/queue/queuetest"
+	"github.com/spanloom/spanloom/store/rollup"
 	"github.com/spanloom/spanloom/store/storetest"
 )
 
@@ -173,6 +174,31 @@ func TestNothingFollowsFromUnreadSpans(t *testing.T) {
 	} {
 		if p := problem.Of(ask()); p == nil || p.Kind != problem.Unavailable || p.Field != name {
 			t.Errorf("%s: %v", name, p)
+		}
+	}
+}
+
+// TestRollupsWithoutTheEnds: where the ends of a window, which rollups leave over, cannot be read, what the rollups count is an answer.
+func TestRollupsWithoutTheEnds(t *testing.T) {
+	e := mem.New(mem.Options{Now: storetestClock})
+	t.Cleanup(func() { _ = e.Close() })
+	b := rollup.NewBuilder()
+	b.Add(storetest.Batch(t, "1 a - front client x 5m 10ms @group=front @namespace=shop\n1 b a back server y 5m 8ms @group=back @namespace=shop"))
+	away := problem.New(problem.Unavailable, "3 spans wait on the disk", "")
+	rolled := &rolled{Reader: storetest.Behind{Engine: e, Err: away}, segments: []*rollup.Table{b.Table()}}
+	r := store.TimeRange{From: storetest.At(time.Second), To: storetest.At(10*time.Minute + time.Second)}
+	for name, ask := range questions(New(Options{Reader: rolled, Now: storetestClock}), span.TraceID{}, r) {
+		switch name {
+		case "map", "services", "dependencies":
+			if d, err := ask(t.Context()); err != nil || d.Complete || !d.Away || d.Reason != "some spans could not be read: 3 spans wait on the disk" {
+				t.Errorf("%s: %+v, %v", name, d, err)
+			}
+		}
+	}
+	rolled.segments = nil
+	for name, ask := range questions(New(Options{Reader: rolled, Now: storetestClock}), span.TraceID{}, r) {
+		if d, err := ask(t.Context()); problem.Of(err) != away && name != "metrics" { // which are of whole minutes
+			t.Errorf("%s without a count: %+v, %v", name, d, err)
 		}
 	}
 }

@@ -35,7 +35,8 @@ func (q *Query) sums(ctx context.Context, s store.Scope, r store.TimeRange) (*ro
 	})
 }
 
-// fromRollups asks an engine; ok is false where it cannot answer.
+// fromRollups asks an engine; ok is false where it cannot answer. Of an engine that lacks rows which may come later, a table is an answer, as
+// a scan would lack them too.
 type fromRollups func(ctx context.Context, s store.Scope, whole store.TimeRange) (table *rollup.Table, done store.Done, ok bool, err error)
 
 func (q *Query) counts(ctx context.Context, s store.Scope, r store.TimeRange, ask fromRollups) (*rollup.Table, store.Done, error) {
@@ -53,10 +54,12 @@ func (q *Query) counts(ctx context.Context, s store.Scope, r store.TimeRange, as
 			continue
 		}
 		part, d, err := q.collect(ctx, s, end)
-		if err != nil {
+		if d, err = without(ctx, d, err, table.Keys() > 0); err != nil {
 			return nil, done, err
 		}
-		table.Merge(part)
+		if part != nil {
+			table.Merge(part)
+		}
 		done = joinDone(done, d)
 	}
 	return table, done, nil
@@ -90,7 +93,7 @@ func answered(read func(context.Context, store.Scope, store.TimeRange) (*rollup.
 		if err != nil {
 			return nil, done, false, fmt.Errorf("read rollups: %w", err)
 		}
-		return table, done, done.Complete && table.Uncounted == 0, nil
+		return table, done, table != nil && (done.Complete || done.Away) && table.Uncounted == 0, nil
 	}
 }
 

@@ -43,10 +43,7 @@ func (q *Query) scanUpTo(ctx context.Context, s store.Scope, plan *store.Scan, m
 				done.Complete, done.Reason = false, fmt.Sprintf("stopped after %s", q.limits.ScanTime)
 				return done, nil
 			}
-			if away, ok := Away(err); ok && rows > 0 && ctx.Err() == nil {
-				return joinDone(done, away), nil
-			}
-			return done, fmt.Errorf("scan: %w", err)
+			return without(ctx, done, fmt.Errorf("scan: %w", err), rows > 0)
 		}
 		done.Read.Blocks += r.Read.Blocks
 		done.Read.Of = max(done.Read.Of, r.Read.Of)

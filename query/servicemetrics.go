@@ -135,7 +135,7 @@ func (q *Query) countSeries(ctx context.Context, s store.Scope, r store.TimeRang
 		}
 		b := rollup.NewBuilder()
 		d, err := q.scan(ctx, s, &store.Scan{Range: end, Mode: store.Start, Need: rollup.SeriesNeed()}, b.Count)
-		if err != nil {
+		if d, err = without(ctx, d, err, table.Keys() > 0); err != nil {
 			return nil, done, err
 		}
 		table.Merge(b.Table())

@@ -103,6 +103,7 @@ func (q *Query) countCalls(ctx context.Context, s store.Scope, counts *callCount
 		}
 		d, err := q.scan(ctx, s, &store.Scan{Range: r, Mode: store.Start, Match: entrySpans,
 			Need: store.Need{Columns: store.ColKind | store.ColStatus | store.ColMark | store.ColTime | store.ColWeight | store.ColService}}, counts.rows)
+		d, err = without(ctx, d, err, len(counts.byName) > 0)
 		done = joinDone(done, d)
 		return err
 	}

@@ -489,6 +489,31 @@ func TestHidden(t *testing.T) {
 	if err != nil || page.Complete || page.Reason == "" || len(page.Traces) != 10 {
 		t.Errorf("search: %v, %v", page, err)
 	}
+	// What cannot be read is missing in scans and traces too: they say so behind what can.
+	rows := 0
+	var last error
+	for r, err := range q.Scan(t.Context(), store.Scope{}, &store.Scan{}) {
+		if rows += len(r.Rows); err != nil {
+			last = err
+		}
+	}
+	if p := problem.Of(last); p == nil || p.Kind != problem.Unavailable || !strings.Contains(p.Message, "wait in this process's queue on the disk") || rows == 0 || rows >= sent {
+		t.Errorf("%d of %d rows, then %v", rows, sent, last)
+	}
+	for id, want := range map[span.TraceID]int{span.TraceIDFromUint64s(0, 1): 0, page.Traces[0].TraceID: page.Traces[0].Spans} {
+		found := 0
+		last = nil
+		for b, err := range q.Trace(t.Context(), store.Scope{}, id, store.TimeRange{}) {
+			if err != nil {
+				last = err
+				continue
+			}
+			found += b.Len()
+		}
+		if p := problem.Of(last); found != want || p == nil || p.Kind != problem.Unavailable {
+			t.Errorf("trace %s: %d spans, want %d, then %v", id, found, want, last)
+		}
+	}
 	e.set(nil)
 	flush(t, q)
 	if stored, _ := e.rows(); stored != sent || spans(t, q) != sent {

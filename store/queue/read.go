@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/span"
@@ -66,13 +67,21 @@ func (v *view) partial(d store.Done, err error) (store.Done, error) {
 	case err != nil:
 		return d, err
 	case v.hidden > 0 && d.Complete:
-		d.Complete = false
-		d.Reason = fmt.Sprintf("%d spans wait in this process's queue on the disk until %s takes them", v.hidden, v.kind)
+		d.Complete, d.Away, d.Reason = false, true, v.waiting()
 	}
 	return d, nil
 }
 
-// both asks the engine and then each tail. The engine's error comes last where it may be away, at once otherwise.
+// waitingRetry is what is told of spans that wait: they are sent in order.
+const waitingRetry = 10 * time.Second
+
+// waiting says what cannot be read.
+func (v *view) waiting() string {
+	return fmt.Sprintf("%d spans wait in this process's queue on the disk until %s takes them", v.hidden, v.kind)
+}
+
+// both asks the engine and then each tail. The engine's error comes last where it may be away, at once otherwise; so does that some spans cannot
+// be read before they are sent.
 func both[T any](v *view, engine func(Reader) iter.Seq2[T, error], tail func(*mem.Engine) iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		away := v.away
@@ -94,6 +103,9 @@ func both[T any](v *view, engine func(Reader) iter.Seq2[T, error], tail func(*me
 					return
 				}
 			}
+		}
+		if away == nil && v.hidden > 0 {
+			away = &problem.Problem{Kind: problem.Unavailable, Message: v.waiting(), RetryAfter: waitingRetry}
 		}
 		if away != nil {
 			yield(none, away)

@@ -75,5 +75,6 @@ func (q *Queue) mergeRollups(ctx context.Context, s store.Scope, r store.TimeRan
 	}
 	b.Flush(store.TimeRange{})
 	total.MergeRange(b.Table(), r)
-	return total, done, nil
+	done, err = v.partial(done, nil)
+	return total, done, err
 }
