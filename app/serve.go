@@ -294,9 +294,13 @@ func openClickHouse(ctx context.Context, c *config.Config, o Options, memory int
 	}
 	return behindQueue(ctx, c, o, memory, now, remote{kind: "clickhouse", name: "ClickHouse", away: clickhouse.Away,
 		open: func(ctx context.Context, linger time.Duration) (queue.Engine, error) {
-			e, err := clickhouse.Open(ctx, clickhouse.Options{Target: target, Retention: c.Retention, Linger: linger, Now: now})
+			e, err := clickhouse.Open(ctx, clickhouse.Options{Target: target, Retention: c.Retention, Linger: linger, Now: now,
+				Naming: clickhouse.Naming{Keys: process.NamingKeys(), Set: process.Regroup}, Log: func(message string) { o.Log.Info(message) }})
 			if err != nil {
 				return nil, err
+			}
+			if lossy := e.Can().Lossy; len(lossy) > 0 {
+				o.Log.Info("spans are kept in the tables of the OpenTelemetry exporter", "what they do not hold", strings.Join(lossy, "; "))
 			}
 			if grown, err := e.GrownLogs(ctx, grownLogs); err != nil {
 				o.Log.Warn("the server's logs were not looked at", "error", err)

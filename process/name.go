@@ -96,12 +96,7 @@ func (k *nameKeys) either(b *span.Batch, row int, keys ...int) []byte {
 
 func (p *Pipeline) nameRow(b *span.Batch, i int, k *nameKeys) {
 	res := b.Resources[b.Resource[i]].Attrs
-	canonical := k.either(b, i, k.canonical, k.canonicalLabel)
-	namespace := k.either(b, i, k.istioNamespace, k.podNamespace)
-	if namespace == nil {
-		namespace = k.text(b, res, k.serviceNamespace)
-	}
-
+	canonical, namespace := k.workload(b, i)
 	service, ok := k.usableService(b, res)
 	if ok {
 		b.Service[i] = service
@@ -114,6 +109,11 @@ func (p *Pipeline) nameRow(b *span.Batch, i int, k *nameKeys) {
 		b.Service[i] = p.derive(b, k.either(b, i, k.node), canonical, namespace)
 	}
 
+	group(b, i, canonical, namespace)
+}
+
+// group sets group and namespace of a row whose service and marks are known.
+func group(b *span.Batch, i int, canonical, namespace []byte) {
 	name := b.Bytes(b.Service[i])
 	group := name
 	if b.Mark[i]&(span.MarkProxy|span.MarkServiceDerived) != 0 {
@@ -129,6 +129,16 @@ func (p *Pipeline) nameRow(b *span.Batch, i int, k *nameKeys) {
 	}
 	b.Group[i] = b.AddString(group)
 	b.Namespace[i] = b.AddString(namespace)
+}
+
+// workload is what a row's own tags and resource say of its workload, nil where they are silent.
+func (k *nameKeys) workload(b *span.Batch, i int) (canonical, namespace []byte) {
+	canonical = k.either(b, i, k.canonical, k.canonicalLabel)
+	namespace = k.either(b, i, k.istioNamespace, k.podNamespace)
+	if namespace == nil {
+		namespace = k.text(b, b.Resources[b.Resource[i]].Attrs, k.serviceNamespace)
+	}
+	return canonical, namespace
 }
 
 // usableService is the resource's service.name unless it says nothing.

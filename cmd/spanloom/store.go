@@ -66,7 +66,7 @@ func storeSchemaCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&engine, "store", "clickhouse", "clickhouse or opensearch (also elasticsearch)")
 	cmd.Flags().StringVar(&address, "opensearch-url", "", "servers as for serve; the index prefix is taken from it (default: spanloom)")
-	cmd.Flags().StringVar(&dsn, "clickhouse-dsn", "", "servers as for serve; database and cluster are taken from it (default: spanloom, and none)")
+	cmd.Flags().StringVar(&dsn, "clickhouse-dsn", "", "servers as for serve; database, cluster and ?schema=otel are taken from it (default: spanloom, none, and Spanloom's own tables)")
 	cmd.Flags().BoolVar(&onCluster, "on-cluster", false, "with a cluster in the DSN: statements that one server runs for all of it, with replicated tables")
 	cmd.Flags().StringVar(&retention, "retention", "15d", "how long spans are kept at most")
 	return cmd

@@ -39,7 +39,7 @@ var arrows = []struct {
 	{"store/wal", []string{"span"}, "the log knows batches, not who keeps them"},
 	{"store/queue", []string{"span", "store", "store/mem", "store/wal", "store/remote"}, "the queue keeps what was not sent in the log and, to be read, in mem; it knows the contract of remote engines and what they say of refused spans, not them"},
 	{"store/local", []string{"span", "store", "store/mem", "store/wal"}, "the embedded engine keeps its memory part in mem and its log in wal"},
-	{"store/clickhouse", []string{"span", "store"}, "engines know the contract only"},
+	{"store/clickhouse", []string{"span", "store", "query/otlpjson"}, "engines know the contract only; lists and maps are written as JSON into the tables of OpenTelemetry's exporter"},
 	{"store/opensearch", []string{"span", "store", "receive/jaeger"}, "engines know the contract only; Jaeger's documents are read where they are by the decoder of its files"},
 	{"store/merge", []string{"span", "store"}, "shared by who makes one answer of several readers'"},
 	{"store/beside", []string{"span", "store"}, "it reads two parts by their methods and knows neither"},

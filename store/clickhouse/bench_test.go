@@ -1,6 +1,7 @@
 package clickhouse_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/spanloom/spanloom/internal/clickhouseserver"
@@ -14,9 +15,25 @@ func BenchmarkAsk(b *testing.B) {
 	to := target(b, server.Addr)
 	e := open(b, clickhouse.Options{Target: to})
 	defer e.Close()
+	askTables(b, e, server, to.Database, "spans")
+}
+
+// BenchmarkAskOtel asks the same of the tables of OpenTelemetry's exporter.
+func BenchmarkAskOtel(b *testing.B) {
+	server := clickhouseserver.Start(b, "")
+	to := otelTarget(b, server.Addr)
+	e := openOtel(b, clickhouse.Options{Target: to})
+	defer e.Close()
+	askTables(b, e, server, to.Database, "otel_traces", "otel_traces_trace_id_ts")
+}
+
+// askTables is engines.Ask with the size of some tables.
+func askTables(b *testing.B, e *clickhouse.Engine, server *clickhouseserver.Server, database string, tables ...string) {
 	engines.Ask(b, e, server, func(spans int, spent func() float64) {
-		server.Run(b, "OPTIMIZE TABLE "+to.Database+".spans FINAL")
-		bytes := server.Number(b, "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND table = 'spans' AND database = '"+to.Database+"'")
+		for _, table := range tables {
+			server.Run(b, "OPTIMIZE TABLE "+database+"."+table+" FINAL")
+		}
+		bytes := server.Number(b, "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND table IN ('"+strings.Join(tables, "', '")+"') AND database = '"+database+"'")
 		b.Logf("%.1f bytes a span after a merge; server CPU with it %.2f µs a span", float64(bytes)/float64(spans), spent())
 	})
 }

@@ -36,6 +36,17 @@ type Options struct {
 	Now       func() time.Time // clock of page tokens; nil: time.Now
 	Linger    time.Duration    // how long a batch waits for others to share its insert, unless ten thousand spans are together; 0 for not at all
 	Rows      int              // of a block that is read; 0 for 8192. Tests set it low
+
+	// Naming makes group, namespace and marks of spans of the exporter's table, which has no columns of them; its zero: the group is the service.
+	Naming Naming
+	// Log hears what was found and done in another's table; nil: nobody does.
+	Log func(message string)
+}
+
+// Naming finds what process makes of a span again.
+type Naming struct {
+	Keys []string            // of spans and resources that it looks at
+	Set  func(b *span.Batch) // sets Group, Namespace and Mark of rows whose Service is known
 }
 
 // Engine implements store.Engine. Use Open. One that Pin gave answers as of its moment.
@@ -51,6 +62,12 @@ type core struct {
 	division division
 	cluster  string // empty: the one shard is the servers of the DSN
 	layout   layout
+	otel     *otelTable // the layout, if it is that
+	log      func(string)
+
+	exporters string // table of OpenTelemetry's exporter that is used, empty for the own ones
+	naming    Naming
+
 	database string
 	keep     time.Duration
 	rows     int
@@ -71,6 +88,9 @@ type core struct {
 	flying  map[uint64]struct{} // inserts that do not count yet
 	held    map[string]*held    // those of Insert among them, by token
 	spans   int64               // stored by this process
+
+	inserted    bool   // Insert was called
+	noDocuments string // why there is no table of them; empty if there is
 }
 
 var _ store.Engine = (*Engine)(nil)
@@ -87,8 +107,12 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	rand.Read(id[:])
 	e := &Engine{core: &core{layout: ownTable{}, cluster: o.Target.Cluster, database: o.Target.Database, keep: o.Retention, rows: o.Rows, now: o.Now,
 		linger: o.Linger, inserts: make(chan struct{}, maxInserts),
-		writer: binary.LittleEndian.Uint64(id[:]), flying: make(map[uint64]struct{}), held: make(map[string]*held)}}
-	e.encoders.New = func() any { return newEncoder() }
+		writer: binary.LittleEndian.Uint64(id[:]), flying: make(map[uint64]struct{}), held: make(map[string]*held),
+		exporters: o.Target.Table, naming: o.Naming, log: o.Log}}
+	if e.log == nil {
+		e.log = func(string) {}
+	}
+	e.encoders.New = func() any { return e.layout.filler() }
 	e.rolls = newRolls(e)
 	if err := e.connect(ctx, o.Target); err != nil {
 		e.rolls.close()
@@ -185,7 +209,7 @@ func (e *Engine) open() error {
 // Can reports what this engine does. Documents are not compared and set: ClickHouse has no such step, and several processes share
 // them.
 func (e *Engine) Can() store.Abilities {
-	return store.Abilities{TraceDuration: true, Durable: true}
+	return store.Abilities{TraceDuration: true, Durable: true, Lossy: e.layout.lossy()}
 }
 
 // Stats answers from memory: what this process stored. What the server holds it does not know.

@@ -14,6 +14,7 @@ import (
 // decoder selects the columns that a need reads and makes batches of the blocks that come.
 type decoder struct {
 	*block
+	layout layout
 	need   store.Columns
 	parts  []string // of SELECT
 	result proto.Results
@@ -32,6 +33,8 @@ type decoder struct {
 func newDecoder(l layout, n store.Need, rank bool) *decoder {
 	d := &decoder{block: newBlock(), strs: make(map[*words][]span.Str), keys: make(map[*words][]uint32),
 		resourceOf: make(map[string]uint32), scopeOf: make(map[string]uint32)}
+	n = l.need(n)
+	d.layout = l
 	d.need = always | n.Columns
 	if rank {
 		d.need |= ofRank
@@ -59,6 +62,8 @@ func newDecoder(l layout, n store.Need, rank bool) *decoder {
 		expr := l.column(c.name)
 		switch {
 		case expr == "": // the table has nothing of it
+			continue
+		case !l.typed() && strings.HasSuffix(c.name, "Types"):
 			continue
 		case c.of == typedAttrs:
 			if !n.All && !slices.ContainsFunc(keys[store.InSpan], func(key string) bool { return typedColumns[d.typedAt(c.name)].key == key }) {
@@ -112,6 +117,9 @@ func (d *decoder) batch(tenant string) (rows, error) {
 	clear(d.keys)
 	clear(d.resourceOf)
 	clear(d.scopeOf)
+	if !d.layout.typed() {
+		d.looks()
+	}
 	if err := d.check(n); err != nil {
 		return rows{}, err
 	}
@@ -120,7 +128,7 @@ func (d *decoder) batch(tenant string) (rows, error) {
 		d.typedOf = d.typedOf[:0]
 		for i := range d.spans.keys.dict.Pos {
 			at := int8(-1)
-			if t, ok := typedIndex[string(d.spans.keys.dict.RowBytes(i))]; ok {
+			if t, ok := typedIndex[string(d.spans.keys.dict.RowBytes(i))]; ok && d.layout.typed() {
 				at = int8(t)
 			}
 			d.typedOf = append(d.typedOf, at)
@@ -133,8 +141,19 @@ func (d *decoder) batch(tenant string) (rows, error) {
 		d.eventsOf(row)
 		d.linksOf(row)
 	}
+	if d.need&(store.ColService|store.ColMark) != 0 {
+		d.layout.settle(out)
+	}
 	r := rows{Batch: out}
-	if d.received.Rows() > 0 {
+	switch {
+	case d.need&ofRank == 0:
+	case d.received.Rows() == 0:
+		r.received = make([]int64, n)
+		for row := range n {
+			r.received[row] = out.EndTime(row)
+			out.Received = max(out.Received, r.received[row])
+		}
+	default:
 		r.received = make([]int64, n)
 		for i, at := range d.received.Data {
 			r.received[i] = int64(at)
@@ -142,6 +161,21 @@ func (d *decoder) batch(tenant string) (rows, error) {
 		}
 	}
 	return r, nil
+}
+
+// looks gives the values types where the table holds none.
+func (d *decoder) looks() {
+	for _, a := range []*attributes{d.spans, d.resources, d.scopes, d.events, d.links} {
+		a.lists[1].ColUInt64 = append(a.lists[1].ColUInt64[:0], a.lists[0].ColUInt64...)
+		*a.types = (*a.types)[:0]
+		for i := range a.keys.Rows() {
+			t := span.TypeString
+			if a != d.resources {
+				t = looksLike(a.value(i))
+			}
+			*a.types = append(*a.types, uint8(t))
+		}
+	}
 }
 
 // check compares the lists that belong together: a table may have been written by somebody else.
@@ -200,9 +234,12 @@ func (d *decoder) plain() {
 		b.Parent[i] = spanID(v)
 	}
 	for i, at := range d.timestamp.Data {
-		b.Time[i] = int64(at)
-		b.Start[i] = uint64(at) + d.sentStart[i]
-		b.End[i] = b.Start[i] + d.duration[i] + d.sentEnd[i]
+		b.Time[i], b.Start[i] = int64(at), uint64(at)
+		b.End[i] = b.Start[i] + d.duration[i]
+	}
+	for i, off := range d.sentStart {
+		b.Start[i] += off
+		b.End[i] += off + d.sentEnd[i]
 	}
 	for i, v := range d.kind {
 		b.Kind[i] = span.Kind(v)

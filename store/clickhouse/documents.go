@@ -37,7 +37,7 @@ func (e *Engine) Load(ctx context.Context, s store.Scope, name string) (store.Do
 
 // newest is the newest version of a document, also if that says it is deleted.
 func (e *Engine) newest(ctx context.Context, s store.Scope, name string) (doc store.Document, deleted bool, err error) {
-	if err := e.open(); err != nil {
+	if err := e.open(); err != nil || e.noDocuments != "" {
 		return doc, false, err
 	}
 	var version proto.ColUInt64
@@ -45,7 +45,7 @@ func (e *Engine) newest(ctx context.Context, s store.Scope, name string) (doc st
 	var gone proto.ColUInt8
 	err = e.documents(ctx, ch.Query{
 		Body: fmt.Sprintf("SELECT Version, Data, Deleted FROM %s WHERE Tenant = %s AND Name = %s ORDER BY Version DESC LIMIT 1",
-			e.table("documents"), quote(answer.Tenant(s.Tenant)), quote(name)),
+			e.table(e.layout.documents()), quote(answer.Tenant(s.Tenant)), quote(name)),
 		Result: proto.Results{{Data: &version}, {Data: &data}, {Data: &gone}},
 		OnResult: func(context.Context, proto.Block) error {
 			if len(version) > 0 {
@@ -79,26 +79,29 @@ func (e *Engine) Save(ctx context.Context, s store.Scope, name string, data []by
 }
 
 func (e *Engine) write(ctx context.Context, s store.Scope, name string, version uint64, data []byte, deleted uint8) error {
+	if e.noDocuments != "" {
+		return problem.New(problem.Unsupported, "documents are not kept: "+e.noDocuments, "grant the right, or apply `spanloom store schema` yourself, and restart")
+	}
 	tenant, texts := newWords(), [2]proto.ColStr{}
 	tenant.add([]byte(answer.Tenant(s.Tenant)))
 	texts[0].Append(name)
 	texts[1].AppendBytes(data)
 	in := proto.Input{{Name: "Tenant", Data: tenant}, {Name: "Name", Data: texts[0]}, {Name: "Version", Data: proto.ColUInt64{version}},
 		{Name: "Data", Data: texts[1]}, {Name: "Deleted", Data: proto.ColUInt8{deleted}}}
-	err := e.documents(ctx, ch.Query{Body: into(e.table("documents"), in), Input: in})
+	err := e.documents(ctx, ch.Query{Body: into(e.table(e.layout.documents()), in), Input: in})
 	return explain(ctx, "save document "+name, err)
 }
 
 // Names lists documents by prefix, sorted.
 func (e *Engine) Names(ctx context.Context, s store.Scope, prefix string) ([]string, error) {
-	if err := e.open(); err != nil {
+	if err := e.open(); err != nil || e.noDocuments != "" {
 		return nil, err
 	}
 	var list []string
 	var names proto.ColStr
 	err := e.documents(ctx, ch.Query{
 		Body: fmt.Sprintf("SELECT Name FROM %s WHERE Tenant = %s AND startsWith(Name, %s) GROUP BY Name HAVING argMax(Deleted, Version) = 0 ORDER BY Name",
-			e.table("documents"), quote(answer.Tenant(s.Tenant)), quote(prefix)),
+			e.table(e.layout.documents()), quote(answer.Tenant(s.Tenant)), quote(prefix)),
 		Result: proto.Results{{Data: &names}},
 		OnResult: func(context.Context, proto.Block) error {
 			for i := range names.Rows() {

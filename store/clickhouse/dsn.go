@@ -17,21 +17,23 @@ type Target struct {
 	Hosts    []string // host:port of the native protocol, tried in order
 	Database string
 	Cluster  string // of the servers, whose shards share the rows; empty for none
+	Table    string // of spans in the form of the OpenTelemetry exporter; empty: Spanloom's own tables
 }
 
 // passwordVariable is where a password may stand that no file holds.
 const passwordVariable = "SPANLOOM_CLICKHOUSE_PASSWORD"
 
 // dsnHelp is how a DSN is written.
-const dsnHelp = "write clickhouse://user@host:9000,host2:9000/database?cluster=name&secure=true&ca_file=/path&password_file=/path"
+const dsnHelp = "write clickhouse://user@host:9000,host2:9000/database?cluster=name&secure=true&ca_file=/path&password_file=/path, or ?schema=otel&table=otel_traces"
 
 // ParseDSN reads --clickhouse-dsn:
 //
-//	clickhouse://user@host:9000,host2:9000/database?cluster=N&secure=true&ca_file=F&cert_file=F&key_file=F&server_name=N&skip_verify=true&password_file=F
+//	clickhouse://user@host:9000,host2:9000/database?cluster=N&secure=true&ca_file=F&cert_file=F&key_file=F&server_name=N&skip_verify=true&password_file=F&schema=otel&table=T
 //
 // A port that is left out is 9000, with secure=true 9440; the database is spanloom, the user default. cluster names a cluster of the servers, whose
 // shards share the rows; their hosts and ports are the cluster's. The password stands in
 // password_file or in the environment; one in the DSN itself is taken with a warning, because command lines are seen by all.
+// schema=otel reads and writes the tables of the OpenTelemetry Collector's exporter, named after table (otel_traces).
 func ParseDSN(dsn string, getenv func(string) string) (*Target, error) {
 	invalid := func(format string, args ...any) (*Target, error) {
 		return nil, &problem.Problem{Kind: problem.Invalid, Field: "clickhouse-dsn", Message: fmt.Sprintf(format, args...), Hint: dsnHelp}
@@ -101,14 +103,32 @@ func (t *Target) options(q url.Values) error {
 	}
 	for name := range q {
 		switch name {
-		case "cluster", "secure", "skip_verify", "ca_file", "cert_file", "key_file", "server_name", "password_file":
+		case "cluster", "secure", "skip_verify", "ca_file", "cert_file", "key_file", "server_name", "password_file", "schema", "table":
 		default:
-			return bad(name, "the options are cluster, secure, skip_verify, ca_file, cert_file, key_file, server_name and password_file")
+			return bad(name, "the options are cluster, secure, skip_verify, ca_file, cert_file, key_file, server_name, password_file, schema and table")
 		}
 	}
 	t.Cluster = q.Get("cluster")
 	if q.Has("cluster") && t.Cluster == "" || strings.ContainsAny(t.Cluster, "`'\"\\;\n") {
 		return bad("cluster", "name a cluster of the servers: SELECT DISTINCT cluster FROM system.clusters")
+	}
+	switch t.Table = q.Get("table"); q.Get("schema") {
+	case "otel":
+		if t.Table == "" {
+			t.Table = "otel_traces"
+		}
+		if strings.ContainsAny(t.Table, "`'\"\\/;. ") {
+			return bad("table", "it is no name of a table")
+		}
+		if t.Cluster != "" {
+			return bad("cluster", "the tables of schema=otel are those of one server or its replicas: leave cluster out")
+		}
+	case "", "spanloom":
+		if t.Table != "" {
+			return bad("table", "only the tables of schema=otel have other names")
+		}
+	default:
+		return bad("schema", "write otel for the tables of the OpenTelemetry Collector's exporter, or leave it out")
 	}
 	secure, err := flag("secure")
 	if err != nil {

@@ -22,6 +22,8 @@ func TestParseDSN(t *testing.T) {
 		{"clickhouse://me%40corp@[::1]:9000,[::2]", "me@corp@[::1]:9000,[::2]:9000 spanloom"},
 		{"clickhouse://host?secure=true", "default@host:9440 spanloom TLS"},
 		{"clickhouse://host?secure=true&skip_verify=true", "default@host:9440 spanloom TLS warns"},
+		{"clickhouse://host/db?schema=otel", "default@host:9000 db otel_traces"},
+		{"clickhouse://host/db?schema=otel&table=spans", "default@host:9000 db spans"},
 		{"clickhouse://me:secret@host", "me@host:9000 spanloom warns"},
 		{"clickhouse://host/traces?cluster=two", "default@host:9000 traces cluster two"},
 	} {
@@ -31,6 +33,9 @@ func TestParseDSN(t *testing.T) {
 			continue
 		}
 		got := to.User + "@" + strings.Join(to.Hosts, ",") + " " + to.Database
+		if to.Table != "" {
+			got += " " + to.Table
+		}
 		if to.TLS != nil {
 			got += " TLS"
 		}
@@ -61,6 +66,10 @@ func TestParseDSN(t *testing.T) {
 		{"clickhouse://host?compress=lz4", "the options are cluster, secure"},
 		{"clickhouse://host?cluster=", "name a cluster"},
 		{"clickhouse://host?cluster=a'b", "option cluster=a'b"},
+		{"clickhouse://host?cluster=a&schema=otel", "option cluster=a"},
+		{"clickhouse://host?schema=zipkin", "option schema=zipkin"},
+		{"clickhouse://host?table=otel_traces", "option table=otel_traces"},
+		{"clickhouse://host?schema=otel&table=a.b", "option table=a.b"},
 		{"clickhouse://host?secure=yes", "write true or false"},
 		{"clickhouse://host?ca_file=/x", "certificates are for secure=true"},
 		{"clickhouse://host?secure=true&cert_file=/x", "belong together"},

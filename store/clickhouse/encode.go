@@ -35,6 +35,8 @@ func (e *encoder) input() proto.Input {
 	return in
 }
 
+func (e *encoder) rows() int { return e.traceLow.Rows() }
+
 // encode adds rows of a batch to the block. Cost: no allocation per span but for new words of dictionaries.
 func (e *encoder) encode(b *span.Batch, rows []uint32, writer, seq uint64) {
 	e.b = b

@@ -141,6 +141,7 @@ func (e *Engine) insert(batches []*span.Batch) error {
 type held struct {
 	seq   uint64
 	parts []part // by shard
+	sent  bool   // before: it may be there
 }
 
 // part is what became of the rows of an insert that a shard is to have.
@@ -166,11 +167,12 @@ func (e *Engine) store(ctx context.Context, batches []*span.Batch, token string,
 	for i, rows := range e.division.pieces(batches) {
 		if !h.parts[i].done {
 			tasks.Go(func() {
-				h.parts[i], errs[i] = e.storePart(ctx, e.shards[i], batches, rows, token+e.division.name, h.seq)
+				h.parts[i], errs[i] = e.storePart(ctx, e.shards[i], batches, rows, token+e.division.name, h)
 			})
 		}
 	}
 	tasks.Wait()
+	h.sent = true
 	for _, err := range errs {
 		if err != nil {
 			return err
@@ -195,7 +197,7 @@ const maxRefused = 64
 
 // storePart stores rows on one of the shards. Where there are others, which may have theirs by now, a piece that is refused for good is halved
 // until the bad rows are alone.
-func (e *Engine) storePart(ctx context.Context, s *shard, batches []*span.Batch, rows piece, token string, seq uint64) (part, error) {
+func (e *Engine) storePart(ctx context.Context, s *shard, batches []*span.Batch, rows piece, token string, h *held) (part, error) {
 	n := rows.len()
 	if n == 0 {
 		return part{done: true}, nil
@@ -203,7 +205,7 @@ func (e *Engine) storePart(ctx context.Context, s *shard, batches []*span.Batch,
 	p := part{}
 	var deliver func(rows piece, n int, token string) error
 	deliver = func(rows piece, n int, token string) error {
-		err := e.storeBlock(ctx, s, batches, rows, token, seq)
+		err := e.storeBlock(ctx, s, batches, rows, token, h)
 		switch {
 		case err == nil:
 			p.rows += n
@@ -228,26 +230,41 @@ func (e *Engine) storePart(ctx context.Context, s *shard, batches []*span.Batch,
 }
 
 // storeBlock asks a shard once. No rows with an error.
-func (e *Engine) storeBlock(ctx context.Context, s *shard, batches []*span.Batch, rows piece, token string, seq uint64) error {
+func (e *Engine) storeBlock(ctx context.Context, s *shard, batches []*span.Batch, rows piece, token string, h *held) error {
 	if err := e.prepare(ctx, s); err != nil {
 		return unprepared(err)
 	}
-	enc := e.encoders.Get().(*encoder)
+	enc := e.encoders.Get().(filler)
 	defer e.encoders.Put(enc)
 	enc.reset()
 	for i, b := range batches {
 		if len(rows[i]) > 0 {
-			enc.encode(b, rows[i], e.writer, seq)
+			enc.encode(b, rows[i], e.writer, h.seq)
 		}
 	}
 	in := enc.input()
-	return s.do(ctx, ch.Query{Body: into(e.table(e.layout.table()), in), Input: in, Settings: []ch.Setting{
+	if h.sent && e.otel != nil && !e.otel.window {
+		if there, err := e.arrived(ctx, token, enc.(*otelEncoder)); there || err != nil {
+			return err
+		}
+	}
+	q := ch.Query{Body: into(e.table(e.layout.table()), in), Input: in, Settings: []ch.Setting{
 		{Key: "insert_deduplication_token", Value: token, Important: true},
 		{Key: "async_insert", Value: "0", Important: true},
 		{Key: "max_insert_block_size", Value: strconv.Itoa(2 * maxInsert), Important: true},
 		{Key: "min_insert_block_size_rows", Value: strconv.Itoa(2 * maxInsert), Important: true},
 		{Key: "min_insert_block_size_bytes", Value: "0", Important: true},
-	}})
+	}}
+	if e.otel != nil {
+		// Old spans are of many days, each a partition. The view gets a block that is sent again, too: it may have failed at that.
+		q.Settings = append(q.Settings, ch.Setting{Key: "max_partitions_per_insert_block", Value: "0", Important: true},
+			ch.Setting{Key: "deduplicate_blocks_in_dependent_materialized_views", Value: "1"})
+		if !e.otel.window {
+			q.QueryID = token
+			return alone(ctx, s.once, q)
+		}
+	}
+	return s.do(ctx, q)
 }
 
 // Insert stores batches that were received on one day (UTC) as one block a shard: all of a block's rows or none. A server takes a token once, so
@@ -267,9 +284,12 @@ func (e *Engine) Insert(ctx context.Context, token string, batches []*span.Batch
 	}
 	e.mu.Lock()
 	h := e.held[token]
+	first := !e.inserted
+	e.inserted = true
 	e.mu.Unlock()
 	if h == nil {
-		h = &held{seq: e.begin(batches), parts: make([]part, len(e.shards))}
+		// After a crash the first insert may be one that was sent before it.
+		h = &held{seq: e.begin(batches), parts: make([]part, len(e.shards)), sent: first}
 		e.mu.Lock()
 		e.held[token] = h
 		e.mu.Unlock()

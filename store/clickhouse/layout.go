@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ClickHouse/ch-go/proto"
+
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/answer"
@@ -34,9 +36,33 @@ type layout interface {
 	attribute(a attributeColumn, c store.Cond) answer.Condition
 
 	// extents asks for the upper and the lower halves of ids, the first and the last start of traces by the lower halves of their ids.
-	extents(source, tenant string, ids []span.TraceID) string
+	// twins are not needed unless they are asked for. again may ask for more when it is known what was found; empty: there is no need to.
+	extents(source, tenant string, ids []span.TraceID, twins bool) string
+	again(source, tenant string, ids []span.TraceID, twins bool, found []extent) string
+	// filler makes blocks of batches; documents is the table of small state.
+	filler() filler
+	documents() string
+	// lossy says what does not come back of spans.
+	lossy() []string
+
+	// snapshots reports whether rows tell who stored them and when.
+	snapshots() bool
+	// typed reports whether the table holds types of values; else they are known by their looks.
+	typed() bool
+	// need is what must be read to give what a caller needs; settle makes of what was read what no column says.
+	need(n store.Need) store.Need
+	settle(b *span.Batch)
+
 	// newest asks for the first traces by the start of their newest row that meets a condition: start in nanoseconds, upper, lower half.
 	newest(source, where string, limit int) string
+}
+
+// filler turns batches into a block. It keeps its memory from block to block.
+type filler interface {
+	reset()
+	encode(b *span.Batch, rows []uint32, writer, seq uint64)
+	input() proto.Input
+	rows() int
 }
 
 // startNanos is the start of a row in nanoseconds.
@@ -137,7 +163,7 @@ func (ownTable) attribute(a attributeColumn, c store.Cond) answer.Condition {
 }
 
 // extents is answered by the projection from a few granules a part.
-func (t ownTable) extents(source, tenant string, ids []span.TraceID) string {
+func (t ownTable) extents(source, tenant string, ids []span.TraceID, _ bool) string {
 	lows := make([]string, len(ids))
 	for i, id := range ids {
 		lows[i] = strconv.FormatUint(id.Low(), 10)
@@ -145,6 +171,16 @@ func (t ownTable) extents(source, tenant string, ids []span.TraceID) string {
 	return "SELECT TraceHigh, TraceLow, min(Timestamp), max(Timestamp) FROM " + source + " WHERE " + t.tenant(tenant) +
 		" AND TraceLow IN (" + strings.Join(lows, ", ") + ") GROUP BY TraceLow, TraceHigh"
 }
+
+func (ownTable) filler() filler    { return newEncoder() }
+func (ownTable) documents() string { return "documents" }
+func (ownTable) lossy() []string   { return nil }
+
+func (ownTable) again(string, string, []span.TraceID, bool, []extent) string { return "" }
+func (ownTable) snapshots() bool                                             { return true }
+func (ownTable) typed() bool                                                 { return true }
+func (ownTable) need(n store.Need) store.Need                                { return n }
+func (ownTable) settle(*span.Batch)                                          {}
 
 // newest walks from the end of the table.
 func (ownTable) newest(source, where string, limit int) string {

@@ -42,6 +42,9 @@ func (e *Engine) Services(ctx context.Context, s store.Scope, r store.TimeRange)
 	if !p.exact {
 		return e.countServices(ctx, p)
 	}
+	if e.layout.column("ServiceGroup") == "" {
+		return e.namedServices(ctx, p)
+	}
 	var list []store.Service
 	var name, group, namespace proto.ColStr
 	var n proto.ColUInt64
@@ -59,6 +62,52 @@ func (e *Engine) Services(ctx context.Context, s store.Scope, r store.TimeRange)
 		},
 	}, &c)
 	slices.SortFunc(list, func(a, b store.Service) int { return cmp.Compare(a.Name, b.Name) })
+	d, err := done(ctx, "list services", &c, err)
+	return list, d, err
+}
+
+// servicesAtOnce is how many services one question asks the newest spans of.
+const servicesAtOnce = 500
+
+// namedServices is Services where group and namespace are no columns: they come from the newest spans of each service.
+func (e *Engine) namedServices(ctx context.Context, p *plan) ([]store.Service, store.Done, error) {
+	var list []store.Service
+	var name proto.ColStr
+	var n proto.ColUInt64
+	var last proto.ColInt64
+	var c cost
+	err := e.ask(ctx, ch.Query{
+		Body:   fmt.Sprintf("SELECT CAST(ServiceName, 'String') AS name, count(), max(%s) FROM %s WHERE %s GROUP BY name ORDER BY name", startNanos, e.source(), p.sql),
+		Result: proto.Results{{Data: &name}, {Data: &n}, {Data: &last}},
+		OnResult: func(context.Context, proto.Block) error {
+			for i, n := range n {
+				list = append(list, store.Service{Name: name.Row(i), Spans: int64(n), LastTime: last[i]})
+			}
+			return nil
+		},
+	}, &c)
+	newest := make(answer.ServiceCounts)
+	for some := range slices.Chunk(list, servicesAtOnce) {
+		var ends []string
+		for _, s := range some {
+			ends = append(ends, fmt.Sprintf("(%s, %d)", quote(s.Name), s.LastTime))
+		}
+		of := *p
+		of.sql += fmt.Sprintf(" AND (ServiceName, %s) IN (%s)", startNanos, strings.Join(ends, ", "))
+		for r, failure := range e.matching(ctx, &of, store.Need{Columns: store.ColService | store.ColTime}, &c) {
+			if failure != nil {
+				err = failure
+				break
+			}
+			newest.Count(r)
+		}
+	}
+	for _, s := range newest.List() {
+		at, ok := slices.BinarySearchFunc(list, s.Name, func(known store.Service, name string) int { return cmp.Compare(known.Name, name) })
+		if ok {
+			list[at].Group, list[at].Namespace = s.Group, s.Namespace
+		}
+	}
 	d, err := done(ctx, "list services", &c, err)
 	return list, d, err
 }
@@ -141,7 +190,7 @@ func (e *Engine) CountKeys(ctx context.Context, s store.Scope, q store.KeysQuery
 		}
 	} else {
 		for _, a := range attributeColumns {
-			if q.In != store.InAny && q.In != a.in {
+			if q.In != store.InAny && q.In != a.in || e.layout.column(a.prefix+"Keys") == "" {
 				continue
 			}
 			if err = e.countKeys(ctx, p, a, q.Prefix, total, &c); err != nil {

@@ -181,3 +181,14 @@ func (p *pool) do(ctx context.Context, q ch.Query) error {
 		}
 	}
 }
+
+// once asks on a new connection and never again: for inserts that the server would take twice.
+func (p *pool) once(ctx context.Context, q ch.Query) error {
+	c, _, err := p.get(ctx, true)
+	if err != nil {
+		return err
+	}
+	err = c.conn.Do(ctx, q)
+	p.put(c, err)
+	return err
+}

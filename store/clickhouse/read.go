@@ -115,12 +115,30 @@ type extent struct {
 }
 
 // extents finds when traces were, by the lower halves of their ids: the projection answers it from a few granules a part.
-func (e *Engine) extents(ctx context.Context, tenant string, ids []span.TraceID, c *cost) ([]extent, error) {
+// twins are those of the ids too.
+func (e *Engine) extents(ctx context.Context, tenant string, ids []span.TraceID, twins bool, c *cost) ([]extent, error) {
+	found, err := e.places(ctx, e.layout.extents(e.source(), tenant, ids, twins), c)
+	if err != nil {
+		return nil, err
+	}
+	question := e.layout.again(e.source(), tenant, ids, twins, found)
+	if question == "" {
+		return found, nil
+	}
+	more, err := e.places(ctx, question, c)
+	for _, x := range more {
+		found = slices.DeleteFunc(found, func(old extent) bool { return old.id == x.id })
+	}
+	return append(found, more...), err
+}
+
+// places asks one question about when traces were.
+func (e *Engine) places(ctx context.Context, question string, c *cost) ([]extent, error) {
 	var list []extent
 	var high, low proto.ColUInt64
 	from, to := new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano), new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano)
 	err := e.ask(ctx, ch.Query{
-		Body:   e.layout.extents(e.source(), tenant, ids),
+		Body:   question,
 		Result: proto.Results{{Data: &high}, {Data: &low}, {Data: from}, {Data: to}},
 		OnResult: func(context.Context, proto.Block) error {
 			for i := range high {
@@ -145,7 +163,7 @@ func (e *Engine) Trace(ctx context.Context, s store.Scope, id span.TraceID, _ st
 			return
 		}
 		var c cost
-		found, err := e.extents(ctx, answer.Tenant(s.Tenant), []span.TraceID{id}, &c)
+		found, err := e.extents(ctx, answer.Tenant(s.Tenant), []span.TraceID{id}, true, &c)
 		if err != nil {
 			yield(nil, explain(ctx, "look up a trace", err))
 			return
@@ -170,7 +188,7 @@ func (e *Engine) Sightings(ctx context.Context, s store.Scope, id span.TraceID) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	found, err := e.extents(ctx, answer.Tenant(s.Tenant), []span.TraceID{id}, new(cost))
+	found, err := e.extents(ctx, answer.Tenant(s.Tenant), []span.TraceID{id}, true, new(cost))
 	return sightings(found), explain(ctx, "look up a trace", err)
 }
 
@@ -212,7 +230,7 @@ func (e *Engine) Traces(ctx context.Context, s store.Scope, ids []span.TraceID, 
 		slices.SortFunc(ids, func(a, b span.TraceID) int { return bytes.Compare(a[:], b[:]) })
 		var c cost
 		for some := range slices.Chunk(slices.Compact(ids), tracesAtOnce) {
-			found, err := e.extents(ctx, answer.Tenant(s.Tenant), some, &c)
+			found, err := e.extents(ctx, answer.Tenant(s.Tenant), some, false, &c)
 			if err != nil {
 				yield(nil, explain(ctx, "look up traces", err))
 				return

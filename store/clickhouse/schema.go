@@ -31,6 +31,9 @@ const distributed = "spans_distributed"
 // Schema is the statements that create the tables in a target's database, in order, with the comments that explain them; with a cluster they
 // are for each of its servers. retention 0 keeps spans for ever.
 func Schema(t *Target, retention time.Duration) []string {
+	if t.Table != "" {
+		return otelSchema(t.Database, t.Table, retention)
+	}
 	return append(needed(t, retention), rollupsTable(t, retention))
 }
 
@@ -109,6 +112,11 @@ func (e *Engine) prepare(ctx context.Context, s *shard) error {
 	defer s.preparing.Unlock()
 	if s.prepared {
 		return nil
+	}
+	if e.exporters != "" {
+		err := e.prepareOtel(ctx, s)
+		s.prepared = err == nil
+		return err
 	}
 	found, err := e.existing(ctx, s, e.tables()...)
 	if err != nil {

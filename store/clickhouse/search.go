@@ -104,7 +104,7 @@ func (sr *searcher) run(ctx context.Context) error {
 // candidates are the next n traces behind last, by the newest row that may match. A row that is newer than the last trace of the page
 // before cannot be the one that ranks a trace behind it.
 func (sr *searcher) candidates(ctx context.Context, last *answer.Rank, n int) ([]answer.Rank, error) {
-	sql := sr.plan.sql + " AND " + sr.snapshot.sql()
+	sql := sr.plan.sql + " AND " + sr.snapshot.sql(sr.engine.layout)
 	bound := sr.after.Start
 	limited := sr.paged
 	if last != nil && (!limited || last.Start < bound) {
@@ -167,7 +167,7 @@ func (sr *searcher) resolve(ctx context.Context, some []answer.Rank) error {
 		trace = trace[:0]
 	}
 	defer sr.resolver.Forget()
-	for rows, err := range sr.engine.rowsOf(ctx, sr.plan.tenant, ids, sr.need, sr.snapshot.sql(), &sr.cost) {
+	for rows, err := range sr.engine.rowsOf(ctx, sr.plan.tenant, ids, sr.need, sr.snapshot.sql(sr.engine.layout), &sr.cost) {
 		if err != nil {
 			return err
 		}
@@ -207,7 +207,7 @@ func (e *Engine) Rows(ctx context.Context, s store.Scope, ids []span.TraceID, ne
 // rowsOf yields the rows of some traces that meet a condition of SQL, trace by trace.
 func (e *Engine) rowsOf(ctx context.Context, tenant string, ids []span.TraceID, need store.Need, cond string, c *cost) iter.Seq2[[]answer.Row, error] {
 	return func(yield func([]answer.Row, error) bool) {
-		found, err := e.extents(ctx, tenant, ids, c)
+		found, err := e.extents(ctx, tenant, ids, false, c)
 		if err != nil {
 			yield(nil, err)
 			return

@@ -30,14 +30,17 @@ func (e *Engine) Pin() *Engine {
 
 // pinned is the condition of a row that a pinned engine answers with; yes for one that is not.
 func (e *Engine) pinned() string {
-	if e.at == nil {
+	if e.at == nil || !e.layout.snapshots() {
 		return yes
 	}
 	return fmt.Sprintf("(Writer != %d OR %s)", e.at.Writer, e.at.own())
 }
 
-// sql is the condition of a row of the snapshot.
-func (s snapshot) sql() string {
+// sql is the condition of a row of the snapshot; yes in a table that does not tell.
+func (s snapshot) sql(l layout) string {
+	if !l.snapshots() {
+		return yes
+	}
 	return fmt.Sprintf("if(Writer = %d, %s, Seq <= %d)", s.Writer, s.own(), s.Bound())
 }
 

@@ -77,6 +77,72 @@ func (s *pinnedSometimes) Accept(ctx context.Context, b *span.Batch) error {
 	return s.Queue.Flush(ctx)
 }
 
+// TestMovingToOtel asks while spans go from the queue to the tables of OpenTelemetry's exporter, which do not tell what counts: each span is
+// answered once, before, while and after it is in both.
+func TestMovingToOtel(t *testing.T) {
+	server := clickhouseserver.Start(t, "")
+	o := beforeClickHouse(t, fmt.Sprintf("clickhouse://%s/queue%d?schema=otel", server.Addr, databases.Add(1)), time.Now)
+	connect, both := o.Connect, make(chan chan struct{})
+	o.Connect = func(ctx context.Context) (queue.Engine, error) {
+		e, err := connect(ctx)
+		return halting{e, both}, err
+	}
+	q := open(t, o)
+	defer q.Close()
+	ask := func(when string) {
+		t.Helper()
+		page, err := q.Search(t.Context(), store.Scope{}, &store.Search{Limit: 5})
+		if err != nil || len(page.Traces) != 1 || page.Traces[0].Spans != 2 || page.Traces[0].Matched != 2 {
+			t.Errorf("%s: %+v %v", when, page, err)
+		}
+		seen := make(map[span.Identity]bool)
+		for b, err := range q.Trace(t.Context(), store.Scope{}, span.TraceIDFromUint64s(0, 1), store.TimeRange{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for row := range b.Len() {
+				seen[b.Identity(row)] = true
+			}
+		}
+		if len(seen) != 2 {
+			t.Errorf("%s: the trace has %d spans", when, len(seen))
+		}
+	}
+	if err := q.Accept(t.Context(), storetest.Batch(t, "1 a - front server get 0s 2ms\n1 b a cart client get 1ms 1ms error=true")); err != nil {
+		t.Fatal(err)
+	}
+	ask("in the queue")
+	done := make(chan error, 1)
+	go func() { done <- q.Flush(t.Context()) }()
+	goOn := <-both
+	if n := server.Number(t, "SELECT count() FROM queue"+fmt.Sprint(databases.Load())+".otel_traces"); n != 2 {
+		t.Errorf("%d rows are in the table", n)
+	}
+	ask("in both")
+	close(goOn)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	ask("in the table")
+}
+
+// halting stops behind an insert, before it counts, until it hears to go on.
+type halting struct {
+	queue.Engine
+	both chan chan struct{}
+}
+
+func (h halting) Insert(ctx context.Context, token string, batches []*span.Batch) error {
+	err := h.Engine.Insert(ctx, token, batches)
+	goOn := make(chan struct{})
+	select {
+	case h.both <- goOn:
+		<-goOn
+	case <-ctx.Done():
+	}
+	return err
+}
+
 // TestServerStops: see stops.
 func TestServerStops(t *testing.T) {
 	server := clickhouseserver.Start(t, "")
