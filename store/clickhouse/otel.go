@@ -85,7 +85,7 @@ func (t *otelTable) tenant(name string) string {
 	return no
 }
 
-// otelText is a time literal. Times before 1970 are not in question where it prunes.
+// otelTime is a time literal. Times before 1970 are not in question where it prunes.
 func otelTime(at int64) string { return fmt.Sprintf("fromUnixTimestamp64Nano(%d)", max(at, 0)) }
 
 // longSpan is the duration from which on spans are looked for by the index of durations, however long before a range they began.
