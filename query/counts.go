@@ -35,8 +35,7 @@ func (q *Query) sums(ctx context.Context, s store.Scope, r store.TimeRange) (*ro
 	})
 }
 
-// fromRollups asks an engine; ok is false where it cannot answer. Of an engine that lacks rows which may come later, a table is an answer, as
-// a scan would lack them too.
+// fromRollups asks an engine; ok is false where it cannot answer: what an engine in part does not know by its rollups a scan may find.
 type fromRollups func(ctx context.Context, s store.Scope, whole store.TimeRange) (table *rollup.Table, done store.Done, ok bool, err error)
 
 func (q *Query) counts(ctx context.Context, s store.Scope, r store.TimeRange, ask fromRollups) (*rollup.Table, store.Done, error) {
@@ -93,7 +92,7 @@ func answered(read func(context.Context, store.Scope, store.TimeRange) (*rollup.
 		if err != nil {
 			return nil, done, false, fmt.Errorf("read rollups: %w", err)
 		}
-		return table, done, table != nil && (done.Complete || done.Away) && table.Uncounted == 0, nil
+		return table, done, done.Complete && table.Uncounted == 0, nil
 	}
 }
 

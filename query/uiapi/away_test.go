@@ -5,14 +5,18 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/store/queue/queuetest"
 )
 
 // TestEngineAway: while the engine is away every answer is what waits in the queue and says that this is not all, nobody is told to keep
 // it, and what is not found there is not said to be nowhere.
 func TestEngineAway(t *testing.T) {
-	s := &server{Handler: serveOver(t, queuetest.Away(t, clock), nil)}
+	waiting := queuetest.Away(t, clock)
+	later := func() time.Time { return clock().Add(time.Minute) } // no span is on its way any more
+	s := &server{Handler: serveOver(t, waiting, func(o *Options) { o.Query = query.New(query.Options{Reader: waiting, Now: later}) })}
 	for _, path := range []string{"/traces/1", "/hops?traceId=1", "/map", "/map?compare=true", "/services", "/services?red=true", "/service?node=service//back", "/operations?service=front", "/propagation",
 		"/attributes/keys", "/attributes/values?key=n&scope=span", "/search", "/search?q=%7B%7D", "/heatmap", "/differences?select=status%3Derror"} {
 		w := s.get(path)

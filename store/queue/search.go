@@ -195,7 +195,7 @@ func (w *work) ask(ctx context.Context, _ int) error {
 	}
 	merge.Cost(&w.page.Read, page.Read)
 	if !page.Complete {
-		w.page.Complete, w.page.Reason = false, page.Reason
+		w.page.Complete, w.page.Away, w.page.Reason = false, page.Away, page.Reason
 	}
 	w.state.Lists[listThere] = merge.List{Left: merge.Candidates(page.Traces), End: page.Next == ""}
 	w.next = page.Next
