@@ -68,11 +68,11 @@ func Problem(at fmt.Stringer, doing string, err error) *problem.Problem {
 	var right *denied
 	switch {
 	case errors.As(err, &right):
-		p.Hint = fmt.Sprintf("give the right %s to the credentials that this process has, or give it others", right.right)
+		p.Hint = fmt.Sprintf("give the right %s on this bucket and prefix to the credentials of this process, or give it others", right.right)
 	case errors.Is(err, ErrDenied):
 		p.Hint = "let the user of this process read and write in that folder"
 	case errors.Is(err, ErrKeys):
-		p.Hint = "correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws/credentials or the role of the pod or machine, whichever this process has, in this order"
+		p.Hint = "give the right ones: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else ~/.aws/credentials, else the role of the pod or machine"
 	case errors.Is(err, ErrNoBucket):
 		p.Hint = "make the bucket first, or correct its name"
 	case errors.Is(err, ErrSkewed):
@@ -80,7 +80,7 @@ func Problem(at fmt.Stringer, doing string, err error) *problem.Problem {
 	case errors.Is(err, ErrNotFound):
 		p.Hint = "the object was removed meanwhile: ask again"
 	default:
-		p.Hint = "check the endpoint and the network; it is tried again"
+		p.Hint = "check the endpoint and the network; a process that runs tries again"
 	}
 	return p
 }

@@ -233,6 +233,10 @@ func TestWrong(t *testing.T) {
 	check("wrong secret", s.URL("p"), ErrKeys, "AWS_SECRET_ACCESS_KEY")
 	t.Setenv("AWS_ACCESS_KEY_ID", "nobody")
 	check("unknown key", s.URL("p"), ErrKeys, "AWS_ACCESS_KEY_ID")
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", t.TempDir()+"/none")
+	check("no key", s.URL("p"), ErrKeys, "there are none", "AWS_ACCESS_KEY_ID")
 	missing := t.TempDir() + "/missing"
 	_, err := Open(t.Context(), Location{Folder: missing})
 	if !errors.Is(err, ErrNoBucket) {

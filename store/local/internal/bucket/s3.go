@@ -65,8 +65,8 @@ const (
 	rightAbort   = "s3:AbortMultipartUpload"
 )
 
-// s3Error gives lasting errors their names. right is what the call needs.
-func s3Error(err error, right string) error {
+// named gives lasting errors their names. right is what the call needs.
+func (s *s3) named(err error, right string) error {
 	if err == nil {
 		return nil
 	}
@@ -80,7 +80,7 @@ func s3Error(err error, right string) error {
 	case minio.PreconditionFailed, "ConditionalRequestConflict":
 		is = ErrExists
 	case minio.AccessDenied:
-		return &denied{right, err}
+		return s.denied(err, right)
 	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "AccountProblem",
 		"XAdminUserNotFound": // versitygw's word for an unknown key
 		is = ErrKeys
@@ -89,7 +89,7 @@ func s3Error(err error, right string) error {
 	default:
 		switch r.StatusCode {
 		case http.StatusForbidden:
-			return &denied{right, err}
+			return s.denied(err, right)
 		case http.StatusUnauthorized:
 			is = ErrKeys
 		case http.StatusPreconditionFailed:
@@ -99,6 +99,14 @@ func s3Error(err error, right string) error {
 		}
 	}
 	return fmt.Errorf("%w: %w", is, err)
+}
+
+// denied tells a right that is missing from requests without credentials, which S3 answers in the same way.
+func (s *s3) denied(err error, right string) error {
+	if c, cerr := s.client.GetCreds(); cerr == nil && c.AccessKeyID == "" {
+		return fmt.Errorf("%w: there are none: %w", ErrKeys, err)
+	}
+	return &denied{right, err}
 }
 
 func (s *s3) Read(ctx context.Context, name string, off int64, n int) ([]byte, error) {
@@ -114,7 +122,7 @@ func (s *s3) Read(ctx context.Context, name string, off int64, n int) ([]byte, e
 		if minio.ToErrorResponse(err).StatusCode == http.StatusRequestedRangeNotSatisfiable {
 			return nil, nil // the object ends before
 		}
-		return nil, s3Error(err, rightGet)
+		return nil, s.named(err, rightGet)
 	}
 	defer body.Close()
 	p := make([]byte, min(int64(n), max(info.Size, 0))) // of the answer: less came only if the connection was cut
@@ -126,14 +134,14 @@ func (s *s3) Read(ctx context.Context, name string, off int64, n int) ([]byte, e
 
 func (s *s3) Put(ctx context.Context, name string, data Content) error {
 	_, err := s.client.Client.PutObject(ctx, s.name, s.prefix+name, data, data.Size(), minio.PutObjectOptions{PartSize: partSize, NumThreads: partsAtOnce})
-	return s3Error(err, rightPut)
+	return s.named(err, rightPut)
 }
 
 func (s *s3) Create(ctx context.Context, name string, data []byte) error {
 	o := minio.PutObjectOptions{DisableMultipart: true}
 	o.SetMatchETagExcept("*")
 	_, err := s.client.Client.PutObject(ctx, s.name, s.prefix+name, bytes.NewReader(data), int64(len(data)), o)
-	return s3Error(err, rightPut)
+	return s.named(err, rightPut)
 }
 
 func (s *s3) List(ctx context.Context, prefix, after string) (names []string, err error) {
@@ -143,7 +151,7 @@ func (s *s3) List(ctx context.Context, prefix, after string) (names []string, er
 	}
 	for object := range s.client.Client.ListObjectsIter(ctx, s.name, o) {
 		if object.Err != nil {
-			return nil, s3Error(object.Err, rightList)
+			return nil, s.named(object.Err, rightList)
 		}
 		if name := strings.TrimPrefix(object.Key, s.prefix); name > after { // a server that does not know start-after sends all
 			names = append(names, name)
@@ -153,7 +161,7 @@ func (s *s3) List(ctx context.Context, prefix, after string) (names []string, er
 }
 
 func (s *s3) Remove(ctx context.Context, name string) error {
-	err := s3Error(s.client.Client.RemoveObject(ctx, s.name, s.prefix+name, minio.RemoveObjectOptions{}), rightDelete)
+	err := s.named(s.client.Client.RemoveObject(ctx, s.name, s.prefix+name, minio.RemoveObjectOptions{}), rightDelete)
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
@@ -166,7 +174,7 @@ func (s *s3) Sweep(ctx context.Context, prefix string) (removed int, err error) 
 	for key, id := "", ""; ; {
 		page, err := s.client.ListMultipartUploads(ctx, s.name, s.prefix+prefix, key, id, "", atOnce)
 		if err != nil {
-			return removed, s3Error(err, rightUploads)
+			return removed, s.named(err, rightUploads)
 		}
 		for _, u := range page.Uploads {
 			err := s.client.AbortMultipartUpload(ctx, s.name, u.Key, u.UploadID)
@@ -174,7 +182,7 @@ func (s *s3) Sweep(ctx context.Context, prefix string) (removed int, err error) 
 				continue
 			}
 			if err != nil {
-				return removed, s3Error(err, rightAbort)
+				return removed, s.named(err, rightAbort)
 			}
 			removed++
 		}
