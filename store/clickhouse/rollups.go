@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -69,19 +70,24 @@ func (e *Engine) mergeRollups(ctx context.Context, s store.Scope, r store.TimeRa
 	}
 	var c cost
 	d, err := e.addRollups(ctx, answer.Tenant(s.Tenant), r, total, &c)
-	if err == nil {
-		err = c.end()
+	if missing := c.end(); missing != nil && (err == nil || errors.Is(err, missing)) {
+		d, err = store.Done{Away: true, Reason: c.reason(), Read: d.Read}, nil // of the rows that no rollup counts, those of some shards
 	}
 	if err != nil {
-		d, err = done(ctx, "read rollups", &c, err)
-		if p := problem.Of(err); p != nil && p.Kind.Retryable() { // a scan may still have what another server holds
-			d.Away, d.Reason, err = true, p.Error(), nil
+		if d, err = done(ctx, "read rollups", &c, err); retryable(err) { // a scan may still have what another server holds
+			return nil, store.Done{Away: true, Reason: err.Error(), Read: d.Read}, nil
 		}
-		return total, d, err
+		return nil, d, err
 	}
 	read := c.read()
 	d.Read.Blocks, d.Read.Of, d.Read.Bytes = d.Read.Blocks+read.Blocks, d.Read.Of+read.Of, read.Bytes
 	return total, d, nil
+}
+
+// retryable reports whether the same question may be answered later.
+func retryable(err error) bool {
+	p := problem.Of(err)
+	return p != nil && p.Kind.Retryable()
 }
 
 // addRollups merges the rollups of a range into a table, and what they do not count.
@@ -111,7 +117,8 @@ func (e *Engine) addRollups(ctx context.Context, tenant string, r store.TimeRang
 			total.MergeRange(t, r)
 		}
 		d := store.Done{Complete: true, Read: store.Read{Blocks: int64(len(tables)), Of: int64(len(tables))}}
-		return d, e.addUncounted(ctx, tenant, r, near, stretches, total, &d, c)
+		err = e.addUncounted(ctx, tenant, r, near, stretches, total, &d, c)
+		return d, err
 	}
 	return store.Done{Reason: "the rollups change faster than they can be read"}, nil
 }
@@ -226,6 +233,7 @@ func (e *Engine) addUncounted(ctx context.Context, tenant string, r, near store.
 	}
 	for rows, err := range e.matching(ctx, p, rollup.Need(), c) {
 		if err != nil {
+			count()
 			return err
 		}
 		b.Collect(rows)

@@ -56,6 +56,15 @@ func TestShardAway(t *testing.T) {
 		}
 		_, d, err = e.Keys(t.Context(), store.Scope{}, store.KeysQuery{})
 		partial("keys", d, err)
+		// The first shard has the rollups; of the spans that none counts those of the other one are there.
+		table, d, err := e.Rollups(t.Context(), store.Scope{}, store.TimeRange{})
+		if away == 0 {
+			if table != nil || err != nil || d.Complete || !d.Away || !strings.Contains(d.Reason, name) {
+				t.Errorf("rollups without the shard that has them: %v %+v %v", table, d, err)
+			}
+		} else if partial("rollups", d, err); strings.Count(storetest.Totals(table), fmt.Sprintf("n=%d ", there)) == 0 {
+			t.Errorf("rollups without %s:\n%s", name, storetest.Totals(table))
+		}
 
 		ends := func(what string, rows, want int, err error) {
 			t.Helper()

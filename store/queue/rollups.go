@@ -56,7 +56,7 @@ func (q *Queue) mergeRollups(ctx context.Context, s store.Scope, r store.TimeRan
 	if err != nil && retryable(err) && ctx.Err() == nil {
 		return nil, away, nil
 	}
-	if err != nil || !done.Complete {
+	if err != nil || total == nil || !done.Complete && !done.Away {
 		return total, done, err
 	}
 	near := store.TimeRange{From: max(r.From-besideRange, 0)}
