@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"testing"
 	"time"
@@ -137,6 +138,35 @@ func TestQueueAnswersAlone(t *testing.T) {
 	}
 }
 
+// slowly is an engine that is given up after a while at every question.
+type slowly struct {
+	store.Reader
+	clock *time.Time
+	scans int
+}
+
+func (s *slowly) Scan(ctx context.Context, sc store.Scope, q *store.Scan) iter.Seq2[store.Rows, error] {
+	s.scans++
+	*s.clock = s.clock.Add(5 * time.Second)
+	return s.Reader.Scan(ctx, sc, q)
+}
+
+// TestSlowlyAway: a server that is away costs its time-out twice, and the rows of others are all there.
+func TestSlowlyAway(t *testing.T) {
+	now := storetestClock()
+	queue := queuetest.Away(t, storetestClock)
+	if err := queue.Accept(t.Context(), storetest.Batch(t, awaySpans)); err != nil {
+		t.Fatal(err)
+	}
+	reader := &slowly{Reader: queue, clock: &now}
+	rows := 0
+	plan := store.Scan{Range: store.TimeRange{From: storetest.At(0), To: storetest.At(time.Hour)}, Need: store.Everything()}
+	d, err := New(Options{Reader: reader, Now: func() time.Time { return now }}).ScanBack(t.Context(), scope, plan, 1000, func(r store.Rows) { rows += len(r.Rows) })
+	if err != nil || !d.Away || rows != 3 || reader.scans != 2 {
+		t.Errorf("%d rows by %d scans: %+v, %v", rows, reader.scans, d, err)
+	}
+}
+
 // TestNothingFollowsFromUnreadSpans: a map that lacks spans says neither who fell silent nor who sends none, and what it does not show may
 // be there.
 func TestNothingFollowsFromUnreadSpans(t *testing.T) {
@@ -200,5 +230,29 @@ func TestRollupsWithoutTheEnds(t *testing.T) {
 		if d, err := ask(t.Context()); problem.Of(err) != away && name != "metrics" { // which are of whole minutes
 			t.Errorf("%s without a count: %+v, %v", name, d, err)
 		}
+	}
+}
+
+// unrolled is an engine whose rollups cannot be read.
+type unrolled struct{ store.Reader }
+
+func (unrolled) Rollups(context.Context, store.Scope, store.TimeRange) (*rollup.Table, store.Done, error) {
+	return rollup.New(), store.Done{Away: true, Reason: "1 of 3 shards did not answer"}, nil
+}
+
+// TestScanInPlaceOfRollups: rollups that cannot be read are no answer where rows can.
+func TestScanInPlaceOfRollups(t *testing.T) {
+	e := mem.New(mem.Options{Now: storetestClock})
+	t.Cleanup(func() { _ = e.Close() })
+	if err := e.Accept(t.Context(), storetest.Batch(t, awaySpans)); err != nil {
+		t.Fatal(err)
+	}
+	q := New(Options{Reader: unrolled{e}, Now: storetestClock})
+	r := store.TimeRange{From: storetest.At(0), To: storetest.At(10 * time.Minute)}
+	if m, err := q.Map(t.Context(), scope, MapQuery{Range: r}); err != nil || len(m.Edges) == 0 || !m.Complete {
+		t.Errorf("map: %+v, %v", m, err)
+	}
+	if a, err := q.Services(t.Context(), scope, ServicesQuery{Range: r}); err != nil || len(a.Items) != 2 || a.Items[0].RED.N == 0 {
+		t.Errorf("services: %+v, %v", a, err)
 	}
 }

@@ -12,13 +12,14 @@ import (
 const (
 	backFirst  = time.Minute      // the first stretch that ScanBack reads
 	backWithin = 10 * time.Second // after which it begins no further one
+	backLost   = time.Second      // after which the rest is one stretch, where a part of the store is away
 )
 
 // ScanBack scans a window with both ends set from its end, until it, most rows or the time are used up: then Done is not
 // complete, and each was given the newest rows, no more than most (of the last stretch any). Stretches grow by what the
 // one before held, so that a window that fits is read in few: an engine looks through a block once for each stretch that it
-// meets. Where a part of the store is away, what the others have is an answer, unless that is nothing. The rest of the window is
-// one stretch then: each may take until a server is given up.
+// meets. Where a part of the store is away, what the others have is an answer, unless that is nothing. If that takes long, as it does until
+// a server is given up, the rest of the window is one stretch.
 func (q *Query) ScanBack(ctx context.Context, s store.Scope, plan store.Scan, most int, each func(store.Rows)) (store.Done, error) {
 	done := store.Done{Complete: true}
 	leave, err := q.Admit(ctx, effortOf(plan.Range))
@@ -64,7 +65,7 @@ func (q *Query) ScanBack(ctx context.Context, s store.Scope, plan store.Scan, mo
 			done = joinDone(done, store.Done{Reason: "stopped at spans of " + time.Unix(0, to).UTC().Format(time.RFC3339) + " after " + backWithin.String()})
 			break
 		}
-		if stretch = nextStretch(stretch, read, most-rows); away != nil {
+		if stretch = nextStretch(stretch, read, most-rows); away != nil && q.now().Sub(begun) > backLost {
 			stretch = to - window.From
 		}
 	}
