@@ -216,3 +216,30 @@ func TestS3KillInSegment(t *testing.T) {
 	wantBatches(t, "the writer", e, largeBatches)
 	wantBatches(t, "a reader in the end", openReader(t, Options{Bucket: b, MaxMemory: 1 << 30}), largeBatches)
 }
+
+// TestS3CloseWhileHanging closes a writer whose upload hangs, on a line that is neither there nor cut: who stops the process does not wait for the network to give up.
+func TestS3CloseWhileHanging(t *testing.T) {
+	s := s3server.Start(t)
+	at := s.URL("hanging")
+	p := startNarrow(t, s.Addr, 4<<20, true)
+	fsys := faultfs.NewMem(1)
+	o := Options{Dir: "/data", Bucket: bucketAt(t, strings.Replace(at, s.Addr, p.Addr().String(), 1)), Now: time.Now, FS: fsys, LockWait: -1, MaxMemory: 1 << 30}
+	e := open(t, o)
+	if err := fillLarge(t.Context(), e, time.Now(), 0, largeBatches); err != nil {
+		t.Fatal(err)
+	}
+	<-p.full
+	closed := make(chan error, 1)
+	go func() { closed <- e.Close() }()
+	wait.For(t, 3*closeWait, "Close to return", func() bool { return len(closed) == 1 })
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	o.Bucket = bucketAt(t, at)
+	e = open(t, o)
+	upload(t, e)
+	if n := unfinished(t, s); n != 0 {
+		t.Errorf("%d uploads are left", n)
+	}
+	wantBatches(t, "a reader in the end", openReader(t, Options{Bucket: o.Bucket, MaxMemory: 1 << 30}), largeBatches)
+}

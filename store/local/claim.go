@@ -79,6 +79,7 @@ func (e *Engine) attach(ctx context.Context) error {
 	}
 	far.report = e.farDamage
 	u := &uploads{far: far, wait: e.o.LockWait, wake: make(chan struct{}, 1), there: make(map[string]manifest.Entry), gen: &manifest.Generation{}, sweep: true}
+	u.ctx, u.stop = context.WithCancel(e.ctx)
 	switch {
 	case u.wait == 0:
 		u.wait = wal.DefaultLockWait
@@ -434,6 +435,7 @@ func (e *Engine) finish() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), closeWait)
 	defer cancel()
 	u := e.up
+	context.AfterFunc(ctx, u.stop) // of an upload that is on its way: it goes on while there is time
 	u.mu.Lock()
 	mine := u.claimed && u.lost == ""
 	u.mu.Unlock()

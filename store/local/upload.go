@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -38,6 +39,9 @@ type uploads struct {
 	wait  time.Duration // how long another writer's beat is watched; 0: not at all
 	wake  chan struct{}
 	pace  pace
+	// ctx is that of the uploads that the engine makes by itself; stop ends it.
+	ctx  context.Context
+	stop context.CancelFunc
 
 	round sync.Mutex // one at a time
 	mu    sync.Mutex
@@ -76,13 +80,13 @@ func (e *Engine) uploadOn() {
 	e.pokeUploads()
 	for {
 		select {
-		case <-e.ctx.Done():
+		case <-e.up.ctx.Done():
 			return
 		case <-tick.C:
 		case <-e.up.wake:
 		case <-again:
 		}
-		err := e.Upload(e.ctx)
+		err := e.Upload(e.up.ctx)
 		again = nil
 		if err == nil {
 			pause, last = uploadRetry, ""
@@ -201,8 +205,10 @@ func (e *Engine) send(ctx context.Context, batch []*segmentFile) error {
 			if err := f.r.Verify(); err != nil && f.damage(err) {
 				return
 			}
-			p := f.m.Bytes()
-			err := u.far.bucket.Put(ctx, f.entry.Object(), io.NewSectionReader(&paced{ctx, p, &u.pace}, 0, int64(len(p))))
+			p := &paced{ctx: ctx, pace: &u.pace, p: f.m.Bytes()}
+			size := int64(len(p.p))
+			err := u.far.bucket.Put(ctx, f.entry.Object(), io.NewSectionReader(p, 0, size))
+			p.close()
 			if err != nil {
 				mu.Lock()
 				errs = append(errs, bucket.Problem(u.far.bucket, "upload "+f.entry.Object(), err))
@@ -212,7 +218,7 @@ func (e *Engine) send(ctx context.Context, batch []*segmentFile) error {
 			u.mu.Lock()
 			u.there[f.entry.Object()] = f.entry
 			u.count++
-			u.bytes += int64(len(p))
+			u.bytes += size
 			u.mu.Unlock()
 		})
 	}
@@ -220,14 +226,27 @@ func (e *Engine) send(ctx context.Context, batch []*segmentFile) error {
 	return errors.Join(append(errs, ctx.Err())...)
 }
 
-// paced is the bytes of a mapped file, at a bounded rate.
+// paced is the bytes of a mapped file, at a bounded rate. After an upload that was given up somebody may still read: close makes that an error,
+// for the file may be unmapped then.
 type paced struct {
 	ctx  context.Context
-	p    []byte
 	pace *pace
+	mu   sync.RWMutex
+	p    []byte // nil: closed
 }
 
-func (r *paced) ReadAt(p []byte, off int64) (n int, err error) {
+func (r *paced) ReadAt(p []byte, off int64) (int, error) {
+	n, err := r.copy(p, off)
+	r.pace.wait(r.ctx, n)
+	return n, err
+}
+
+func (r *paced) copy(p []byte, off int64) (n int, err error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.p == nil {
+		return 0, os.ErrClosed
+	}
 	if off >= int64(len(r.p)) {
 		return 0, io.EOF
 	}
@@ -238,8 +257,13 @@ func (r *paced) ReadAt(p []byte, off int64) (n int, err error) {
 	if err == nil && n < len(p) {
 		err = io.EOF
 	}
-	r.pace.wait(r.ctx, n)
 	return n, err
+}
+
+func (r *paced) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.p = nil
 }
 
 // pace is the rate of all uploads together.

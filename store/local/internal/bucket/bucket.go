@@ -17,7 +17,8 @@ import (
 type Bucket interface {
 	// Read gives n bytes of an object from off on; less only where the object ends before. ErrNotFound if there is none.
 	Read(ctx context.Context, name string, off int64, n int) ([]byte, error)
-	// Put makes or replaces an object: as a whole, or not at all. It is durable when Put returns.
+	// Put makes or replaces an object: as a whole, or not at all. It is durable when Put returns. Where the context ends first, data may still be read
+	// for a while.
 	Put(ctx context.Context, name string, data Content) error
 	// Create is Put for an object that must not be there: ErrExists if it is. Of several who create one name at once one wins. After
 	// another error it may be there all the same.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -30,6 +31,8 @@ const (
 	partSize = 16 << 20
 	// partsAtOnce of one object.
 	partsAtOnce = 2
+	// abortWait is for the abort of an upload whose context ended.
+	abortWait = 2 * time.Second
 )
 
 func newS3(l Location, transport http.RoundTripper) (Bucket, error) {
@@ -132,9 +135,24 @@ func (s *s3) Read(ctx context.Context, name string, off int64, n int) ([]byte, e
 	return p, nil
 }
 
+// Put does not wait for the library when its context ends: that would abort the upload of a large object first, for a minute where the line hangs.
 func (s *s3) Put(ctx context.Context, name string, data Content) error {
-	_, err := s.client.Client.PutObject(ctx, s.name, s.prefix+name, data, data.Size(), minio.PutObjectOptions{PartSize: partSize, NumThreads: partsAtOnce})
-	return s.named(err, rightPut)
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.client.Client.PutObject(ctx, s.name, s.prefix+name, data, data.Size(), minio.PutObjectOptions{PartSize: partSize, NumThreads: partsAtOnce})
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return s.named(err, rightPut)
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return s.named(err, rightPut)
+	case <-time.After(abortWait):
+		return ctx.Err()
+	}
 }
 
 func (s *s3) Create(ctx context.Context, name string, data []byte) error {
