@@ -53,6 +53,10 @@ type layout interface {
 	need(n store.Need) store.Need
 	settle(b *span.Batch)
 
+	// windows are conditions of rows not much older than an instant, from narrow to wide, in which newest is asked first; none: all rows are as
+	// quick. resolved is how many of its traces are read at once for a page of a limit.
+	windows(at int64) []string
+	resolved(limit int) int
 	// newest asks for the first traces by the start of their newest row that meets a condition: start in nanoseconds, upper, lower half.
 	newest(source, where string, limit int) string
 }
@@ -181,6 +185,9 @@ func (ownTable) snapshots() bool                                             { r
 func (ownTable) typed() bool                                                 { return true }
 func (ownTable) need(n store.Need) store.Need                                { return n }
 func (ownTable) settle(*span.Batch)                                          {}
+
+func (ownTable) windows(int64) []string { return nil }
+func (ownTable) resolved(int) int       { return tracesAtOnce }
 
 // newest walks from the end of the table.
 func (ownTable) newest(source, where string, limit int) string {

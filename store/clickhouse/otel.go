@@ -38,6 +38,7 @@ func otelLossy() []string {
 		"receipt: it is taken to be the end of the span; --retention counts from the start",
 		otelPages,
 		"one moment: spans that go from the queue to the table may count twice in lists and rates until the server has answered; an insert with spans of two days may be seen in halves",
+		"spans of more than a day: a range of time finds those that began at most a day before it",
 		"tenants: there is one",
 	}
 }
@@ -88,8 +89,9 @@ func (t *otelTable) tenant(name string) string {
 // otelTime is a time literal. Times before 1970 are not in question where it prunes.
 func otelTime(at int64) string { return fmt.Sprintf("fromUnixTimestamp64Nano(%d)", max(at, 0)) }
 
-// longSpan is the duration from which on spans are looked for by the index of durations, however long before a range they began.
-const longSpan = int64(time.Hour)
+// longSpan is how long before a range a span may have begun that reaches into it. Rows are not ordered by their ends: without a bound such a range
+// would read all rows.
+const longSpan = int64(24 * time.Hour)
 
 func (t *otelTable) during(r store.TimeRange, mode store.TimeMode) string {
 	var parts []string
@@ -100,7 +102,7 @@ func (t *otelTable) during(r store.TimeRange, mode store.TimeMode) string {
 		if mode == store.Start {
 			parts = append(parts, fmt.Sprintf("Timestamp >= %s", otelTime(r.From)))
 		} else {
-			parts = append(parts, fmt.Sprintf("(Timestamp >= %s OR Duration >= %d) AND %s", otelTime(r.From-longSpan), longSpan, endsFrom(r.From)))
+			parts = append(parts, "Timestamp >= "+otelTime(r.From-longSpan)+" AND "+endsFrom(r.From))
 		}
 	}
 	return texts.All(parts...)
@@ -111,8 +113,9 @@ func (t *otelTable) until(at int64) string { return "Timestamp <= " + otelTime(a
 func (t *otelTable) is(id span.TraceID) string     { return "TraceId = " + quote(id.String()) }
 func (t *otelTable) behind(id span.TraceID) string { return "TraceId > " + quote(id.String()) }
 
-// slack is how much further than the view says rows of a trace are looked for: it knows seconds, and may lack an insert that it failed on.
-const slack = int64(time.Hour)
+// slack is how much further than the view says rows of a trace are looked for: it knows seconds, and may lack an insert that it failed on. Each
+// minute more is more granules whose bloom filters are read.
+const slack = int64(time.Minute)
 
 func (t *otelTable) near(list []extent) string {
 	if len(list) == 0 {
@@ -210,8 +213,8 @@ func (t *otelTable) ids(ids []span.TraceID, twins bool) string {
 	return "(" + strings.Join(append(ends, "TraceId IN ("+idTexts(all)+")"), " OR ") + ")"
 }
 
-// again asks the spans themselves for traces that the view does not know, as those stored before it was made, and with twins for the exact starts of
-// those it does: how far twins are apart decides. Empty: nothing is to be asked.
+// again asks the spans themselves for traces that the view does not know, as those stored before it was made, and of several twins for the exact
+// starts: how far they are apart decides. Empty: nothing is to be asked.
 func (t *otelTable) again(source, tenant string, ids []span.TraceID, twins bool, found []extent) string {
 	if t.lookup == "" {
 		return ""
@@ -223,7 +226,7 @@ func (t *otelTable) again(source, tenant string, ids []span.TraceID, twins bool,
 		}
 	}
 	var conds []string
-	if twins && len(found) > 0 {
+	if twins && len(found) > 1 {
 		conds = append(conds, t.near(found))
 	}
 	if len(missing) > 0 {
@@ -235,6 +238,18 @@ func (t *otelTable) again(source, tenant string, ids []span.TraceID, twins bool,
 	return fmt.Sprintf(otelExtents, t.column("TraceHigh"), t.column("TraceLow"), "Timestamp", "Timestamp", source,
 		t.tenant(tenant)+" AND ("+strings.Join(conds, " OR ")+")")
 }
+
+// windows are the times behind an instant in which the newest rows are looked for first: rows are not ordered by time, so a question about all
+// of them reads all of them.
+func (t *otelTable) windows(at int64) (from []string) {
+	for _, d := range []time.Duration{10 * time.Minute, 24 * time.Hour} {
+		from = append(from, "Timestamp >= "+otelTime(at-int64(d)))
+	}
+	return from
+}
+
+// resolved: rows of a trace lie in as many places as it has services and names.
+func (t *otelTable) resolved(limit int) int { return min(limit+limit/4+1, tracesAtOnce) }
 
 func (t *otelTable) newest(source, where string, limit int) string {
 	return fmt.Sprintf("SELECT toUnixTimestamp64Nano(max(Timestamp)) AS newest, %s, %s FROM %s WHERE TraceId != '' AND %s GROUP BY TraceId ORDER BY newest DESC, TraceId LIMIT %d",

@@ -83,7 +83,7 @@ func (sr *searcher) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for some := range slices.Chunk(found, tracesAtOnce) {
+		for some := range slices.Chunk(found, sr.engine.layout.resolved(sr.query.Limit)) {
 			if !sr.page.Wants(answer.Rank{Start: some[0].Start}) {
 				return nil
 			}
@@ -125,6 +125,23 @@ func (sr *searcher) candidates(ctx context.Context, last *answer.Rank, n int) ([
 		sql += fmt.Sprintf(" AND (%s) %s (SELECT %s FROM %s WHERE %s GROUP BY %s HAVING max(toFloat64(%s) + toFloat64(Duration)) - min(toFloat64(%s)) >= %s)",
 			trace, in, trace, sr.engine.source(), sr.engine.layout.tenant(sr.plan.tenant), trace, startNanos, startNanos, number(float64(least)-4096))
 	}
+	at := sr.engine.now().UnixNano()
+	if to := sr.query.Range.To; to > 0 {
+		at = min(at, to)
+	}
+	if limited {
+		at = min(at, bound)
+	}
+	for _, window := range sr.engine.layout.windows(at) {
+		if list, err := sr.newest(ctx, sql+" AND "+window, n); err != nil || len(list) == n {
+			return list, err
+		}
+	}
+	return sr.newest(ctx, sql, n)
+}
+
+// newest asks for the first traces by their newest row that meets a condition.
+func (sr *searcher) newest(ctx context.Context, sql string, n int) ([]answer.Rank, error) {
 	var list []answer.Rank
 	var starts proto.ColInt64
 	var high, low proto.ColUInt64
