@@ -25,6 +25,15 @@ func TestClickHouse(t *testing.T) {
 	replicas(t, map[string][]string{"store": {"clickhouse"}, "clickhouse-dsn": {"clickhouse://" + server.Addr + "/traces"}}, server)
 }
 
+// TestClickHouseOtel is TestClickHouse on the tables of OpenTelemetry's exporter.
+func TestClickHouseOtel(t *testing.T) {
+	server := clickhouseserver.Start(t, "")
+	replicas(t, map[string][]string{"store": {"clickhouse"}, "clickhouse-dsn": {"clickhouse://" + server.Addr + "/otel?schema=otel"}}, server)
+	if n := server.Number(t, "SELECT count() FROM otel.otel_traces WHERE ServiceName = 'web' AND SpanKind = 'Server'"); n < 24 {
+		t.Errorf("others find %d spans in the table", n)
+	}
+}
+
 func TestOpenSearch(t *testing.T) {
 	server := searchserver.Start(t, searchserver.OpenSearch, "")
 	settings := map[string][]string{"store": {"opensearch"}, "opensearch-url": {server.URL() + "/?index_prefix=traces"}}
