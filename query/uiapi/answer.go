@@ -167,11 +167,19 @@ func appendList(dst []byte, n int, item func(dst []byte, i int) []byte) []byte {
 	return append(dst, ']')
 }
 
-// done says how much of the question was answered.
+// done says how much of the question was answered, and what that took.
 func (o *object) done(d store.Done) {
+	o.whole(d)
+	o.read(d.Read)
+}
+
+// whole says how much of the question was answered.
+func (o *object) whole(d store.Done) {
 	o.bool("complete", d.Complete)
 	o.someText("reason", d.Reason)
-	o.read(d.Read)
+	if d.Away {
+		o.bool("away", true)
+	}
 }
 
 func (o *object) read(read store.Read) {

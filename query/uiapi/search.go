@@ -111,7 +111,7 @@ func (a *api) run(ctx context.Context, c *call, s asked, each func(found)) (foun
 		total.Read.Of = max(total.Read.Of, page.Read.Of)
 		total.Read.Blocks = min(total.Read.Blocks+page.Read.Blocks, total.Read.Of) // a block may be read for two pages
 		total.Read.Bytes += page.Read.Bytes
-		total.Complete, total.Reason = page.Complete, page.Reason
+		total.Complete, total.Reason, total.Away = page.Complete, page.Reason, page.Away
 		next := ""
 		if page.Next != "" {
 			next = writePage(s.window, page.Next)

@@ -422,8 +422,7 @@ func appendHops(dst []byte, t *query.Trace) []byte {
 		return o.close()
 	})
 	o.list("clockOf", len(skew.Of), func(dst []byte, i int) []byte { return strconv.AppendInt(dst, int64(skew.Of[i]), 10) })
-	o.bool("complete", t.Complete)
-	o.someText("reason", t.Reason)
+	o.whole(t.Done)
 	return o.close()
 }
 

@@ -16,6 +16,7 @@ export interface List<T> {
   next?: string;
   complete?: boolean;
   reason?: string;
+  away?: boolean;
   read?: Read;
 }
 
@@ -97,6 +98,7 @@ export type SearchLine =
       next?: string;
       complete: boolean;
       reason?: string;
+      away?: boolean;
       read?: Read;
       error?: { kind: ErrorKind; message: string; hint?: string; field?: string };
     };
@@ -121,6 +123,7 @@ export interface Heatmap {
   ignored?: string[];
   complete: boolean;
   reason?: string;
+  away?: boolean;
   read?: Read;
 }
 
@@ -148,6 +151,7 @@ export interface Differences {
   items: DifferingField[];
   complete: boolean;
   reason?: string;
+  away?: boolean;
   read?: Read;
 }
 
@@ -200,6 +204,7 @@ export interface Skeleton {
   maybeIncomplete: boolean;
   complete?: boolean;
   reason?: string;
+  away?: boolean;
   spanCount: number;
   errorCount: number;
   depth: number;
@@ -271,6 +276,7 @@ export interface Hops {
   clockOf: number[];
   complete: boolean;
   reason?: string;
+  away?: boolean;
 }
 
 /** The clock of a place against the root's. */

@@ -169,7 +169,11 @@ function Result(p: Loaded & { a: Trace; b: Trace }) {
           {t.app.copyLink}
         </button>
       </div>
-      <PartialNotice complete={a.complete && b.complete} reason={a.reason ?? b.reason} />
+      <PartialNotice
+        complete={a.complete && b.complete}
+        reason={a.reason ?? b.reason}
+        away={a.away ?? b.away}
+      />
       {a.maybeIncomplete || b.maybeIncomplete ? <WarnLine>{t.compare.incomplete}</WarnLine> : null}
       {result.alike ? null : <WarnLine>{t.compare.unlike}</WarnLine>}
       <p className={css["answer"]}>

@@ -72,6 +72,7 @@ export const en = {
     cancelled: "Cancelled.",
     retry: "Try again",
     partial: "This answer is not complete.",
+    partialAway: (reason: string) => `The store answers in part only: ${reason}`,
     partialReason: (reason: string) => `This answer is not complete: ${reason}`,
     blocksRead: (read: string, of: string) => `${read} of ${of} blocks read`,
     copyReport: "Copy report",

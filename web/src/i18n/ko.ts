@@ -71,6 +71,7 @@ export const ko: Dict = {
     cancelled: "취소했습니다.",
     retry: "다시 시도",
     partial: "이 응답은 완전하지 않습니다.",
+    partialAway: (reason) => `저장소가 일부만 응답합니다: ${reason}`,
     partialReason: (reason) => `이 응답은 완전하지 않습니다: ${reason}`,
     blocksRead: (read, of) => `블록 ${of}개 중 ${read}개를 읽었습니다`,
     copyReport: "보고서 복사",

@@ -1,6 +1,7 @@
 import { fireEvent, screen, waitFor, within } from "@testing-library/react";
 import { beforeEach, expect, test, vi } from "vitest";
 import { fakeApi, show, status } from "../../test/render";
+import { en } from "../i18n/en";
 import MapPage from "./MapPage";
 
 const figures = (rate: number, errorRate = 0) => ({
@@ -132,9 +133,13 @@ test("a server that refuses is said in words, with a way to try again", async ()
 
 test("a map that lacks spans says why and is not compared", async () => {
   const reason = "some spans could not be read: clickhouse does not answer in full";
-  fakeApi({ map: { ...map, complete: false, reason }, doctor: report, status: status(undefined) });
+  fakeApi({
+    map: { ...map, complete: false, away: true, reason },
+    doctor: report,
+    status: status(undefined),
+  });
   show(<MapPage />, "/map?view=table&compare=before");
-  expect(await screen.findByText(`This answer is not complete: ${reason}`)).toBeTruthy();
+  expect(await screen.findByText(en.state.partialAway(reason))).toBeTruthy();
   expect(await screen.findByText(/nothing is compared/)).toBeTruthy();
   expect(screen.getAllByRole("table")).toHaveLength(2);
 });

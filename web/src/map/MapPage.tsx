@@ -162,7 +162,12 @@ export default function MapPage() {
       ) : null}
       {compare && cut ? <WarnLine>{t.map.notCompared}</WarnLine> : null}
       {layoutError ? <ErrorNotice error={layoutError} onRetry={rearrange} /> : null}
-      <PartialNotice complete={answer.data?.complete} reason={answer.data?.reason} read={answer.data?.read} />
+      <PartialNotice
+        complete={answer.data?.complete}
+        reason={answer.data?.reason}
+        away={answer.data?.away}
+        read={answer.data?.read}
+      />
       {answer.data && !empty ? <Remarks notes={answer.data.notes} problems={problems} /> : null}
       {!found ? <p className={css["remark"]}>{t.map.nothingFound}</p> : null}
       <div className={css["body"]}>

@@ -465,7 +465,12 @@ function EdgeDetailView(p: Props & { selection: Extract<Selection, { kind: "edge
   if (!detail.data) return <ErrorNotice error={detail.error} onRetry={() => detail.refetch()} />;
   return (
     <>
-      <PartialNotice complete={detail.data.complete} reason={detail.data.reason} read={detail.data.read} />
+      <PartialNotice
+        complete={detail.data.complete}
+        reason={detail.data.reason}
+        away={detail.data.away}
+        read={detail.data.read}
+      />
       <RedCharts
         series={detail.data.series}
         heights={{ rate: 104, latency: 120 }}

@@ -87,6 +87,7 @@ export interface MapAnswer {
   notes: { kind: string; message: string }[];
   complete: boolean;
   reason?: string;
+  away?: boolean;
   read?: Read;
 }
 
@@ -114,6 +115,7 @@ export interface EdgeDetail {
   failed: Example[];
   complete: boolean;
   reason?: string;
+  away?: boolean;
   read?: Read;
 }
 
@@ -126,6 +128,7 @@ export interface ServiceDetail {
   missing: Missing[];
   complete: boolean;
   reason?: string;
+  away?: boolean;
   read?: Read;
 }
 

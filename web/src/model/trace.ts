@@ -46,6 +46,7 @@ export interface Head {
   maybeIncomplete: boolean;
   complete: boolean;
   reason: string | undefined;
+  away?: boolean | undefined;
   spanCount: number;
   errorCount: number;
   depth: number;
@@ -92,6 +93,7 @@ export function columnsOf(s: Skeleton): { head: Head; columns: Columns } {
       maybeIncomplete: s.maybeIncomplete,
       complete: s.complete ?? true,
       reason: s.reason,
+      away: s.away,
       spanCount: s.spanCount,
       errorCount: s.errorCount,
       depth: s.depth,

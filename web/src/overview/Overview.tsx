@@ -115,6 +115,7 @@ function Services({ view, setView }: { view: OverviewView; setView: SetView }) {
       <PartialNotice
         complete={services.data?.complete}
         reason={services.data?.reason}
+        away={services.data?.away}
         read={services.data?.read}
       />
       {items && shown.length > 0 ? (

@@ -111,7 +111,7 @@ function Fields({ data, onFilter }: { data: Differences; onFilter: (filter: Filt
   const { t } = useI18n();
   return (
     <>
-      <PartialNotice complete={data.complete} reason={data.reason} read={data.read} />
+      <PartialNotice complete={data.complete} reason={data.reason} away={data.away} read={data.read} />
       {data.selected === 0 ? (
         <Empty title={t.apart.noneSelected} />
       ) : data.rest === 0 ? (

@@ -141,7 +141,7 @@ export function HeatPanel(p: Props) {
         <Chart heat={heat} busy={p.busy} onChoose={choose} onApart={apart} />
       )}
       <div className={css["notices"]}>
-        <PartialNotice complete={heat?.complete} reason={heat?.reason} read={heat?.read} />
+        <PartialNotice complete={heat?.complete} reason={heat?.reason} away={heat?.away} read={heat?.read} />
       </div>
       {heat?.ignored?.length ? <p className={css["note"]}>{t.heatmap.ignored}</p> : null}
       {refused ? (

@@ -237,6 +237,7 @@ function List({ view, question, change }: { view: SearchView; question: Question
       <PartialNotice
         complete={found?.ended && !found.complete ? false : undefined}
         reason={found?.reason}
+        away={found?.away}
         read={found?.read}
       />
       {found?.stopped ? <PartialNotice complete={false} reason={t.found.stopped} read={found.read} /> : null}

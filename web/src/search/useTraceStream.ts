@@ -17,6 +17,7 @@ export interface Found {
   next?: string | undefined;
   complete: boolean;
   reason?: string | undefined;
+  away?: boolean | undefined;
 }
 
 const nothing: Found = { traces: [], read: {}, ended: false, stopped: false, complete: true };
@@ -111,13 +112,14 @@ function withLines(found: Found, before: Read, lines: readonly SearchLine[], ids
     } else {
       out = { ...out, read: sum(before, line.read) };
       if (line.type === "end") {
-        const { next, complete, reason } = line;
+        const { next, complete, reason, away } = line;
         out = {
           ...out,
           ended: true,
           next,
           complete: complete && found.complete,
           reason: reason ?? found.reason,
+          away: away ?? found.away,
         };
       }
     }

@@ -89,6 +89,7 @@ export default function ServicePage() {
           <PartialNotice
             complete={detail.data.complete}
             reason={detail.data.reason}
+            away={detail.data.away}
             read={detail.data.read}
           />
           <Detail

@@ -37,6 +37,15 @@ test.each(["en", "ko"] as const)(
   },
 );
 
+test.each(["en", "ko"] as const)(
+  "that the store is away is said in the reader's language: %s",
+  (language) => {
+    prefs.change({ language });
+    render(<PartialNotice complete={false} away={true} reason={reason} />);
+    expect(screen.getByRole("status").textContent).toContain({ en, ko }[language].state.partialAway(reason));
+  },
+);
+
 test("a whole answer and one that is not there yet have no notice", () => {
   render(<PartialNotice complete={true} reason={reason} />);
   render(<PartialNotice complete={undefined} reason={reason} />);

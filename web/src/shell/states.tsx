@@ -114,6 +114,7 @@ export function ErrorNotice(p: { error: unknown; onRetry?: () => void; title?: s
 export function PartialNotice(p: {
   complete: boolean | undefined;
   reason?: string | undefined;
+  away?: boolean | undefined;
   read?: Read | undefined;
   onRetry?: (() => void) | undefined;
 }) {
@@ -124,7 +125,11 @@ export function PartialNotice(p: {
     <div className={`${css["notice"]} ${css["warn"]} ${css["line"]}`} role="status">
       <p className={css["title"]}>
         <Icon name="warning" />
-        {p.reason ? t.state.partialReason(p.reason) : t.state.partial}
+        {p.away
+          ? t.state.partialAway(p.reason ?? "")
+          : p.reason
+            ? t.state.partialReason(p.reason)
+            : t.state.partial}
         {blocks !== undefined && of !== undefined && blocks < of ? (
           <span>{t.state.blocksRead(f.integer(blocks), f.integer(of))}</span>
         ) : null}

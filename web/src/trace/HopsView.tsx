@@ -51,7 +51,7 @@ export default function HopsView(p: {
   if (hops.data === undefined) return <Loading rows={12} bytes={hops.bytes} />;
   return (
     <section className={css["view"]} aria-label={t.views.hops}>
-      <PartialNotice complete={hops.data?.complete} reason={hops.data?.reason} />
+      <PartialNotice complete={hops.data?.complete} reason={hops.data?.reason} away={hops.data?.away} />
       <div className={css["head"]}>
         <span>{t.hopList.count(items.length, f.integer(items.length))}</span>
         <span className={css["legend"]}>

@@ -2,6 +2,7 @@ import { act, fireEvent, screen, waitFor, within } from "@testing-library/react"
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { makeTrace } from "../../e2e/generate.mjs";
 import { fakeApi, giveSizes, show, status } from "../../test/render";
+import { en } from "../i18n/en";
 import { TracePage } from "./TracePage";
 
 const made = makeTrace({ seed: 11, spans: 60 });
@@ -249,6 +250,7 @@ test("a trace of which a part could not be read is shown, says so, and is asked 
         ? {
             ...skeleton,
             complete: false,
+            away: true,
             reason,
             warnings: [{ kind: "away", rows: [], count: 1, message: reason }],
           }
@@ -256,11 +258,11 @@ test("a trace of which a part could not be read is shown, says so, and is asked 
     status: status(undefined),
   });
   show(<TracePage id={id} />, `/trace/${id}`);
-  const notice = await screen.findByText(`This answer is not complete: ${reason}`);
+  const notice = await screen.findByText(en.state.partialAway(reason));
   expect(await screen.findByRole("treegrid")).toBeTruthy();
   away = false;
   const before = asked.filter((path) => path === `traces/${id}`).length;
   fireEvent.click(within(notice.closest("[role=status]")!).getByRole("button", { name: "Try again" }));
-  await waitFor(() => expect(screen.queryByText(/This answer is not complete/)).toBeNull());
+  await waitFor(() => expect(screen.queryByText(/answers in part only/)).toBeNull());
   expect(asked.filter((path) => path === `traces/${id}`).length).toBe(before + 1);
 });

@@ -267,6 +267,7 @@ function Screen(
       <PartialNotice
         complete={trace.complete}
         reason={trace.reason}
+        away={trace.away}
         onRetry={source.key === server.key ? p.onReload : undefined}
       />
       {trace.maybeIncomplete ? (
