@@ -19,6 +19,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"regexp"
 	"sync"
 	"time"
 
@@ -162,7 +163,15 @@ func (e *Engine) disconnect() {
 	}
 }
 
-func (e *Engine) table(name string) string { return "`" + e.database + "`." + name }
+// table is a table of the database in SQL.
+func (e *Engine) table(name string) string {
+	if !plainName.MatchString(name) {
+		name = "`" + name + "`"
+	}
+	return "`" + e.database + "`." + name
+}
+
+var plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // source is what questions about spans read from.
 func (e *Engine) source() string {

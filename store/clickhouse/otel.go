@@ -47,7 +47,7 @@ func otelLossy() []string {
 const otelPages = "snapshots: what is stored while somebody turns pages may show on them"
 
 func (t *otelTable) filler() filler    { return newOtelEncoder(t.scoped) }
-func (t *otelTable) documents() string { return "`" + namesOf(t.name).documents + "`" }
+func (t *otelTable) documents() string { return namesOf(t.name).documents }
 func (t *otelTable) lossy() []string   { return otelLossy() }
 func (t *otelTable) snapshots() bool   { return false }
 func (t *otelTable) typed() bool       { return false }
@@ -72,7 +72,7 @@ func (t *otelTable) settle(b *span.Batch) {
 	copy(b.Group, b.Service)
 }
 
-func (t *otelTable) table() string             { return "`" + t.name + "`" }
+func (t *otelTable) table() string             { return t.name }
 func (t *otelTable) column(name string) string { return t.columns[name] }
 
 // received is the place of a row on the disk: rows with equal starts, services and names lie in the order they came, and a merge keeps it.

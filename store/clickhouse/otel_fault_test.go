@@ -279,6 +279,8 @@ func TestOtelOwnTables(t *testing.T) {
 			}
 		}
 	}
+	// As after a start that ended between two statements.
+	server.Run(t, "DROP TABLE "+to.Database+".otel_traces_trace_id_ts_mv")
 	e := openOtel(t, clickhouse.Options{Target: to})
 	defer e.Close()
 	b := storetest.Batch(t, "1 a - front server get 0s 1ms\n1 b a front server get 24h 1ms")
@@ -291,7 +293,26 @@ func TestOtelOwnTables(t *testing.T) {
 	if n := server.Number(t, "SELECT count() FROM "+to.Database+".otel_traces"); n != 2 {
 		t.Errorf("%d rows, want 2", n)
 	}
+	if n := server.Number(t, "SELECT uniqExact(TraceId) FROM "+to.Database+".otel_traces_trace_id_ts"); n != 1 {
+		t.Errorf("the view has %d traces, want 1", n)
+	}
 	if e.Stats().Spans != 2 {
 		t.Errorf("stats %+v", e.Stats())
+	}
+}
+
+// TestOtelNames: a table may be named as SQL does not like it.
+func TestOtelNames(t *testing.T) {
+	server := clickhouseserver.Start(t, "")
+	e := openOtel(t, clickhouse.Options{Target: parse(t, "clickhouse://"+server.Addr+"/my-spans?schema=otel&table=2026-traces", ""), Retention: time.Hour * 1e6})
+	defer e.Close()
+	if err := e.Accept(t.Context(), storetest.Batch(t, "1 a - front server get 0s 1ms")); err != nil {
+		t.Fatal(err)
+	}
+	if page, err := e.Search(t.Context(), store.Scope{}, &store.Search{Limit: 5}); err != nil || len(page.Traces) != 1 || page.Traces[0].Spans != 1 {
+		t.Error(page, err)
+	}
+	if version, err := e.Save(t.Context(), store.Scope{}, "colours", []byte("x"), 0); err != nil || version == 0 {
+		t.Error(version, err)
 	}
 }

@@ -1,6 +1,7 @@
 package clickhouse
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -48,15 +49,9 @@ type making struct{ text, table string }
 
 func otelStatements(database, table string, retention time.Duration) []making {
 	n := namesOf(table)
-	line := func(column string) string {
-		if retention <= 0 {
-			return ""
-		}
-		return "TTL " + otelTTL(column, retention) + "\n"
-	}
 	in := func(name string) string { return "`" + database + "`.`" + name + "`" }
 	text := strings.NewReplacer("${traces}", in(n.traces), "${lookup}", in(n.lookup), "${view}", in(n.view), "${documents}", in(n.documents),
-		"${ttl of Timestamp}\n", line("Timestamp"), "${ttl of Start}\n", line("Start")).Replace(schemaOtel)
+		"${ttl of Timestamp}\n", otelTTL("Timestamp", retention), "${ttl of Start}\n", otelTTL("Start", retention)).Replace(schemaOtel)
 	list := []making{{text: fmt.Sprintf("CREATE DATABASE IF NOT EXISTS `%s`", database)}}
 	for i, statement := range strings.Split(strings.TrimSuffix(strings.TrimSpace(text), ";"), ";\n") {
 		list = append(list, making{strings.TrimSpace(statement), []string{n.traces, n.lookup, n.view, n.documents}[i]})
@@ -64,112 +59,94 @@ func otelStatements(database, table string, retention time.Duration) []making {
 	return list
 }
 
+// otelTTL is the line of a table that drops old rows.
 func otelTTL(column string, retention time.Duration) string {
+	if retention <= 0 {
+		return ""
+	}
 	if column == "Timestamp" {
 		column = "toDateTime(Timestamp)"
 	}
-	return fmt.Sprintf("%s + toIntervalSecond(%d)", column, int64(retention/time.Second))
-}
-
-// there is a table that is there.
-type there struct{ engine, definition, comment string }
-
-// asker asks a server.
-type asker interface {
-	do(ctx context.Context, q ch.Query) error
-}
-
-// rowsOfTexts asks for rows of texts.
-func rowsOfTexts(ctx context.Context, a asker, statement string, columns int) (list [][]string, err error) {
-	data := make([]proto.ColStr, columns)
-	var result proto.Results
-	for i := range data {
-		result = append(result, proto.ResultColumn{Data: &data[i]})
-	}
-	err = a.do(ctx, ch.Query{Body: statement, Result: result, OnResult: func(context.Context, proto.Block) error {
-		for row := range data[0].Rows() {
-			texts := make([]string, columns)
-			for i := range data {
-				texts[i] = data[i].Row(row)
-			}
-			list = append(list, texts)
-		}
-		return nil
-	}})
-	return list, err
+	return fmt.Sprintf("TTL %s + toIntervalSecond(%d)\n", column, int64(retention/time.Second))
 }
 
 // prepareOtel looks at the exporter's tables, makes all of them where there are none, and says what it finds. Tables that others made stay as
 // they are, but for the setting that tells batches sent twice.
-func (e *Engine) prepareOtel(ctx context.Context, a asker) error {
+func (e *Engine) prepareOtel(ctx context.Context, s *shard) error {
 	n := namesOf(e.exporters)
-	found := make(map[string]there)
-	rows, err := rowsOfTexts(ctx, a, fmt.Sprintf("SELECT name, engine, engine_full, comment FROM system.tables WHERE database = %s AND name IN (%s, %s, %s, %s)",
-		quote(e.database), quote(n.traces), quote(n.lookup), quote(n.view), quote(n.documents)), 4)
+	found, err := e.existing(ctx, s, n.traces, n.lookup, n.view, n.documents)
 	if err != nil {
 		return err
 	}
-	for _, r := range rows {
-		found[r[0]] = there{r[1], r[2], r[3]}
-	}
-	_, present := found[n.traces]
+	is, present := found[n.traces]
+	others := present && !strings.HasPrefix(is.comment, otelComment)
 	for _, m := range otelStatements(e.database, n.traces, e.keep) {
-		_, is := found[m.table]
-		if is || present && m.table != n.documents {
+		if _, ok := found[m.table]; ok || m.table == "" && present || others && m.table != n.documents {
 			continue // another's table gets no view: it would cost every insert
 		}
-		if err := a.do(ctx, ch.Query{Body: m.text}); err != nil && (m.table != n.documents || ClassOf(err) != remote.Fatal) {
+		if err := s.do(ctx, ch.Query{Body: m.text}); err != nil && (m.table != n.documents || ClassOf(err) != remote.Fatal) {
 			return err
 		} else if err != nil {
 			e.noDocuments = fmt.Sprintf("table %s is missing and may not be made: %v", e.table(n.documents), explain(ctx, "create it", err))
 			e.log("views, colours and what the doctor remembers are not kept: " + e.noDocuments)
 		}
 	}
-	if found, err := columnsOf(ctx, a, e.database, n.traces); err != nil {
+	types, err := e.columnsOf(ctx, s, n.traces)
+	if err != nil {
 		return err
-	} else if e.otel, err = newOtelTable(e.database, n.traces, found); err != nil {
+	}
+	if e.otel, err = newOtelTable(e.database, n.traces, types); err != nil {
 		return err
 	}
 	e.otel.naming = e.naming
 	e.layout = e.otel
 	if !present {
-		e.otel.lookup, e.otel.window = e.table("`"+n.lookup+"`"), true
+		e.otel.lookup, e.otel.window = e.table(n.lookup), true
 		e.log("made the tables of the OpenTelemetry exporter: " + e.table(e.otel.table()))
 		return nil
 	}
-	is := found[n.traces]
-	if !strings.HasSuffix(is.engine, "MergeTree") {
-		return &problem.Problem{Kind: problem.Invalid, Field: "clickhouse-dsn", Message: fmt.Sprintf("table %s is a %s", e.table(e.otel.table()), is.engine),
+	if !strings.HasSuffix(is.kind, "MergeTree") {
+		return &problem.Problem{Kind: problem.Invalid, Field: "clickhouse-dsn", Message: fmt.Sprintf("table %s is a %s", e.table(n.traces), is.kind),
 			Hint: "name the table that holds the rows (a MergeTree) by ?schema=otel&table="}
 	}
-	if lookup, err := columnsOf(ctx, a, e.database, n.lookup); err != nil {
+	lookup, err := e.columnsOf(ctx, s, n.lookup)
+	if err != nil {
 		return err
-	} else if lookup["TraceId"] != "" && lookup["Start"] != "" && lookup["End"] != "" {
-		e.otel.lookup = e.table("`" + n.lookup + "`")
+	}
+	if lookup["TraceId"] != "" && lookup["Start"] != "" && lookup["End"] != "" {
+		e.otel.lookup = e.table(n.lookup)
 	} else {
-		e.log(fmt.Sprintf("table %s is missing: traces are looked for by the bloom filter of %s alone", e.table(n.lookup), e.table(e.otel.table())))
+		e.log(fmt.Sprintf("table %s is missing: traces are looked for by the bloom filter of %s alone", e.table(n.lookup), e.table(n.traces)))
 	}
-	if err := e.otelWindow(ctx, a, is); err != nil {
+	if err := e.otelWindow(ctx, s, is); err != nil {
 		return err
 	}
-	return e.otelRetention(ctx, a, n, found)
+	return e.otelRetention(ctx, s, n, found)
 }
 
-func columnsOf(ctx context.Context, a asker, database, table string) (map[string]string, error) {
-	types := make(map[string]string)
-	rows, err := rowsOfTexts(ctx, a, "SELECT name, type FROM system.columns WHERE database = "+quote(database)+" AND table = "+quote(table), 2)
-	for _, r := range rows {
-		types[r[0]] = r[1]
-	}
-	return types, err
+// columnsOf are the types of a table's columns; none if it is not there.
+func (e *Engine) columnsOf(ctx context.Context, s *shard, table string) (map[string]string, error) {
+	columns := make(map[string]string)
+	var names, types proto.ColStr
+	err := s.do(ctx, ch.Query{
+		Body:   "SELECT name, type FROM system.columns WHERE database = " + quote(e.database) + " AND table = " + quote(table),
+		Result: proto.Results{{Name: "name", Data: &names}, {Name: "type", Data: &types}},
+		OnResult: func(context.Context, proto.Block) error {
+			for i := range names.Rows() {
+				columns[names.Row(i)] = types.Row(i)
+			}
+			return nil
+		},
+	})
+	return columns, err
 }
 
 var windowSetting = regexp.MustCompile(otelWindow + ` = ([1-9]\d*)`)
 
 // otelWindow sees to it that the server tells an insert that it has already, else inserts are looked for before they are sent again.
-func (e *Engine) otelWindow(ctx context.Context, a asker, is there) error {
-	if !strings.HasPrefix(is.engine, "Replicated") && !strings.HasPrefix(is.engine, "Shared") && !windowSetting.MatchString(is.definition) {
-		err := a.do(ctx, ch.Query{Body: otelWindowOf(e.table(e.otel.table()))})
+func (e *Engine) otelWindow(ctx context.Context, s *shard, is existing) error {
+	if !strings.HasPrefix(is.kind, "Replicated") && !strings.HasPrefix(is.kind, "Shared") && !windowSetting.MatchString(is.engine) {
+		err := s.do(ctx, ch.Query{Body: otelWindowOf(e.table(e.otel.table()))})
 		if err != nil && ClassOf(err) != remote.Fatal {
 			return err
 		}
@@ -185,45 +162,20 @@ func (e *Engine) otelWindow(ctx context.Context, a asker, is there) error {
 }
 
 // otelRetention sets the TTL of tables that Spanloom made.
-func (e *Engine) otelRetention(ctx context.Context, a asker, n otelNames, found map[string]there) error {
+func (e *Engine) otelRetention(ctx context.Context, s *shard, n otelNames, found map[string]existing) error {
 	for _, t := range []struct{ name, column string }{{n.traces, "Timestamp"}, {n.lookup, "Start"}} {
 		is, ok := found[t.name]
-		if !ok {
-			continue
-		}
-		has, want := ttlIn(is.definition), ""
-		if e.keep > 0 {
-			want = otelTTL(t.column, e.keep)
-		}
-		if !strings.HasPrefix(is.comment, otelComment) {
-			if t.name == n.traces {
-				what := "none, so nothing in it expires"
-				if has != "" {
-					what = has
-				}
-				e.log(fmt.Sprintf("--retention does not change %s, which others made: its TTL is %s", e.table(e.otel.table()), what))
+		switch {
+		case !ok:
+		case strings.HasPrefix(is.comment, otelComment):
+			if err := e.setRetention(ctx, s, t.name, otelTTL(t.column, e.keep)); err != nil {
+				return err
 			}
-			continue
-		}
-		if has == want {
-			continue
-		}
-		statement := "ALTER TABLE " + e.table("`"+t.name+"`") + " MODIFY TTL " + want
-		if want == "" {
-			statement = "ALTER TABLE " + e.table("`"+t.name+"`") + " REMOVE TTL"
-		}
-		if err := a.do(ctx, ch.Query{Body: statement}); err != nil {
-			return err
+		case t.name == n.traces:
+			e.log(fmt.Sprintf("--retention does not change %s, which others made: its TTL is %s", e.table(t.name), cmp.Or(ttlIn(is.engine), "none, so nothing in it expires")))
 		}
 	}
 	return nil
-}
-
-// ttlIn is the TTL in the definition of a table.
-func ttlIn(definition string) string {
-	_, text, _ := strings.Cut(definition, " TTL ")
-	text, _, _ = strings.Cut(text, " SETTINGS ")
-	return strings.TrimSpace(text)
 }
 
 // otelSamples is how many rows of an insert are looked for to know that the server has it.

@@ -185,8 +185,8 @@ func (e *Engine) prepareRollups(ctx context.Context, s *shard) error {
 	return nil
 }
 
-// existing is a table that is there.
-type existing struct{ comment, engine string }
+// existing is a table that is there: its engine as it is defined, and the name of that.
+type existing struct{ comment, engine, kind string }
 
 // check looks whether a table is what the schema says.
 func (e *Engine) check(s *shard, t string, is existing) error {
@@ -230,13 +230,13 @@ func unprepared(err error) error {
 // existing are those of some tables that are there.
 func (e *Engine) existing(ctx context.Context, s *shard, tables ...string) (map[string]existing, error) {
 	found := make(map[string]existing)
-	var names, comments, engines proto.ColStr
+	var names, comments, engines, kinds proto.ColStr
 	err := s.do(ctx, ch.Query{
-		Body:   "SELECT name, comment, engine_full FROM system.tables WHERE database = " + quote(e.database) + " AND name IN ('" + strings.Join(tables, "', '") + "')",
-		Result: proto.Results{{Name: "name", Data: &names}, {Name: "comment", Data: &comments}, {Name: "engine_full", Data: &engines}},
+		Body:   "SELECT name, comment, engine_full, engine FROM system.tables WHERE database = " + quote(e.database) + " AND name IN ('" + strings.Join(tables, "', '") + "')",
+		Result: proto.Results{{Name: "name", Data: &names}, {Name: "comment", Data: &comments}, {Name: "engine_full", Data: &engines}, {Name: "engine", Data: &kinds}},
 		OnResult: func(context.Context, proto.Block) error {
 			for i := range names.Rows() {
-				found[names.Row(i)] = existing{comments.Row(i), engines.Row(i)}
+				found[names.Row(i)] = existing{comments.Row(i), engines.Row(i), kinds.Row(i)}
 			}
 			return nil
 		},
@@ -267,10 +267,12 @@ func (e *Engine) setRetention(ctx context.Context, s *shard, table, line string)
 // ttl is the TTL of a table as its definition says.
 func (e *Engine) ttl(ctx context.Context, s *shard, table string) (string, error) {
 	found, err := e.existing(ctx, s, table)
-	_, text, ok := strings.Cut(found[table].engine, " TTL ")
-	if !ok {
-		return "", err
-	}
+	return ttlIn(found[table].engine), err
+}
+
+// ttlIn is the TTL in the definition of a table, empty for none.
+func ttlIn(definition string) string {
+	_, text, _ := strings.Cut(definition, " TTL ")
 	text, _, _ = strings.Cut(text, " SETTINGS ")
-	return strings.TrimSpace(text), err
+	return strings.TrimSpace(text)
 }
