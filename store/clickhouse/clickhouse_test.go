@@ -63,6 +63,8 @@ func model(t *testing.T, target func(*testing.T) *clickhouse.Target, servers ...
 			return again(t, targets[e], now)
 		},
 		Hidden: map[string]func(*testing.T, store.Engine){
+			"seal": func(_ *testing.T, e store.Engine) { e.(*clickhouse.Engine).Seal() },
+			"tidy": func(t *testing.T, e store.Engine) { tidy(t, e.(*clickhouse.Engine), 26*time.Hour) },
 			"merge": func(t *testing.T, e store.Engine) {
 				for _, server := range servers {
 					server.Run(t, "OPTIMIZE TABLE "+targets[e].Database+".spans FINAL")

@@ -64,9 +64,9 @@ func (e *Engine) mergeRollups(ctx context.Context, s store.Scope, r store.TimeRa
 	}
 	switch {
 	case !e.rolls.kept():
-		return total, store.Done{Reason: "the database has no table of rollups"}, nil
+		return nil, store.Done{Reason: "the database has no table of rollups"}, nil
 	case s.MustMatch != nil:
-		return total, store.Done{Reason: "rollups cannot be narrowed"}, nil
+		return nil, store.Done{Reason: "rollups cannot be narrowed"}, nil
 	}
 	var c cost
 	d, err := e.addRollups(ctx, answer.Tenant(s.Tenant), r, total, &c)

@@ -97,6 +97,7 @@ func (m *modelRun) run(t *testing.T) {
 		{"operations", 2, m.operations},
 		{"keys", 3, m.keys},
 		{"values", 5, m.values},
+		{"rates", 5, m.rates},
 		{"keep", 3, m.keep},
 		{"document", 5, m.document},
 		{"clock", 4, m.moveClock},

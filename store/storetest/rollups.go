@@ -67,3 +67,56 @@ func CheckRollups(t testing.TB, e store.Reader, s store.Scope, r store.TimeRange
 	}
 	return want
 }
+
+// rates compares what an engine that keeps rollups says of series, in whole minutes, with counts of the model's rows. Copies may count.
+func (m *modelRun) rates(t *testing.T) string {
+	summer, ok := plain(m.engine).(rollup.Summer)
+	if !ok {
+		return "by nobody"
+	}
+	tr := m.timeRange()
+	tr.From -= tr.From % rollup.Minute
+	if tr.To = max(tr.To, 0) / rollup.Minute * rollup.Minute; tr.To != 0 && tr.From >= tr.To {
+		return "of no minute"
+	}
+	table, done, err := summer.Sums(t.Context(), scope, tr)
+	if table == nil && err == nil {
+		return "by nobody: " + done.Reason
+	}
+	if err != nil || !done.Complete {
+		t.Fatal(done, err)
+	}
+	got := seriesOf(table)
+	between(t, fmt.Sprintf("series in %v", tr), got, m.model.winners().series(tr), m.model.series(tr),
+		func(s series) string { return s.key }, func(s series) int64 { return s.n }, func(got, want series) bool { return got == want })
+	return fmt.Sprintf("%d", len(got))
+}
+
+// series is a key of a table with what was counted of it.
+type series struct {
+	key       string
+	n, errors int64
+	weight    float64
+	slowest   int64
+}
+
+func seriesOf(t *rollup.Table) (list []series) {
+	for k, cells := range t.Series() {
+		var c rollup.Counts
+		for i := range cells {
+			c.Merge(&cells[i].Counts)
+		}
+		list = append(list, series{fmt.Sprintf("%+v", k), c.N, c.Errors, c.Weight, c.Durations.Max()})
+	}
+	return list
+}
+
+func (m *model) series(tr store.TimeRange) []series {
+	b := rollup.NewBuilder()
+	for _, r := range m.rows {
+		if r.inside(tr, store.Start) {
+			b.Count(store.Rows{Batch: r.b, Rows: []uint32{uint32(r.row)}})
+		}
+	}
+	return seriesOf(b.Table())
+}
