@@ -214,8 +214,15 @@ var keepFor = rules{
 	"ttl_days": as("retention", "%sd"),
 }
 
+// exporterTables is keepFor of the exporter whose tables Spanloom can go on with.
+var exporterTables = rules{
+	"ttl":      keepFor["ttl"],
+	"ttl_days": keepFor["ttl_days"],
+	"endpoint": because("its tables can be read and written as they are: store: clickhouse, clickhouse-dsn: clickhouse://USER@HOST:9000/DATABASE?schema=otel; else " + ownEngine),
+}
+
 var exporters = map[string]rule{
-	"clickhouse":             within(keepFor, ownEngine),
+	"clickhouse":             within(exporterTables, ownEngine),
 	"clickhousetraces":       within(keepFor, ownEngine),
 	"signozclickhousetraces": within(keepFor, ownEngine),
 	"elasticsearch":          because(ownEngine),

@@ -14,6 +14,7 @@ import (
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/clickhouse"
 	"github.com/spanloom/spanloom/store/storetest"
+	"github.com/spanloom/spanloom/test/engines"
 )
 
 // exporter is a version of the collector's exporter: the tables that it makes, by what matters in them.
@@ -314,5 +315,17 @@ func TestOtelNames(t *testing.T) {
 	}
 	if version, err := e.Save(t.Context(), store.Scope{}, "colours", []byte("x"), 0); err != nil || version == 0 {
 		t.Error(version, err)
+	}
+}
+
+// TestOtelKilled is TestKilled on the exporter's tables, where the token alone tells an insert that comes twice.
+func TestOtelKilled(t *testing.T) {
+	server := clickhouseserver.Start(t, "")
+	to := otelTarget(t, server.Addr)
+	e := openOtel(t, clickhouse.Options{Target: to})
+	defer e.Close()
+	engines.Killed(t, e, server, 3, 60*time.Second)
+	if twice := server.Number(t, "SELECT count() - uniqExact(TraceId, SpanId) FROM "+to.Database+".otel_traces"); twice > 0 {
+		t.Errorf("%d rows are there twice", twice)
 	}
 }
