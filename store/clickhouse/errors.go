@@ -79,7 +79,7 @@ func explain(ctx context.Context, what string, err error) error {
 		return err
 	}
 	if of := (*fault)(nil); errors.As(err, &of) {
-		what += of.shard.at()
+		what, err = what+of.shard.at(), of.err
 	}
 	p := &problem.Problem{Kind: problem.Unavailable, Message: what, Err: err, RetryAfter: time.Second}
 	var e *ch.Exception

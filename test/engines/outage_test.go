@@ -35,10 +35,7 @@ func TestOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	realparts.Lane(t, "real servers")
-	program := filepath.Join(t.TempDir(), "spanloom")
-	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/spanloom").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	program := build(t)
 	t.Run("clickhouse", func(t *testing.T) {
 		server := clickhouseserver.Start(t, "")
 		outage(t, program, server, length, rate, "--store", "clickhouse", "--clickhouse-dsn", "clickhouse://"+server.Addr+"/outage")
@@ -56,16 +53,29 @@ func get(name, otherwise string) string {
 	return otherwise
 }
 
-// serving is a spanloom process.
-type serving struct {
-	cmd   *exec.Cmd
-	dir   string
-	admin string
+// build makes the program.
+func build(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "spanloom")
+	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/spanloom").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return program
 }
 
-func serve(t *testing.T, program string, args []string) *serving {
+// serving is a spanloom process.
+type serving struct {
+	cmd                 *exec.Cmd
+	dir                 string
+	admin, http, zipkin string
+}
+
+// serve starts a process on a folder, until the test ends.
+func serve(t *testing.T, program, dir string, args []string) *serving {
 	t.Helper()
-	s := &serving{dir: filepath.Join(t.TempDir(), "data")}
+	s := &serving{dir: dir}
+	endpoints := filepath.Join(s.dir, "endpoints.json")
+	_ = os.Remove(endpoints) // of one that was killed
 	args = append([]string{"serve", "--data-dir", s.dir, "--max-memory", "512MiB", "--kubeconfig", "off", "--log-level", "warn"}, args...)
 	for _, name := range []string{"http", "jaeger-grpc", "tempo", "tempo-grpc", "zipkin", "otlp-grpc", "otlp-http", "admin"} {
 		args = append(args, "--"+name+"-addr", "127.0.0.1:0")
@@ -76,21 +86,31 @@ func serve(t *testing.T, program string, args []string) *serving {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if s.cmd == nil {
+			return
+		}
 		_ = s.cmd.Process.Signal(syscall.SIGTERM)
 		if err := s.cmd.Wait(); err != nil {
 			t.Errorf("serve: %v", err)
 		}
 	})
 	wait.For(t, time.Minute, "serve", func() bool {
-		var e struct{ Admin string }
-		text, err := os.ReadFile(filepath.Join(s.dir, "endpoints.json"))
+		var e struct{ Admin, HTTP, Zipkin string }
+		text, err := os.ReadFile(endpoints)
 		if err != nil || json.Unmarshal(text, &e) != nil || e.Admin == "" {
 			return false
 		}
-		s.admin = e.Admin
+		s.admin, s.http, s.zipkin = e.Admin, e.HTTP, e.Zipkin
 		return true
 	})
 	return s
+}
+
+// kill ends the process as kill -9 does.
+func (s *serving) kill() {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+	s.cmd = nil
 }
 
 // metrics are those without labels.
@@ -132,7 +152,7 @@ func (s *serving) memory(t *testing.T) int {
 }
 
 func outage(t *testing.T, program string, server engines.Server, length time.Duration, rate int, args ...string) {
-	s := serve(t, program, args)
+	s := serve(t, program, filepath.Join(t.TempDir(), "data"), args)
 	manifest := filepath.Join(t.TempDir(), "sent.json")
 	load := exec.Command(program, "load", "send", "--endpoints", s.dir, "--duration", length.String(), "--rate", strconv.Itoa(rate), "--manifest", manifest)
 	var said bytes.Buffer
