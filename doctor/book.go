@@ -77,8 +77,15 @@ func qualified(namespace, workload string) string {
 	return namespace + "/" + workload
 }
 
-// received derives what the collector got from the book: Spanloom is the collector.
+// GapReceipts is the name of the gap of a book whose receipts could not be read.
+const GapReceipts = "receipts"
+
+// received derives what the collector got from the book: Spanloom is the collector. Nil where its receipts could not be read: that is not
+// known then, and no reason to say that nothing arrived.
 func (b *Book) received() *Received {
+	if slices.ContainsFunc(b.Gaps, func(u Unread) bool { return u.Name == GapReceipts }) {
+		return nil
+	}
 	r := &Received{ByService: make(map[string]int), Requests: make(map[string]int)}
 	for i := range b.Receipts {
 		p := &b.Receipts[i]

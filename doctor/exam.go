@@ -84,8 +84,9 @@ func newExam(facts *Facts) *exam {
 	own := *facts // the index below is this diagnosis's own: facts may be shared
 	f := &own
 	x := &exam{f: f, seenPorts: make(map[string]map[string]bool), dropped: make(map[string]bool), hosts: make(map[string]bool), addresses: make(map[string]bool), byPlace: make(map[string][]int)}
-	if x.byBook = f.Received == nil && f.Book != nil; x.byBook {
+	if f.Received == nil && f.Book != nil {
 		f.Received = f.Book.received()
+		x.byBook = f.Received != nil
 	}
 	f.Objects.Index()
 	f.Objects.Istio = f.Istio

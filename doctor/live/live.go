@@ -125,7 +125,7 @@ func (d *Doctor) Book(ctx context.Context, s store.Scope, r store.TimeRange) (*d
 	}
 	rows, err := d.Receipts(ctx, time.Unix(0, r.From), time.Unix(0, r.To))
 	if err != nil {
-		gap("receipts", err.Error())
+		gap(doctor.GapReceipts, err.Error())
 	}
 	for _, row := range rows {
 		if row.Last > 0 && row.Last < r.From {

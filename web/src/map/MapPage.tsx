@@ -160,7 +160,7 @@ export default function MapPage() {
       {compare && earlier.error ? (
         <ErrorNotice error={earlier.error} onRetry={() => earlier.refetch()} title={t.map.earlierFailed} />
       ) : null}
-      {compare && cut ? <WarnLine>{t.map.notCompared}</WarnLine> : null}
+      {compare && cut && !earlier.error ? <WarnLine>{t.map.notCompared}</WarnLine> : null}
       {layoutError ? <ErrorNotice error={layoutError} onRetry={rearrange} /> : null}
       <PartialNotice
         complete={answer.data?.complete}
