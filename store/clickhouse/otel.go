@@ -102,7 +102,7 @@ func (t *otelTable) during(r store.TimeRange, mode store.TimeMode) string {
 		if mode == store.Start {
 			parts = append(parts, fmt.Sprintf("Timestamp >= %s", otelTime(r.From)))
 		} else {
-			parts = append(parts, "Timestamp >= "+otelTime(r.From-longSpan)+" AND "+endsFrom(r.From))
+			parts = append(parts, "Timestamp >= "+otelTime(max(r.From, 0)-longSpan)+" AND "+endsFrom(r.From))
 		}
 	}
 	return texts.All(parts...)
@@ -243,7 +243,7 @@ func (t *otelTable) again(source, tenant string, ids []span.TraceID, twins bool,
 // of them reads all of them.
 func (t *otelTable) windows(at int64) (from []string) {
 	for _, d := range []time.Duration{10 * time.Minute, 24 * time.Hour} {
-		from = append(from, "Timestamp >= "+otelTime(at-int64(d)))
+		from = append(from, "Timestamp >= "+otelTime(max(at, 0)-int64(d)))
 	}
 	return from
 }

@@ -181,8 +181,8 @@ func (e *Engine) otelRetention(ctx context.Context, s *shard, n otelNames, found
 // otelSamples is how many rows of an insert are looked for to know that the server has it.
 const otelSamples = 32
 
-// arrived looks whether an insert whose answer was lost is there, when the server has ended with it: it is if rows from all over it are. Where they came another time, in a batch
-// that was sent twice, all of it is there too.
+// arrived looks whether an insert whose answer was lost is there, when the server has ended with it: it is if rows from all over it are. Where they
+// came another time, in a batch that was sent twice, all of it is there too.
 func (e *Engine) arrived(ctx context.Context, token string, o *otelEncoder) (bool, error) {
 	if o.rows() == 0 {
 		return false, nil

@@ -1,6 +1,7 @@
 package clickhouse
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -79,5 +80,27 @@ func TestLooksLike(t *testing.T) {
 		if got := looksLike([]byte(text)); got != want {
 			t.Errorf("%q is of type %d, want %d", text, got, want)
 		}
+	}
+}
+
+// TestOtelRanges: what prunes is never narrower than the range, whatever its ends are.
+func TestOtelRanges(t *testing.T) {
+	table := new(otelTable)
+	for _, c := range []struct {
+		r    store.TimeRange
+		mode store.TimeMode
+		want string
+	}{
+		{store.TimeRange{}, store.Overlap, yes},
+		{store.TimeRange{From: 172800e9, To: 172801e9}, store.Start, "(Timestamp < fromUnixTimestamp64Nano(172801000000000) AND Timestamp >= fromUnixTimestamp64Nano(172800000000000))"},
+		{store.TimeRange{From: 172800e9}, store.Overlap, "Timestamp >= fromUnixTimestamp64Nano(86400000000000) AND " + endsFrom(172800e9)},
+		{store.TimeRange{From: math.MinInt64}, store.Overlap, "Timestamp >= fromUnixTimestamp64Nano(0) AND " + endsFrom(math.MinInt64)},
+	} {
+		if got := table.during(c.r, c.mode); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.r, got, c.want)
+		}
+	}
+	if got := table.windows(math.MinInt64); got[0] != "Timestamp >= fromUnixTimestamp64Nano(0)" {
+		t.Errorf("windows %q", got)
 	}
 }
