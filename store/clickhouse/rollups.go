@@ -24,12 +24,11 @@ import (
 
 // Limits of one answer.
 const (
-	besideRange  = int64(10 * time.Minute) // how far around a range rollups and rows may hold the other side of a call in it
-	maxUncounted = 1_000_000               // rows of no rollup that are read for an answer
-	countAtOnce  = 200_000                 // of these in memory, 144 bytes each
-	maxRanges    = 2_000                   // of numbers that a question names: some 50 bytes each of at most 256 KiB
-	tablesAtOnce = 64                      // rollups that one question reads
-	maxTables    = 64 << 20                // bytes of decoded rollups that are kept
+	maxUncounted = 1_000_000 // rows of no rollup that are read for an answer
+	countAtOnce  = 200_000   // of these in memory, 144 bytes each
+	maxRanges    = 2_000     // of numbers that a question names: some 50 bytes each of at most 256 KiB
+	tablesAtOnce = 64        // rollups that one question reads
+	maxTables    = 64 << 20  // bytes of decoded rollups that are kept
 )
 
 var (
@@ -92,10 +91,7 @@ func retryable(err error) bool {
 
 // addRollups merges the rollups of a range into a table, and what they do not count.
 func (e *Engine) addRollups(ctx context.Context, tenant string, r store.TimeRange, total *rollup.Table, c *cost) (store.Done, error) {
-	near := store.TimeRange{From: max(r.From-besideRange, 0)}
-	if r.To != 0 {
-		near.To = r.To + besideRange
-	}
+	near := rollup.Around(r)
 	for range 3 { // a rollup may be replaced between two questions
 		where := "Tenant = " + quote(tenant) + fmt.Sprintf(" AND Last >= %d", minuteOf(near.From))
 		if near.To != 0 {

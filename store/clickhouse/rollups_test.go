@@ -1,12 +1,14 @@
 package clickhouse_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spanloom/spanloom/internal/clickhouseserver"
 	"github.com/spanloom/spanloom/internal/wait"
+	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/clickhouse"
@@ -184,5 +186,47 @@ func TestRollupsAfterLostAnswer(t *testing.T) {
 	agree(t, e, start)
 	if n := server.Number(t, "SELECT count() FROM "+to.Database+".spans"); n != batches[0].Len()+batches[1].Len()+batches[2].Len() {
 		t.Errorf("%d spans", n)
+	}
+}
+
+// TestMapFromRollups: what people see of rates and calls is the same from rollups and from a scan, also where a window cuts minutes.
+func TestMapFromRollups(t *testing.T) {
+	server := clickhouseserver.Start(t, "")
+	to := target(t, server.Addr)
+	one, two := open(t, clickhouse.Options{Target: to}), open(t, clickhouse.Options{Target: to})
+	defer one.Close()
+	defer two.Close()
+	batches, start := engines.Traffic(6)
+	for i, b := range batches {
+		e := []*clickhouse.Engine{one, two}[i%2]
+		accept(t, e, b)
+		if i < 3 {
+			e.Seal()
+			rolled(t, server, to, i+1, server.Number(t, "SELECT count() FROM "+to.Database+".spans"))
+		}
+	}
+	answers := func(r store.Reader, tr store.TimeRange) string {
+		q := query.New(query.Options{Reader: r})
+		calls, err := q.Map(t.Context(), store.Scope{}, query.MapQuery{Range: tr})
+		if err != nil || !calls.Complete || len(calls.Edges) < 10 {
+			t.Fatal(calls, err)
+		}
+		rates, err := q.Services(t.Context(), store.Scope{}, query.ServicesQuery{Range: tr})
+		if err != nil || !rates.Complete {
+			t.Fatal(rates, err)
+		}
+		text, err := json.MarshalIndent([]any{calls.Nodes, calls.Edges, rates.Items}, "", " ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for _, tr := range []store.TimeRange{
+		{From: start.UnixNano(), To: start.Add(5 * time.Minute).UnixNano()},
+		{From: start.Add(31 * time.Second).UnixNano(), To: start.Add(200 * time.Second).UnixNano()},
+	} {
+		if got, want := answers(one, tr), answers(struct{ store.Reader }{one}, tr); got != want {
+			t.Errorf("in %v\n%s\na scan says\n%s", tr, got, want)
+		}
 	}
 }

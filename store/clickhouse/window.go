@@ -78,7 +78,7 @@ func newRolls(e *Engine) *rolls {
 func (r *rolls) begun() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.there {
+	if !r.there && r.ctx.Err() == nil {
 		r.there = true
 		r.ended.Go(r.run)
 		r.ended.Go(r.tidy)

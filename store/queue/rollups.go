@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"time"
 
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/merge"
@@ -13,9 +12,6 @@ var (
 	_ rollup.Reader = (*Queue)(nil)
 	_ rollup.Summer = (*Queue)(nil)
 )
-
-// besideRange is how far around a range rows may be the other side of a call in it.
-const besideRange = int64(10 * time.Minute)
 
 // Rollups implements rollup.Reader: the engine's, if it keeps any, and counts of the spans that wait and can be read.
 func (q *Queue) Rollups(ctx context.Context, s store.Scope, r store.TimeRange) (*rollup.Table, store.Done, error) {
@@ -59,13 +55,9 @@ func (q *Queue) mergeRollups(ctx context.Context, s store.Scope, r store.TimeRan
 	if err != nil || total == nil || !done.Complete && !done.Away {
 		return total, done, err
 	}
-	near := store.TimeRange{From: max(r.From-besideRange, 0)}
-	if r.To != 0 {
-		near.To = r.To + besideRange
-	}
 	b := rollup.NewBuilder()
 	for _, t := range v.tails {
-		for rows, err := range t.Scan(ctx, s, &store.Scan{Range: near, Mode: store.Start, Need: rollup.Need()}) {
+		for rows, err := range t.Scan(ctx, s, &store.Scan{Range: rollup.Around(r), Mode: store.Start, Need: rollup.Need()}) {
 			if err != nil {
 				return nil, done, err
 			}

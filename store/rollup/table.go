@@ -406,8 +406,19 @@ func (m *merging) in(start int64) bool {
 
 // near: a call that began so far outside of the range has no other side in it.
 func (m *merging) near(at int64) bool {
-	const margin = 10 * Minute
-	return m.r == (store.TimeRange{}) || at >= m.r.From-margin && (m.r.To == 0 || at < m.r.To+margin)
+	return m.r == (store.TimeRange{}) || at >= m.r.From-beside && (m.r.To == 0 || at < m.r.To+beside)
+}
+
+// beside is how far from each other the two sides of a call begin, at most.
+const beside = 10 * Minute
+
+// Around is a range with the times in which the other side of a call in it may begin.
+func Around(r store.TimeRange) store.TimeRange {
+	r.From = max(r.From-beside, 0)
+	if r.To != 0 {
+		r.To += beside
+	}
+	return r
 }
 
 func (m *merging) inside(cells []Cell) []Cell {
