@@ -1,6 +1,7 @@
 package clickhouse_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -76,9 +77,21 @@ func TestShardsDivide(t *testing.T) {
 	}
 }
 
-// TestTraceOnTwoShards reads traces of which each shard has a part, as they are after shards were added or weights changed.
+// withUsers is the configuration of a cluster of servers with the users of users, whose profile has these settings.
+func withUsers(profile string, addrs ...string) string {
+	_, cluster, _ := strings.Cut(clickhouseserver.ClusterConfig([]int{1, 1}, addrs...), "<clickhouse>")
+	text := strings.Replace(users, "<profiles><default/>", "<profiles><default>"+profile+"</default>", 1)
+	return strings.Replace(text, "</clickhouse>", cluster, 1)
+}
+
+// TestTraceOnTwoShards reads traces of which each shard has a part, as they are after shards were added or weights changed, as a user whose profile
+// lets servers rely on the division.
 func TestTraceOnTwoShards(t *testing.T) {
-	servers := clickhouseserver.StartCluster(t, 1, 1)
+	servers := []*clickhouseserver.Server{clickhouseserver.Start(t, ""), clickhouseserver.Start(t, "")}
+	for _, s := range servers {
+		s.Configure(t, withUsers("<optimize_skip_unused_shards>1</optimize_skip_unused_shards><distributed_group_by_no_merge>1</distributed_group_by_no_merge>",
+			servers[0].Addr, servers[1].Addr))
+	}
 	to := over(t, servers)
 	e := open(t, clickhouse.Options{Target: to})
 	defer e.Close()
@@ -171,5 +184,35 @@ func TestShardsRetention(t *testing.T) {
 				t.Errorf("shard %d keeps spans for %s: %s", i+1, keep, text)
 			}
 		}
+	}
+}
+
+// TestShardsTLS asks shards by TLS and with a password: hosts and ports are those that the server of the DSN knows, which differ from what the shards call each
+// other.
+func TestShardsTLS(t *testing.T) {
+	shards := []*clickhouseserver.Server{clickhouseserver.Start(t, ""), clickhouseserver.Start(t, "")}
+	for _, s := range shards {
+		s.Configure(t, withUsers("", shards[0].Addr, shards[1].Addr))
+	}
+	cert, ca := certificate(t)
+	conf := &tls.Config{Certificates: []tls.Certificate{cert}}
+	entry := clickhouseserver.Start(t, withUsers("", startProxy(t, shards[0].Addr, conf).addr, startProxy(t, shards[1].Addr, conf).addr))
+	dsn := "clickhouse://owner@" + startProxy(t, entry.Addr, conf).addr + "/secure?cluster=" + clickhouseserver.Cluster + "&secure=true"
+	e := open(t, clickhouse.Options{Target: parse(t, dsn+"&ca_file="+ca, "top secret")})
+	defer e.Close()
+	if err := e.Accept(t.Context(), many(t, 1, 10)); err != nil {
+		t.Fatal(err)
+	}
+	page, err := e.Search(t.Context(), store.Scope{}, &store.Search{Limit: 20})
+	if err != nil || !page.Complete || len(page.Traces) != 10 {
+		t.Errorf("%+v %v", page, err)
+	}
+	for i, s := range shards {
+		if n := s.Number(t, "SELECT count() FROM secure.spans"); n != 5 {
+			t.Errorf("shard %d has %d spans, want 5", i+1, n)
+		}
+	}
+	if _, err := clickhouse.Open(t.Context(), clickhouse.Options{Target: parse(t, dsn, "top secret")}); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("an unknown certificate: %v", err)
 	}
 }
