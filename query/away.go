@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"strings"
+	"unicode"
 
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/store"
@@ -19,11 +20,17 @@ func Away(err error) (done store.Done, ok bool) {
 	if p == nil || !p.Kind.Retryable() {
 		return store.Done{}, false
 	}
-	text := strings.Join(strings.Fields(p.Error()), " ")
+	text := HeaderText(p.Error())
 	if len(text) > awayText {
 		text = strings.ToValidUTF8(text[:awayText], "") + " ..."
 	}
 	return store.Done{Away: true, Reason: "some spans could not be read: " + text}, true
+}
+
+// HeaderText is a reason as a header or a trailer may hold it: one line without control characters, which clients of gRPC refuse with all of
+// the answer.
+func HeaderText(reason string) string {
+	return strings.Join(strings.FieldsFunc(reason, func(r rune) bool { return r == ' ' || unicode.IsControl(r) }), " ")
 }
 
 // without is what an error at the end of a part makes of all that was read: of some rows an answer that is not complete, of none the error.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/otlpjson"
 	"github.com/spanloom/spanloom/span"
 )
@@ -57,7 +58,7 @@ func (o *answer) header() http.Header { return o.w.Header() }
 // partial says that not everything could be read.
 func (o *answer) partial(complete bool, reason string) {
 	if !complete {
-		o.header().Set("Spanloom-Partial", reason)
+		o.header().Set("Spanloom-Partial", query.HeaderText(reason))
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/store"
 )
 
@@ -153,7 +154,7 @@ func (s service) stream(name string, f streaming) grpc.StreamHandler {
 // partial says in a trailer that not everything could be read, as HTTP does in a header.
 func partial(ctx context.Context, done store.Done) {
 	if !done.Complete {
-		_ = grpc.SetTrailer(ctx, metadata.Pairs("spanloom-partial", done.Reason)) // fails for calls that came by no stream
+		_ = grpc.SetTrailer(ctx, metadata.Pairs("spanloom-partial", query.HeaderText(done.Reason))) // fails for calls that came by no stream
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/traceql"
 	"github.com/spanloom/spanloom/store"
 )
@@ -170,6 +171,6 @@ const headerPartial = "Spanloom-Partial"
 // partial marks an answer that a limit of the store or of the query cut.
 func (c *call) partial(d store.Done) {
 	if !d.Complete {
-		c.out.w.Header().Set(headerPartial, d.Reason)
+		c.out.w.Header().Set(headerPartial, query.HeaderText(d.Reason))
 	}
 }

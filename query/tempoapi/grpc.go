@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/tempoapi/tempopb"
 	"github.com/spanloom/spanloom/query/traceql"
 	"github.com/spanloom/spanloom/span"
@@ -42,7 +43,7 @@ func (s *streams) answered(ctx context.Context, method string, err error) error 
 // partial is the header of HTTP as a trailer.
 func partial(stream grpc.ServerStream, d store.Done) {
 	if !d.Complete {
-		stream.SetTrailer(metadata.Pairs(strings.ToLower(headerPartial), d.Reason))
+		stream.SetTrailer(metadata.Pairs(strings.ToLower(headerPartial), query.HeaderText(d.Reason)))
 	}
 }
 

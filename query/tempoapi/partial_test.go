@@ -1,12 +1,14 @@
 package tempoapi
 
 import (
+	"context"
 	"strings"
 	"testing"
 
 	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/tempoapi/tempopb"
 	"github.com/spanloom/spanloom/query/traceql"
+	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/mem"
 	"github.com/spanloom/spanloom/store/queue/queuetest"
 	"github.com/spanloom/spanloom/store/storetest"
@@ -36,6 +38,25 @@ func TestPartialAnswers(t *testing.T) {
 	}
 	if r := strictly[strictInstant](t, s.get("/api/metrics/query", params("q", "{}|rate()"))); r.Status != "PARTIAL" || r.Message == "" {
 		t.Errorf("instant: %+v", r)
+	}
+}
+
+// manyLines is an engine whose lists are not complete for a reason of several lines, as servers give them.
+type manyLines struct{ store.Engine }
+
+func (manyLines) Keys(context.Context, store.Scope, store.KeysQuery) ([]store.Key, store.Done, error) {
+	return nil, store.Done{Reason: "the server says:\n\tno\x00room"}, nil
+}
+
+// TestReasonOfManyLines: a trailer with a line break would cost a client the whole answer.
+func TestReasonOfManyLines(t *testing.T) {
+	engine := mem.New(mem.Options{Now: clock})
+	t.Cleanup(func() { _ = engine.Close() })
+	s := listening(t, newAPIOver(t, manyLines{engine}, bookinfo))
+	stream, err := s.client.SearchTagsV2(s.context(), &tempopb.SearchTagsRequest{Scope: "span"})
+	all(t, stream, err)
+	if got := stream.Trailer().Get(headerPartial); len(got) != 1 || got[0] != "the server says: no room" {
+		t.Errorf("trailer %q", got)
 	}
 }
 

@@ -219,7 +219,7 @@ func (a *api) otlp(c *call) error {
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", traceCaching(t))
 	if !t.Complete {
-		h.Set(headerPartial, t.Reason)
+		h.Set(headerPartial, query.HeaderText(t.Reason))
 	}
 	h.Add("Vary", "Accept-Encoding")
 	write := c.w.Write

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/spanloom/spanloom/internal/problem"
+	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/query/otlpjson"
 )
 
@@ -29,7 +30,7 @@ func (o *answer) header() http.Header { return o.w.Header() }
 // partial says that not everything could be read.
 func (o *answer) partial(complete bool, reason string) {
 	if !complete {
-		o.header().Set(headerPartial, reason)
+		o.header().Set(headerPartial, query.HeaderText(reason))
 	}
 }
 
