@@ -25,3 +25,11 @@ func (e *Engine) Tidy(ctx context.Context, ahead time.Duration) error {
 	}
 	return e.rolls.tidyAll(ctx, now.Add(ahead))
 }
+
+// Interrupt ends the background's work in the middle of writing what is open, as Close may.
+func (e *Engine) Interrupt() {
+	e.rolls.stop()
+	e.rolls.ended.Wait()
+	e.rolls.sealOld(0)
+	e.rolls.writeReady(e.rolls.ctx)
+}

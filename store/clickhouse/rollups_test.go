@@ -139,6 +139,19 @@ func rollups(t *testing.T, server *clickhouseserver.Server, to *clickhouse.Targe
 	agree(t, fresh, start)
 }
 
+// TestRollupsAtClose: a window that is being written when the engine is closed is written all the same.
+func TestRollupsAtClose(t *testing.T) {
+	server := clickhouseserver.Start(t, "")
+	to := target(t, server.Addr)
+	e := open(t, clickhouse.Options{Target: to})
+	accept(t, e, storetest.Batch(t, "1 a - front server get 0s 1ms"))
+	e.Interrupt()
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	rolled(t, server, to, 1, 1)
+}
+
 // TestRollupsOfOlderDatabase: the table is made beside those of a Spanloom that had none; who may not make it works without.
 func TestRollupsOfOlderDatabase(t *testing.T) {
 	server := clickhouseserver.Start(t, users)

@@ -249,15 +249,22 @@ func (r *rolls) run() {
 	}
 }
 
-// writeReady writes the windows that wait.
+// writeReady writes the windows that wait. One that may be written later waits again.
 func (r *rolls) writeReady(ctx context.Context) {
 	for w := r.take(); w != nil; w = r.take() {
-		if err := r.write(ctx, w); err != nil && ClassOf(err) == remote.Fatal {
-			r.mu.Lock()
-			r.off, r.ready = true, nil
-			r.mu.Unlock()
-			return
+		err := r.write(ctx, w)
+		if err == nil {
+			continue
 		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		switch ClassOf(err) {
+		case remote.Retry:
+			r.ready = slices.Insert(r.ready, 0, w)
+		case remote.Fatal:
+			r.off, r.ready = true, nil
+		}
+		return
 	}
 }
 
