@@ -27,10 +27,19 @@ func Away(err error) (done store.Done, ok bool) {
 	return store.Done{Away: true, Reason: "some spans could not be read: " + text}, true
 }
 
-// HeaderText is a reason as a header or a trailer may hold it: one line without control characters, which clients of gRPC refuse with all of
-// the answer.
+// HeaderText is a reason as a header or a trailer may hold it: one line of ASCII. Clients of gRPC refuse control characters with all of the answer, and its
+// metadata holds no others.
 func HeaderText(reason string) string {
-	return strings.Join(strings.FieldsFunc(reason, func(r rune) bool { return r == ' ' || unicode.IsControl(r) }), " ")
+	ascii := strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsControl(r):
+			return ' '
+		case r > unicode.MaxASCII:
+			return '?'
+		}
+		return r
+	}, reason)
+	return strings.Join(strings.Fields(ascii), " ")
 }
 
 // without is what an error at the end of a part makes of all that was read: of some rows an answer that is not complete, of none the error.
