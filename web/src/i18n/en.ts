@@ -498,6 +498,7 @@ export const en = {
       opensearch: "OpenSearch",
     } as Record<string, string>,
     spans: "Spans",
+    ownSpans: "Spans of this process",
     traces: "Traces",
     memory: "Memory in use",
     memoryOf: (used: string, limit: string, percent: string) => `${used} of ${limit} (${percent})`,

@@ -491,6 +491,7 @@ export const ko: Dict = {
       opensearch: "OpenSearch",
     },
     spans: "스팬",
+    ownSpans: "이 프로세스의 스팬",
     traces: "트레이스",
     memory: "메모리 사용량",
     memoryOf: (used, limit, percent) => `${limit} 중 ${used}(${percent})`,

@@ -3,6 +3,7 @@ import { afterEach, expect, test } from "vitest";
 import type { Status } from "../api/types";
 import { en } from "../i18n/en";
 import { Bucket, Forward, Queue } from "./Outbound";
+import { Store } from "./StatusPage";
 
 const now = 1_790_000_000_000;
 const ns = (ms: number) => (BigInt(ms) * 1_000_000n).toString();
@@ -135,4 +136,19 @@ test("the queue hides what did not happen", () => {
   expect(rows(container)[en.queue.waiting]).toBe(`12 ${en.queue.hidden("4")}`);
   expect(rows(container)[en.queue.poisonFile]).toBe("poison-1");
   expect(Object.keys(rows(container))).not.toContain(en.queue.poison);
+});
+
+test("of servers that others write to, too, only what this process stored is counted", () => {
+  const { container, rerender } = render(
+    <Store status={{ ...none, store: { kind: "clickhouse", spans: 9, queue: {} } }} />,
+  );
+  expect(rows(container)).toMatchObject({ [en.status.ownSpans]: "9" });
+  expect(rows(container)).not.toHaveProperty(en.status.traces);
+  expect(rows(container)).not.toHaveProperty(en.status.evicted);
+  rerender(<Store status={{ ...none, store: { kind: "local", spans: 9, traces: 2 } }} />);
+  expect(rows(container)).toMatchObject({
+    [en.status.spans]: "9",
+    [en.status.traces]: "2",
+    [en.status.evicted]: "0",
+  });
 });

@@ -89,9 +89,11 @@ function Server({ status: s }: { status: Status }) {
   );
 }
 
-function Store({ status }: { status: Status }) {
+export function Store({ status }: { status: Status }) {
   const { t, f } = useI18n();
   const { store } = status;
+  // Behind a queue are servers that others write to as well: what they hold in all is not known here.
+  const elsewhere = store.queue !== undefined;
   const used = store.limitBytes ? (store.bytes ?? 0) / store.limitBytes : undefined;
   const oldest = instantMs(store.oldest);
   const now = instantMs(status.now);
@@ -106,10 +108,14 @@ function Store({ status }: { status: Status }) {
       <dl>
         <dt>{t.status.engine}</dt>
         <dd>{store.kind ? (t.status.engineName[store.kind] ?? store.kind) : ""}</dd>
-        <dt>{t.status.spans}</dt>
+        <dt>{elsewhere ? t.status.ownSpans : t.status.spans}</dt>
         <dd>{f.integer(store.spans ?? 0)}</dd>
-        <dt>{t.status.traces}</dt>
-        <dd>{f.integer(store.traces ?? 0)}</dd>
+        {elsewhere ? null : (
+          <>
+            <dt>{t.status.traces}</dt>
+            <dd>{f.integer(store.traces ?? 0)}</dd>
+          </>
+        )}
         <dt>{t.status.memory}</dt>
         <dd>
           {used === undefined
@@ -133,8 +139,12 @@ function Store({ status }: { status: Status }) {
             <dd title={f.utc(oldest)}>{f.ago(oldest, now)}</dd>
           </>
         ) : null}
-        <dt>{t.status.evicted}</dt>
-        <dd>{f.integer(store.evictedTraces ?? 0)}</dd>
+        {elsewhere ? null : (
+          <>
+            <dt>{t.status.evicted}</dt>
+            <dd>{f.integer(store.evictedTraces ?? 0)}</dd>
+          </>
+        )}
         {store.damaged?.length ? (
           <>
             <dt className={controls["warn"]}>{t.status.damaged}</dt>
