@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/spanloom/spanloom/internal/searchserver"
+	"github.com/spanloom/spanloom/internal/wait"
 	"github.com/spanloom/spanloom/store/opensearch"
 	"github.com/spanloom/spanloom/test/engines"
 )
@@ -39,9 +41,19 @@ func BenchmarkAsk(b *testing.B) {
 		}
 		server.Do(b, http.MethodPost, "/"+to.Prefix+"-spans-*/_flush", "")
 		b.Logf("%.1f bytes a span", size())
-		if status := server.Do(b, http.MethodPost, "/"+to.Prefix+"-spans-*/_forcemerge?max_num_segments=1&wait_for_completion=true", ""); status == "" {
-			b.Fatal("no answer to a merge")
-		}
+		server.Do(b, http.MethodPost, "/"+to.Prefix+"-spans-*/_forcemerge?max_num_segments=1&wait_for_completion=false", "")
+		wait.For(b, 20*time.Minute, "the merge", func() bool {
+			var answer struct {
+				All struct {
+					Primaries struct{ Segments, Merges struct{ Count, Current int } }
+				} `json:"_all"`
+				Indices map[string]any
+			}
+			if err := json.Unmarshal([]byte(server.Do(b, http.MethodGet, "/"+to.Prefix+"-spans-*/_stats/segments,merge", "")), &answer); err != nil {
+				b.Fatal(err)
+			}
+			return answer.All.Primaries.Merges.Current == 0 && answer.All.Primaries.Segments.Count <= len(answer.Indices)
+		})
 		server.Do(b, http.MethodPost, "/"+to.Prefix+"-spans-*/_refresh", "") // lets go of what was merged
 		server.Do(b, http.MethodPost, "/"+to.Prefix+"-spans-*/_flush?force=true", "")
 		b.Logf("%.1f bytes a span after a merge; server CPU with it %.2f µs a span", size(), spent())
