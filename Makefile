@@ -67,7 +67,7 @@ engines:
 	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 15m -run 'TestClickHouse|TestOpenSearch' ./app
 	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 60m -short ./store/opensearch/...
 	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 10m -run TestJaegerIndices ./transfer
-	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 15m -short -run 'S3|Bucket|Wrong|Folder' ./store/local ./store/local/internal/bucket
+	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 15m -short -run 'S3|Bucket|Wrong|Folder|Rights|Sweep' ./store/local ./store/local/internal/bucket
 	SPANLOOM_ENGINES=1 $(GO) test -count 1 -timeout 20m ./test/engines/...
 
 # Which engine passes which case of storetest, as a page for docs/measurements. CONFORMANCE=-short for the quick form.
