@@ -125,13 +125,14 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 
 // connect finds the shards and prepares them. One that is away while others are there is prepared when it is needed.
 func (e *Engine) connect(ctx context.Context, t *Target) (err error) {
-	e.pool = newPool(t)
+	silent := newSilentHosts()
+	e.pool = newPool(t, silent)
 	e.shards = []*shard{{pool: e.pool}}
 	if e.sharded() {
-		if e.shards, err = shardsOf(ctx, t); err != nil {
+		if e.shards, err = shardsOf(ctx, t, silent); err != nil {
 			return err
 		}
-		e.pool = newPool(anyShard(t, e.shards))
+		e.pool = newPool(anyShard(t, e.shards), silent)
 		e.pool.first = int(e.writer % uint64(len(e.pool.target.Hosts))) // not all processes of one
 	}
 	e.division = divide(e.shards)

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ClickHouse/ch-go"
@@ -21,14 +23,14 @@ const (
 	maxIdle         = 8
 	idleTime        = 30 * time.Second // servers close theirs after some minutes; a proxy between may be stricter
 	dialTimeout     = 5 * time.Second
-	maxQueryMemory  = 4 << 30     // bytes a question may take on the server
-	silence         = time.Minute // after which a server that sends nothing, not even progress, is taken for dead
+	maxQueryMemory  = 4 << 30 // bytes a question may take on the server
 	handshakeSilent = 10 * time.Second
 )
 
 // pool holds connections to the hosts of a target. It is safe for concurrent use.
 type pool struct {
 	target *Target
+	silent *silentHosts
 	slots  chan struct{}
 
 	mu     sync.Mutex
@@ -43,7 +45,9 @@ type idleConn struct {
 	since time.Time
 }
 
-func newPool(t *Target) *pool { return &pool{target: t, slots: make(chan struct{}, maxConnections)} }
+func newPool(t *Target, s *silentHosts) *pool {
+	return &pool{target: t, silent: s, slots: make(chan struct{}, maxConnections)}
+}
 
 func (p *pool) close() {
 	p.mu.Lock()
@@ -65,44 +69,81 @@ func (p *pool) get(ctx context.Context, fresh bool) (c idleConn, reused bool, er
 	for !fresh && len(p.idle) > 0 {
 		last := p.idle[len(p.idle)-1]
 		p.idle = p.idle[:len(p.idle)-1]
-		if time.Since(last.since) < idleTime && !last.conn.IsClosed() {
+		if time.Since(last.since) < idleTime && !last.conn.IsClosed() && p.silent.of(p.target.Hosts[last.host]).IsZero() {
 			p.mu.Unlock()
 			return last, true, nil
 		}
 		last.conn.Close()
 	}
-	first := p.first
 	p.mu.Unlock()
-	c, err = p.dial(ctx, first)
+	c, err = p.dial(ctx, p.places(), handshakeSilent)
 	return c, false, err
 }
 
-// dial connects to the first host that answers, beginning with the one that did last.
-func (p *pool) dial(ctx context.Context, first int) (idleConn, error) {
+// places are the hosts in the order to try them: beginning with the one that answered last, those that hang at the end.
+func (p *pool) places() (list []int) {
+	p.mu.Lock()
+	first := p.first
+	p.mu.Unlock()
+	for i := range p.target.Hosts {
+		list = append(list, (first+i)%len(p.target.Hosts))
+	}
+	slices.SortStableFunc(list, func(a, b int) int {
+		return p.silent.of(p.target.Hosts[a]).Compare(p.silent.of(p.target.Hosts[b]))
+	})
+	return list
+}
+
+// dial connects to the first of some hosts that answers. Those that hung before have less time for it.
+func (p *pool) dial(ctx context.Context, places []int, handshake time.Duration) (idleConn, error) {
 	password, err := p.target.Password()
 	if err != nil {
 		return idleConn{}, err
 	}
 	var failures []error
-	for i := range p.target.Hosts {
-		at := (first + i) % len(p.target.Hosts)
-		conn, err := p.dialHost(ctx, p.target.Hosts[at], password)
+	for _, at := range places {
+		host := p.target.Hosts[at]
+		if !p.silent.of(host).IsZero() {
+			handshake = greetTime
+		}
+		conn, err := p.dialHost(ctx, host, password, handshake)
+		if err != nil && ctx.Err() != nil {
+			return idleConn{}, context.Cause(ctx)
+		}
+		p.silent.note(host, err)
 		if err == nil {
 			p.mu.Lock()
 			p.first = at
 			p.mu.Unlock()
 			return idleConn{conn: conn, host: at}, nil
 		}
-		if ctx.Err() != nil {
-			return idleConn{}, ctx.Err()
-		}
-		failures = append(failures, fmt.Errorf("%s: %w", p.target.Hosts[at], err))
+		failures = append(failures, fmt.Errorf("%s: %w", host, err))
 	}
 	return idleConn{}, errors.Join(failures...)
 }
 
-func (p *pool) dialHost(ctx context.Context, host, password string) (*ch.Client, error) {
-	dialing, cancel := context.WithTimeout(ctx, dialTimeout)
+// answers reports whether one of some hosts greets a new connection.
+func (p *pool) answers(ctx context.Context, places []int) bool {
+	c, err := p.dial(ctx, places, greetTime)
+	if err == nil {
+		p.put(c, nil)
+	}
+	var said *ch.Exception
+	return err == nil || errors.As(err, &said)
+}
+
+// hanging is since when no host answers, as far as it was tried; zero for one that did.
+func (p *pool) hanging() (since time.Time) {
+	for i, host := range p.target.Hosts {
+		if at := p.silent.of(host); i == 0 || at.Before(since) {
+			since = at
+		}
+	}
+	return since
+}
+
+func (p *pool) dialHost(ctx context.Context, host, password string, handshake time.Duration) (*ch.Client, error) {
+	dialing, cancel := context.WithTimeout(ctx, min(dialTimeout, handshake))
 	defer cancel()
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(dialing, "tcp", host)
@@ -124,7 +165,7 @@ func (p *pool) dialHost(ctx context.Context, host, password string) (*ch.Client,
 	client, err := ch.Connect(ctx, conn, ch.Options{
 		Database: "default", // the own one may not be there yet: every statement names it
 		User:     p.target.User, Password: password, ClientName: "spanloom",
-		Compression: ch.CompressionLZ4, ReadTimeout: silence, HandshakeTimeout: handshakeSilent,
+		Compression: ch.CompressionLZ4, ReadTimeout: ch.NoTimeout, HandshakeTimeout: handshake,
 	})
 	if err != nil {
 		conn.Close()
@@ -140,6 +181,7 @@ func (p *pool) put(c idleConn, err error) {
 		c.conn.Close()
 		return
 	}
+	p.silent.note(p.target.Hosts[c.host], nil)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || len(p.idle) >= maxIdle {
@@ -150,15 +192,15 @@ func (p *pool) put(c idleConn, err error) {
 	p.idle = append(p.idle, c)
 }
 
-// do asks one question or inserts one block. A connection that lay idle may have died meanwhile: then the question is asked again
-// on a new one, unless a part of its answer was handed out. Inserts are safe to repeat by their token.
+// do asks one question or inserts one block. A connection that lay idle may have died meanwhile, and a server may hang: then the question is
+// asked again on a new one, unless a part of its answer was handed out. Inserts are safe to repeat by their token.
 func (p *pool) do(ctx context.Context, q ch.Query) error {
 	if len(q.Input) == 0 {
 		select {
 		case p.slots <- struct{}{}:
 			defer func() { <-p.slots }()
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 	}
 	answered := false
@@ -173,10 +215,9 @@ func (p *pool) do(ctx context.Context, q ch.Query) error {
 		if err != nil {
 			return err
 		}
-		err = c.conn.Do(ctx, q)
-		p.put(c, err)
+		err = p.ask(ctx, c, q)
 		var said *ch.Exception
-		if err == nil || !reused || again || answered || errors.As(err, &said) || ctx.Err() != nil {
+		if err == nil || again || answered || errors.As(err, &said) || ctx.Err() != nil || !reused && !errors.Is(err, errSilent) {
 			return err
 		}
 	}
@@ -188,7 +229,36 @@ func (p *pool) once(ctx context.Context, q ch.Query) error {
 	if err != nil {
 		return err
 	}
-	err = c.conn.Do(ctx, q)
+	return p.ask(ctx, c, q)
+}
+
+// ask asks on a connection and gives it back. The client waits for packets whatever happens: when the context ends or the server hangs, it is the end
+// of the connection that ends the wait.
+func (p *pool) ask(ctx context.Context, c idleConn, q ch.Query) error {
+	look := lookTime
+	if len(q.Input) > 0 {
+		look = insertTime
+	}
+	var heard atomic.Bool
+	progress := q.OnProgress
+	q.OnProgress = func(ctx context.Context, done proto.Progress) error {
+		heard.Store(true)
+		if progress == nil {
+			return nil
+		}
+		return progress(ctx, done)
+	}
+	asking, stop := watch(ctx, look, func(ctx context.Context) bool { return heard.Swap(false) || p.answers(ctx, []int{c.host}) })
+	defer stop()
+	leave := context.AfterFunc(asking, func() { c.conn.Close() })
+	err := c.conn.Do(asking, q)
+	leave()
+	if asking.Err() != nil {
+		c.conn.Close() // not to be put among the idle ones just before it is closed
+		if err != nil {
+			err = fmt.Errorf("%s: %w", p.target.Hosts[c.host], context.Cause(asking))
+		}
+	}
 	p.put(c, err)
 	return err
 }

@@ -30,7 +30,8 @@ func (e *Engine) settings() []ch.Setting {
 // cost counts what a question read, as the server reports it while it goes on.
 type cost struct {
 	rows, of, bytes atomic.Int64
-	missing         *problem.Problem // shards that did not answer; nil for none
+	away            []*shard         // that are left out
+	missing         *problem.Problem // what they make of the answer; nil for nothing
 }
 
 // reason says what is missing in an answer, empty for nothing.

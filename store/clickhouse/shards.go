@@ -146,8 +146,8 @@ func (p piece) places() (list []remote.Place) {
 }
 
 // shardsOf asks the servers of a target for the shards of its cluster.
-func shardsOf(ctx context.Context, t *Target) ([]*shard, error) {
-	p := newPool(t)
+func shardsOf(ctx context.Context, t *Target, silent *silentHosts) ([]*shard, error) {
+	p := newPool(t, silent)
 	defer p.close()
 	var clusters, hosts proto.ColStr
 	var numbers, weights proto.ColUInt32
@@ -166,7 +166,7 @@ func shardsOf(ctx context.Context, t *Target) ([]*shard, error) {
 				if len(list) == 0 || list[len(list)-1].number != number {
 					of := *t
 					of.Hosts = nil
-					list = append(list, &shard{number: number, weight: uint64(weights[i]), pool: newPool(&of)})
+					list = append(list, &shard{number: number, weight: uint64(weights[i]), pool: newPool(&of, silent)})
 				}
 				to := list[len(list)-1].target
 				to.Hosts = append(to.Hosts, net.JoinHostPort(hosts.Row(i), strconv.Itoa(int(ports[i]))))
@@ -217,6 +217,13 @@ var whole = []ch.Setting{
 var unreachable = []proto.Error{proto.ErrAllConnectionTriesFailed, proto.ErrNetworkError, proto.ErrSocketTimeout, proto.ErrDNSError,
 	proto.ErrAttemptToReadAfterEOF, proto.ErrCannotReadFromSocket, proto.ErrCannotWriteToSocket, proto.ErrNoRemoteShardAvailable}
 
+// without are the settings of a question from which a server leaves out shards that it cannot reach. One that hangs costs it a second.
+var without = []ch.Setting{
+	{Key: "skip_unavailable_shards", Value: "1", Important: true},
+	{Key: "connections_with_failover_max_tries", Value: "1"},
+	{Key: "handshake_timeout_ms", Value: "1000"},
+}
+
 // ask asks a question about spans, unless the context has ended. A question that some shard does not answer is asked of the others, and c
 // says what is missing.
 func (e *Engine) ask(ctx context.Context, q ch.Query, c *cost) error {
@@ -237,20 +244,35 @@ func (e *Engine) ask(ctx context.Context, q ch.Query, c *cost) error {
 			return original(ctx, b)
 		}
 	}
-	for {
+	if c.missing == nil && slices.ContainsFunc(e.shards, func(s *shard) bool { return !s.hanging().IsZero() }) {
+		c.away = e.away(ctx)
+		c.missing = missing(c.away, nil)
+	}
+	for again := false; ; again = true {
 		q.Settings = append(e.settings(), whole...)
-		q.Settings = append(q.Settings, ch.Setting{Key: "skip_unavailable_shards", Value: map[bool]string{false: "0", true: "1"}[c.missing != nil], Important: true})
-		err := e.pool.do(ctx, q)
+		if c.missing == nil {
+			q.Settings = append(q.Settings, ch.Setting{Key: "skip_unavailable_shards", Value: "0", Important: true})
+		} else {
+			q.Settings = append(q.Settings, without...)
+		}
+		// The server that is asked would wait for minutes for one that hangs.
+		known := len(c.away)
+		asking, stop := watch(ctx, lookTime, func(ctx context.Context) bool { return len(e.away(ctx)) <= known })
+		err := e.pool.do(asking, q)
+		stop()
 		var said *ch.Exception
-		if !errors.As(err, &said) || !said.IsCode(unreachable...) {
+		if !errors.Is(err, errSilent) && (!errors.As(err, &said) || !said.IsCode(unreachable...)) {
 			return err
 		}
-		again := c.missing == nil && !answered.Load()
-		if c.missing == nil {
-			c.missing = e.silent(ctx, err)
+		if away := e.away(ctx); c.missing == nil || len(away) > known {
+			c.away, c.missing = away, missing(away, said)
 		}
-		if !again {
+		switch {
+		case !again && !answered.Load():
+		case c.missing != nil:
 			return c.missing
+		default:
+			return err
 		}
 	}
 }
@@ -263,29 +285,35 @@ func (e *Engine) reach(ctx context.Context, c *cost) error {
 	return e.ask(ctx, ch.Query{Body: "SELECT count() FROM " + e.source() + " WHERE " + e.layout.tenant(""), Result: proto.Results{{Data: new(proto.ColUInt64)}}}, c)
 }
 
-// silent is the error of an answer without some shards: those that do not answer this process either, else what a server said of them.
-func (e *Engine) silent(ctx context.Context, err error) *problem.Problem {
+// away are the shards that do not answer this process. One that hung some seconds ago is not tried again.
+func (e *Engine) away(ctx context.Context) (list []*shard) {
 	asking, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	away := make([]bool, len(e.shards))
 	var tasks sync.WaitGroup
 	for i, s := range e.shards {
-		tasks.Go(func() {
-			away[i] = s.pool.do(asking, ch.Query{Body: "SELECT 1", Result: proto.Results{{Data: new(proto.ColUInt8)}}}) != nil
-		})
+		tasks.Go(func() { away[i] = time.Since(s.hanging()) < hangTime || !s.answers(asking, s.places()) })
 	}
 	tasks.Wait()
-	var names []string
 	for i, s := range e.shards {
 		if away[i] {
-			names = append(names, s.String())
+			list = append(list, s)
 		}
+	}
+	return list
+}
+
+// missing is the error of an answer without some shards: those that are away, else what a server said of one. nil for neither.
+func missing(away []*shard, said *ch.Exception) *problem.Problem {
+	var names []string
+	for _, s := range away {
+		names = append(names, s.String())
 	}
 	p := &problem.Problem{Kind: problem.Unavailable, RetryAfter: time.Second, Err: remote.ErrPartial, Hint: "its spans are missing until it is back"}
 	switch {
+	case len(names) == 0 && said == nil:
+		return nil
 	case len(names) == 0:
-		var said *ch.Exception
-		errors.As(err, &said)
 		p.Message = fmt.Sprintf("a shard does not answer another: %.300s", strings.Join(strings.Fields(said.Message), " "))
 		p.Hint = "check that the servers of the cluster reach each other: spans of that shard are missing"
 	case len(names) == 1:
