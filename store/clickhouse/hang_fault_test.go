@@ -1,6 +1,7 @@
 package clickhouse_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -164,6 +165,36 @@ func TestQuestionAtHangingServer(t *testing.T) {
 	page, err := e.Search(t.Context(), store.Scope{}, &store.Search{Limit: 100})
 	if err != nil || !page.Complete || len(page.Traces) != 10 {
 		t.Errorf("%+v %v, want 10 traces", page, err)
+	}
+}
+
+// TestInsertAtHangingServer inserts while the server hangs for longer than an insert waits: the sender is told, and what he sends again is stored once.
+func TestInsertAtHangingServer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("an insert waits for a minute")
+	}
+	server := clickhouseserver.Start(t, "")
+	for _, to := range []*clickhouse.Target{target(t, server.Addr), otelTarget(t, server.Addr)} {
+		e := open(t, clickhouse.Options{Target: to, Naming: naming})
+		defer e.Close()
+		batch := []*span.Batch{many(t, 1, 10)}
+		server.Pause(t)
+		took := took(t, "an insert")
+		err := e.Insert(patient(t), "token", batch)
+		if took(); !clickhouse.Away(err) || clickhouse.ClassOf(err) != remote.Retry || !strings.Contains(err.Error(), server.Addr) {
+			t.Errorf("an insert that hung: %v", err)
+		}
+		server.Resume(t)
+		wait.For(t, time.Minute, "the insert to be taken", func() bool { return e.Insert(t.Context(), "token", batch) == nil })
+		e.Count("token")
+		page, err := e.Search(t.Context(), store.Scope{}, &store.Search{Limit: 100})
+		if err != nil || !page.Complete || len(page.Traces) != 10 {
+			t.Errorf("%+v %v, want 10 traces", page, err)
+		}
+		table := cmp.Or(to.Table, "spans")
+		if n := server.Number(t, "SELECT count() FROM "+to.Database+"."+table); n != 10 {
+			t.Errorf("%d rows in %s, want 10: each once", n, table)
+		}
 	}
 }
 

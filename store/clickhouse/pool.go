@@ -122,14 +122,13 @@ func (p *pool) dial(ctx context.Context, places []int, handshake time.Duration) 
 	return idleConn{}, errors.Join(failures...)
 }
 
-// answers reports whether one of some hosts greets a new connection.
+// answers reports whether one of some hosts greets a new connection, or refuses it in words.
 func (p *pool) answers(ctx context.Context, places []int) bool {
 	c, err := p.dial(ctx, places, greetTime)
 	if err == nil {
 		p.put(c, nil)
 	}
-	var said *ch.Exception
-	return err == nil || errors.As(err, &said)
+	return err == nil || !Away(err)
 }
 
 // hanging is since when no host answers, as far as it was tried; zero for one that did.
