@@ -153,7 +153,7 @@ func TestRetention(t *testing.T) {
 		keep time.Duration
 		want string
 	}{{0, ""}, {72 * time.Hour, "toDateTime(Received) + toIntervalSecond(259200)"}, {72 * time.Hour, "toDateTime(Received) + toIntervalSecond(259200)"},
-		{24 * time.Hour, "toDateTime(Received) + toIntervalSecond(86400)"}, {0, ""}} {
+		{24 * time.Hour, "toDateTime(Received) + toIntervalSecond(86400)"}, {100 * 365 * 24 * time.Hour, ""}, {0, ""}} {
 		e := open(t, clickhouse.Options{Target: to, Retention: c.keep})
 		if got := ttl(); got != c.want {
 			t.Errorf("%s: TTL %q, want %q", c.keep, got, c.want)

@@ -61,7 +61,7 @@ func otelStatements(database, table string, retention time.Duration) []making {
 
 // otelTTL is the line of a table that drops old rows.
 func otelTTL(column string, retention time.Duration) string {
-	if retention <= 0 {
+	if !expires(retention) {
 		return ""
 	}
 	if column == "Timestamp" {

@@ -82,9 +82,15 @@ func SchemaOnCluster(t *Target, retention time.Duration) []string {
 	return list
 }
 
+// forEver is the retention from which on nothing expires: the server adds up seconds in 32 bits, which end in 2106, and drops at once what would
+// go behind that.
+const forEver = 50 * 365 * 24 * time.Hour
+
+func expires(retention time.Duration) bool { return retention > 0 && retention < forEver }
+
 // ttl is the line of the table that drops old spans.
 func ttl(retention time.Duration) string {
-	if retention <= 0 {
+	if !expires(retention) {
 		return ""
 	}
 	return fmt.Sprintf("TTL toDateTime(Received) + toIntervalSecond(%d)\n", int64(retention/time.Second))
@@ -92,7 +98,7 @@ func ttl(retention time.Duration) string {
 
 // rollupsTTL is that of the rollups: those of a day stay until the last span of it may go.
 func rollupsTTL(retention time.Duration) string {
-	if retention <= 0 {
+	if !expires(retention) {
 		return ""
 	}
 	return fmt.Sprintf("TTL Day + toIntervalSecond(%d)\n", int64((retention+24*time.Hour)/time.Second))
