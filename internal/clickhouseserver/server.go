@@ -3,9 +3,10 @@
 package clickhouseserver
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ClickHouse/ch-go"
 
 	"github.com/spanloom/spanloom/internal/realparts"
 	"github.com/spanloom/spanloom/internal/wait"
@@ -114,6 +117,17 @@ func ClusterConfig(weights []int, addrs ...string) string {
 	return w.String()
 }
 
+// greets reports whether the native protocol is spoken at an address. It waits for the greeting, or a refusal in words: the library ends if a client is gone
+// before it looks at the connection.
+func greets(addr string) bool {
+	conn, err := ch.Dial(context.Background(), ch.Options{Address: addr, HandshakeTimeout: time.Minute})
+	if err == nil {
+		conn.Close()
+	}
+	var said *ch.Exception
+	return err == nil || errors.As(err, &said)
+}
+
 // Restart starts the process again on its folder and ports, and returns when it answers.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
@@ -140,12 +154,7 @@ func (s *Server) Restart(t testing.TB) {
 			return false
 		}
 		answer.Body.Close()
-		conn, err := net.Dial("tcp", s.Addr)
-		if err != nil {
-			return false
-		}
-		conn.Close()
-		return answer.StatusCode == http.StatusOK
+		return answer.StatusCode == http.StatusOK && greets(s.Addr)
 	})
 }
 
