@@ -26,6 +26,13 @@ func (e *Engine) Tidy(ctx context.Context, ahead time.Duration) error {
 	return e.rolls.tidyAll(ctx, now.Add(ahead))
 }
 
+// Ahead numbers inserts from now on as a process does whose clock is so much ahead.
+func (e *Engine) Ahead(d time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.lastSeq = uint64(time.Now().Add(d).UnixNano())
+}
+
 // Interrupt ends the background's work in the middle of writing what is open, as Close may.
 func (e *Engine) Interrupt() {
 	e.rolls.stop()

@@ -22,6 +22,7 @@ import (
 	"github.com/spanloom/spanloom/internal/clickhouseserver"
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/internal/wait"
+	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/clickhouse"
 	"github.com/spanloom/spanloom/store/storetest"
@@ -453,5 +454,51 @@ func TestTwoProcesses(t *testing.T) {
 	second, err := two.Search(t.Context(), store.Scope{}, &store.Search{Limit: 2, Page: first.Next})
 	if err != nil || len(second.Traces) != 2 || second.Traces[0].TraceID[15] != 2 || second.Traces[1].TraceID[15] != 1 {
 		t.Fatal(storetest.Summaries(second.Traces), err)
+	}
+}
+
+// TestClocks has processes whose clocks differ. Within ten seconds nothing is seen of it; a process that is further ahead finds its own spans, and the others
+// find them by trace at once and in searches when their clocks are there.
+func TestClocks(t *testing.T) {
+	server := clickhouseserver.Start(t, "")
+	to := target(t, server.Addr)
+	right := open(t, clickhouse.Options{Target: to})
+	defer right.Close()
+	found := func(e *clickhouse.Engine) (ids []byte) {
+		page, err := e.Search(t.Context(), store.Scope{}, &store.Search{Limit: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range page.Traces {
+			if s.Spans != 1 {
+				t.Errorf("trace %s has %d spans", s.TraceID, s.Spans)
+			}
+			ids = append(ids, s.TraceID[15])
+		}
+		return ids
+	}
+	for i, ahead := range []time.Duration{0, 5 * time.Second, time.Hour} {
+		e := open(t, clickhouse.Options{Target: to})
+		defer e.Close()
+		e.Ahead(ahead)
+		if err := e.Accept(t.Context(), storetest.Batch(t, fmt.Sprintf("%d a - front server get %ds 1ms", i+1, i))); err != nil {
+			t.Fatal(err)
+		}
+		if own := found(e); len(own) == 0 || own[0] != byte(i+1) {
+			t.Errorf("%s ahead: it finds %d, not what it stored", ahead, own)
+		}
+	}
+	if got := found(right); string(got) != "\x02\x01" {
+		t.Errorf("found %d, want 2 1", got)
+	}
+	n := 0
+	for b, err := range right.Trace(t.Context(), store.Scope{}, span.TraceIDFromUint64s(0, 3), store.TimeRange{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += b.Len()
+	}
+	if n != 1 {
+		t.Errorf("the trace of the process an hour ahead has %d spans", n)
 	}
 }
