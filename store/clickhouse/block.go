@@ -140,7 +140,7 @@ func newBlock() *block {
 		events: newAttributes("Event", false), links: newAttributes("Link", false),
 		resourceSchema: newWords(), scopeName: newWords(), scopeVersion: newWords(), scopeSchema: newWords(),
 		eventNames: newWords(), linkStates: newWords(),
-		timestamp: new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano), received: new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano),
+		timestamp: newInstants(), received: newInstants(),
 	}
 	add := func(of store.Columns, name string, data proto.Column) {
 		b.columns = append(b.columns, column{name, data, of})

@@ -173,6 +173,11 @@ func (l *list) WriteColumn(w *proto.Writer) {
 	l.of.WriteColumn(w)
 }
 
+// newInstants is a column of DateTime64(9).
+func newInstants() *proto.ColDateTime64 {
+	return new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano)
+}
+
 // results are the columns of an answer; a block that claims too many rows is refused before it takes memory.
 type results struct{ proto.Results }
 

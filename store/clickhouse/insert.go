@@ -67,7 +67,7 @@ func (e *Engine) join(b *span.Batch) (*group, int, error) {
 	if b.Len() == 0 {
 		return nil, 0, nil
 	}
-	day := b.Received / int64(24*time.Hour)
+	day := dayOf(b)
 	g := e.joining
 	if g == nil || g.day != day || g.rows+b.Len() > maxGroup {
 		g = &group{day: day, full: make(chan struct{}), done: make(chan struct{})}

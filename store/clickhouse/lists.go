@@ -88,6 +88,9 @@ func (e *Engine) namedServices(ctx context.Context, p *plan) ([]store.Service, s
 	}, &c)
 	newest := make(answer.ServiceCounts)
 	for some := range slices.Chunk(list, servicesAtOnce) {
+		if err != nil {
+			break
+		}
 		var ends []string
 		for _, s := range some {
 			ends = append(ends, fmt.Sprintf("(%s, %d)", quote(s.Name), s.LastTime))

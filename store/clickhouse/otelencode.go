@@ -59,11 +59,6 @@ func newMaps() mapColumn {
 // Type implements proto.Column.
 func (m mapColumn) Type() proto.ColumnType { return "Map(LowCardinality(String), String)" }
 
-// instants is a column of DateTime64(9).
-func newInstants() *proto.ColDateTime64 {
-	return new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano)
-}
-
 // otelEncoder turns batches into blocks of the exporter's table. It keeps its memory from batch to batch.
 type otelEncoder struct {
 	scoped bool

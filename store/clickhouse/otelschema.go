@@ -13,6 +13,7 @@ import (
 	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
 
+	"github.com/spanloom/spanloom/internal/pause"
 	"github.com/spanloom/spanloom/internal/problem"
 	"github.com/spanloom/spanloom/store/remote"
 )
@@ -218,10 +219,8 @@ func alone(ctx context.Context, do func(context.Context, ch.Query) error, q ch.Q
 		if !ch.IsErr(err, proto.ErrQueryWithSameIDIsAlreadyRunning) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, runningPause) != nil {
 			return err
-		case <-time.After(runningPause):
 		}
 	}
 }

@@ -137,7 +137,7 @@ func (e *Engine) extents(ctx context.Context, tenant string, ids []span.TraceID,
 func (e *Engine) places(ctx context.Context, question string, c *cost) ([]extent, error) {
 	var list []extent
 	var high, low proto.ColUInt64
-	from, to := new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano), new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano)
+	from, to := newInstants(), newInstants()
 	err := e.ask(ctx, ch.Query{
 		Body:   question,
 		Result: proto.Results{{Data: &high}, {Data: &low}, {Data: from}, {Data: to}},

@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"context"
 	"fmt"
-	"hash/fnv"
 	"iter"
 	"slices"
 
@@ -23,39 +22,31 @@ const (
 	maxCandidates = 8192
 )
 
-// Search asks for candidates: traces by their newest row that SQL lets through, newest first. That start is an upper bound of the
-// trace's rank, which comes from all its rows. It ends when no candidate left can make the page.
+// Search answers a page, and a token that any process on the same servers can answer.
 func (e *Engine) Search(ctx context.Context, s store.Scope, q *store.Search) (*store.Page, error) {
+	return answer.SearchPage(ctx, e, s, q, e.now(), maxConnections)
+}
+
+// SearchAfter asks for candidates: traces by their newest row that SQL lets through, newest first. That start is an upper bound of the
+// trace's rank, which comes from all its rows. It ends when no candidate left can make the page.
+func (e *Engine) SearchAfter(ctx context.Context, s store.Scope, q *store.Search, m answer.Moment, after *answer.Rank) (part answer.Part, err error) {
 	asked, err := answer.Ask(s, q)
 	if err != nil {
-		return nil, err
+		return part, err
 	}
-	window := match.Window{TimeRange: q.Range, Mode: q.Mode}
-	p, err := e.plan(s, q.Match, window)
+	p, err := e.plan(s, q.Match, match.Window{TimeRange: q.Range, Mode: q.Mode})
 	if err != nil {
-		return nil, err
+		return part, err
 	}
-	now, hash := e.now(), answer.HashPlan(fnv.New64a(), s, q)
-	sr := searcher{engine: e, plan: p, query: q, page: answer.NewTop(q.Limit + 1), resolver: answer.NewResolver(asked.Must, asked.Want), seen: make(map[span.TraceID]struct{})}
-	if q.Page == "" {
-		sr.snapshot = e.snapshot()
-	} else {
-		t, err := answer.ParseSharedPage(q.Page, hash, now, maxConnections)
-		if err != nil {
-			return nil, err
-		}
-		sr.snapshot, sr.after, sr.paged = snapshot{t.Moment}, t.After, true
-	}
-	sr.need = answer.SummaryNeed.And(asked.Both.Need())
-	page := new(store.Page)
-	if page.Done, err = done(ctx, "search", &sr.cost, sr.run(ctx)); err != nil {
-		return nil, err
+	sr := searcher{engine: e, plan: p, query: q, snapshot: snapshot{m}, after: after, page: answer.NewTop(q.Limit + 1),
+		resolver: answer.NewResolver(asked.Must, asked.Want), need: answer.SummaryNeed.And(asked.Both.Need()), seen: make(map[span.TraceID]struct{})}
+	if part.Done, err = done(ctx, "search", &sr.cost, sr.run(ctx)); err != nil {
+		return part, err
 	}
 	var more *answer.Rank
-	if page.Traces, more = sr.page.Page(q.Limit); more != nil && page.Complete {
-		page.Next = answer.SharedPage{Plan: hash, Issued: now.UnixNano(), After: *more, Moment: sr.snapshot.Moment}.String()
-	}
-	return page, nil
+	part.Traces, more = sr.page.Page(q.Limit)
+	part.More = more != nil
+	return part, nil
 }
 
 // searcher is one search on its way.
@@ -64,8 +55,7 @@ type searcher struct {
 	plan     *plan
 	query    *store.Search
 	snapshot snapshot
-	after    answer.Rank
-	paged    bool // only traces behind after are wanted
+	after    *answer.Rank // only traces behind it are wanted; nil: all
 	page     *answer.Top
 	resolver *answer.Resolver
 	need     store.Need
@@ -105,8 +95,11 @@ func (sr *searcher) run(ctx context.Context) error {
 // before cannot be the one that ranks a trace behind it.
 func (sr *searcher) candidates(ctx context.Context, last *answer.Rank, n int) ([]answer.Rank, error) {
 	sql := sr.plan.sql + " AND " + sr.snapshot.sql(sr.engine.layout)
-	bound := sr.after.Start
-	limited := sr.paged
+	var bound int64
+	limited := sr.after != nil
+	if limited {
+		bound = sr.after.Start
+	}
 	if last != nil && (!limited || last.Start < bound) {
 		bound, limited = last.Start, true
 	}
@@ -178,7 +171,7 @@ func (sr *searcher) resolve(ctx context.Context, some []answer.Rank) error {
 		id := trace[0].Batch.TraceID[trace[0].Row]
 		sr.resolver.Load(trace)
 		r, ok := sr.resolver.Rank(id, sr.plan.window, sr.query)
-		if ok && (!sr.paged || sr.after.Compare(r) < 0) && sr.page.Wants(r) {
+		if ok && (sr.after == nil || sr.after.Compare(r) < 0) && sr.page.Wants(r) {
 			sr.page.Add(answer.Found{Rank: r, Summary: sr.resolver.Summary(r)})
 		}
 		trace = trace[:0]

@@ -21,6 +21,9 @@ func (e *Engine) snapshot() snapshot {
 	return snapshot{answer.MomentOf(e.writer, e.lastSeq, slices.Sorted(maps.Keys(e.flying)))}
 }
 
+// Moment is what counts now.
+func (e *Engine) Moment() answer.Moment { return e.snapshot().Moment }
+
 // Pin gives the engine as it answers at this moment: of what this process stores only what counts now, whatever comes meanwhile. What
 // other processes store may come in.
 func (e *Engine) Pin() *Engine {
