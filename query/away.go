@@ -27,6 +27,9 @@ func Away(err error) (done store.Done, ok bool) {
 	return store.Done{Away: true, Reason: "some spans could not be read: " + text}, true
 }
 
+// HeaderPartial is the header of HTTP, and in lower case the trailer of gRPC, that says by HeaderText why an answer is not everything.
+const HeaderPartial = "Spanloom-Partial"
+
 // HeaderText is a reason as a header or a trailer may hold it: one line of ASCII. Clients of gRPC refuse control characters with all of the answer, and its
 // metadata holds no others.
 func HeaderText(reason string) string {

@@ -58,7 +58,7 @@ func (o *answer) header() http.Header { return o.w.Header() }
 // partial says that not everything could be read.
 func (o *answer) partial(complete bool, reason string) {
 	if !complete {
-		o.header().Set("Spanloom-Partial", query.HeaderText(reason))
+		o.header().Set(query.HeaderPartial, query.HeaderText(reason))
 	}
 }
 

@@ -154,7 +154,7 @@ func (s service) stream(name string, f streaming) grpc.StreamHandler {
 // partial says in a trailer that not everything could be read, as HTTP does in a header.
 func partial(ctx context.Context, done store.Done) {
 	if !done.Complete {
-		_ = grpc.SetTrailer(ctx, metadata.Pairs("spanloom-partial", query.HeaderText(done.Reason))) // fails for calls that came by no stream
+		_ = grpc.SetTrailer(ctx, metadata.Pairs(query.HeaderPartial, query.HeaderText(done.Reason))) // fails for calls that came by no stream
 	}
 }
 

@@ -165,12 +165,9 @@ func grpcError(err error) error {
 // text is a string as protobuf allows it: bytes that are not UTF-8 become U+FFFD.
 func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
-// headerPartial says why an answer is not everything; Tempo's search has no field for it.
-const headerPartial = "Spanloom-Partial"
-
-// partial marks an answer that a limit of the store or of the query cut.
+// partial marks an answer that a limit of the store or of the query cut; Tempo's search has no field for it.
 func (c *call) partial(d store.Done) {
 	if !d.Complete {
-		c.out.w.Header().Set(headerPartial, query.HeaderText(d.Reason))
+		c.out.w.Header().Set(query.HeaderPartial, query.HeaderText(d.Reason))
 	}
 }

@@ -107,7 +107,7 @@ func answerSections(t testing.TB, text string) string {
 		}
 		w := ask(t, api, words[0], withTimes(words[1]), words[2:]...)
 		fmt.Fprintf(&out, "-- %s --\n%d %s\n", strings.Join(words, " "), w.Code, w.Header().Get("Content-Type"))
-		for _, h := range []string{"Retry-After", headerPartial} {
+		for _, h := range []string{"Retry-After", query.HeaderPartial} {
 			if v := w.Header().Get(h); v != "" {
 				fmt.Fprintf(&out, "%s: %s\n", h, v)
 			}

@@ -2,7 +2,6 @@ package tempoapi
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -43,7 +42,7 @@ func (s *streams) answered(ctx context.Context, method string, err error) error 
 // partial is the header of HTTP as a trailer.
 func partial(stream grpc.ServerStream, d store.Done) {
 	if !d.Complete {
-		stream.SetTrailer(metadata.Pairs(strings.ToLower(headerPartial), query.HeaderText(d.Reason)))
+		stream.SetTrailer(metadata.Pairs(query.HeaderPartial, query.HeaderText(d.Reason)))
 	}
 }
 

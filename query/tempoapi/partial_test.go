@@ -25,13 +25,13 @@ func TestPartialAnswers(t *testing.T) {
 	}
 	s := listening(t, New(Options{Query: query.New(query.Options{Reader: engine, Now: clock}), TraceQL: traceql.New(engine, traceql.Options{Now: clock, MaxSpans: 1})}))
 	header, body := s.headers("/api/search", params("q", "{}"))
-	if r := strictly[strictSearch](t, body); header.Get(headerPartial) == "" {
+	if r := strictly[strictSearch](t, body); header.Get(query.HeaderPartial) == "" {
 		t.Errorf("search: %v %+v", header, r)
 	}
 	stream, err := s.client.Search(s.context(), &tempopb.SearchRequest{Query: "{}"})
 	all(t, stream, err)
-	if got := strings.Join(stream.Trailer().Get(headerPartial), ""); got == "" || got != header.Get(headerPartial) {
-		t.Errorf("trailer %q, header %q", got, header.Get(headerPartial))
+	if got := strings.Join(stream.Trailer().Get(query.HeaderPartial), ""); got == "" || got != header.Get(query.HeaderPartial) {
+		t.Errorf("trailer %q, header %q", got, header.Get(query.HeaderPartial))
 	}
 	if r := strictly[strictRange](t, s.get("/api/metrics/query_range", params("q", "{}|rate()", "step", "10s"))); r.Status != "PARTIAL" || r.Message == "" {
 		t.Errorf("range: %+v", r)
@@ -55,7 +55,7 @@ func TestReasonOfManyLines(t *testing.T) {
 	s := listening(t, newAPIOver(t, manyLines{engine}, bookinfo))
 	stream, err := s.client.SearchTagsV2(s.context(), &tempopb.SearchTagsRequest{Scope: "span"})
 	all(t, stream, err)
-	if got := stream.Trailer().Get(headerPartial); len(got) != 1 || got[0] != "the server says: no room f?r ????" {
+	if got := stream.Trailer().Get(query.HeaderPartial); len(got) != 1 || got[0] != "the server says: no room f?r ????" {
 		t.Errorf("trailer %q", got)
 	}
 }
@@ -66,7 +66,7 @@ func TestEngineAwayInTrailers(t *testing.T) {
 	header, _ := s.headers("/api/v2/search/tags", params("scope", "span"))
 	stream, err := s.client.SearchTagsV2(s.context(), &tempopb.SearchTagsRequest{Scope: "span"})
 	all(t, stream, err)
-	if got := strings.Join(stream.Trailer().Get(headerPartial), ""); got == "" || got != header.Get(headerPartial) {
-		t.Errorf("trailer %q, header %q", got, header.Get(headerPartial))
+	if got := strings.Join(stream.Trailer().Get(query.HeaderPartial), ""); got == "" || got != header.Get(query.HeaderPartial) {
+		t.Errorf("trailer %q, header %q", got, header.Get(query.HeaderPartial))
 	}
 }

@@ -40,7 +40,7 @@ func TestEngineAway(t *testing.T) {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
 	}
-	if w := s.get("/traces/1/otlp"); w.Code != http.StatusOK || !strings.Contains(w.Header().Get(headerPartial), "connection refused") {
+	if w := s.get("/traces/1/otlp"); w.Code != http.StatusOK || !strings.Contains(w.Header().Get(query.HeaderPartial), "connection refused") {
 		t.Errorf("otlp: %d %v", w.Code, w.Header())
 	}
 }

@@ -188,9 +188,6 @@ func appendSpan(dst []byte, t *query.Trace, i int) []byte {
 	return o.close()
 }
 
-// headerPartial says why a trace as OTLP, whose form has no place for it, is not all of it.
-const headerPartial = "Spanloom-Partial"
-
 // otlpPiece is how many spans are encoded at once, so that a large trace is never a whole text in memory.
 const otlpPiece = 1000
 
@@ -219,7 +216,7 @@ func (a *api) otlp(c *call) error {
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", traceCaching(t))
 	if !t.Complete {
-		h.Set(headerPartial, query.HeaderText(t.Reason))
+		h.Set(query.HeaderPartial, query.HeaderText(t.Reason))
 	}
 	h.Add("Vary", "Accept-Encoding")
 	write := c.w.Write

@@ -9,9 +9,6 @@ import (
 	"github.com/spanloom/spanloom/query/otlpjson"
 )
 
-// headerPartial says why an answer is not everything.
-const headerPartial = "Spanloom-Partial"
-
 // partSize is the bytes of JSON that are gathered before a part of the answer is sent.
 const partSize = 64 << 10
 
@@ -30,7 +27,7 @@ func (o *answer) header() http.Header { return o.w.Header() }
 // partial says that not everything could be read.
 func (o *answer) partial(complete bool, reason string) {
 	if !complete {
-		o.header().Set(headerPartial, query.HeaderText(reason))
+		o.header().Set(query.HeaderPartial, query.HeaderText(reason))
 	}
 }
 

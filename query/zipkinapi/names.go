@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spanloom/spanloom/query"
 	"github.com/spanloom/spanloom/receive/zipkin"
 	"github.com/spanloom/spanloom/span"
 	"github.com/spanloom/spanloom/store"
@@ -73,7 +74,7 @@ func named(names []string, name string) (same []string) {
 func (a *api) list(c *call, names []string, services int) {
 	slices.Sort(names)
 	names = slices.DeleteFunc(slices.Compact(names), func(n string) bool { return n == "" })
-	if services > cachedFrom && c.out.header().Get(headerPartial) == "" {
+	if services > cachedFrom && c.out.header().Get(query.HeaderPartial) == "" {
 		c.out.header().Set("Cache-Control", cacheNames)
 	}
 	c.out.names(names)
