@@ -64,6 +64,13 @@ func findNameKeys(b *span.Batch) nameKeys {
 	return k
 }
 
+// NamingKeys are the attributes of spans and resources that services, groups, namespaces and proxy marks are made of: those of findNameKeys, and
+// what markProxies looks at.
+func NamingKeys() []string {
+	return []string{"service.name", "service.namespace", "istio.canonical_service", "service.istio.io/canonical-name", "istio.namespace", "k8s.namespace.name",
+		"node_id", "component", "telemetry.sdk.name"}
+}
+
 // text is an owner's string of a key, nil if absent, empty or no string; of repeated keys the last wins.
 func (*nameKeys) text(b *span.Batch, r span.Range, key int) []byte {
 	if key < 0 {

@@ -31,12 +31,6 @@ func Regroup(b *span.Batch) {
 	}
 }
 
-// NamingKeys are the attributes of spans and resources that services, groups, namespaces and proxy marks are made of.
-func NamingKeys() []string {
-	return []string{"service.name", "service.namespace", "istio.canonical_service", "service.istio.io/canonical-name", "istio.namespace", "k8s.namespace.name",
-		"node_id", "component", "telemetry.sdk.name"}
-}
-
 // markProxies marks spans that an Envoy proxy made.
 func markProxies(b *span.Batch) {
 	for row := range b.Len() {
