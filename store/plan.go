@@ -44,6 +44,15 @@ type Rows struct {
 	Read  Read // what was read since the last step
 }
 
+// Whole is all rows of a batch.
+func Whole(b *span.Batch) Rows {
+	rows := make([]uint32, b.Len())
+	for i := range rows {
+		rows[i] = uint32(i)
+	}
+	return Rows{Batch: b, Rows: rows}
+}
+
 // Page is one page of a search.
 type Page struct {
 	Traces []Summary

@@ -289,7 +289,7 @@ func (r *rolls) count(ctx context.Context, tenant string, day proto.Date, of chu
 			return err
 		}
 		n += uint64(rows.Len())
-		b.Collect(store.Rows{Batch: rows.Batch, Rows: everyRow(rows.Len())})
+		b.Collect(store.Whole(rows.Batch))
 	}
 	if err := c.end(); err != nil {
 		return err

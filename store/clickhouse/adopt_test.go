@@ -27,7 +27,7 @@ func TestRollupsOfDeadProcess(t *testing.T) {
 	defer one.Close()
 	defer two.Close()
 	defer dead.Close()
-	batches, start := engines.Traffic(8)
+	batches, start := engines.Traffic(time.Now(), 240, 8)
 	spans := 0
 	for i, b := range batches {
 		e := dead
@@ -77,7 +77,7 @@ func TestRollupsOverDays(t *testing.T) {
 	one, dead := open(t, clickhouse.Options{Target: to}), open(t, clickhouse.Options{Target: to})
 	defer one.Close()
 	defer dead.Close()
-	batches, start := engines.Traffic(9)
+	batches, start := engines.Traffic(time.Now(), 240, 9)
 	spans := 0
 	for i, b := range batches {
 		b.Received -= int64(i%3) * int64(24*time.Hour)
@@ -111,7 +111,7 @@ func TestRollupsOfHours(t *testing.T) {
 	one, two := open(t, clickhouse.Options{Target: to}), open(t, clickhouse.Options{Target: to})
 	defer one.Close()
 	defer two.Close()
-	batches, start := engines.Traffic(10)
+	batches, start := engines.Traffic(time.Now(), 240, 10)
 	spans := 0
 	count := func(where string) int {
 		return server.Number(t, "SELECT count() FROM "+to.Database+".rollups FINAL WHERE Spans > 0 AND "+where)
@@ -167,7 +167,7 @@ func TestRollupsOfShardsInPart(t *testing.T) {
 	one, dead := open(t, clickhouse.Options{Target: to}), open(t, clickhouse.Options{Target: to})
 	defer one.Close()
 	defer dead.Close()
-	batches, start := engines.Traffic(3)
+	batches, start := engines.Traffic(time.Now(), 240, 3)
 	accept(t, dead, batches[0])
 	servers[1].Kill()
 	if err := dead.Insert(t.Context(), "part", batches[1:2]); err == nil {

@@ -128,12 +128,17 @@ func (e *Engine) insert(batches []*span.Batch) error {
 	defer cancel()
 	h := &held{seq: e.begin(batches), parts: make([]part, len(e.shards))}
 	token := strconv.FormatUint(e.writer, 16) + "-" + strconv.FormatUint(h.seq, 16)
-	err := e.store(ctx, batches, token, h)
-	if err != nil && ClassOf(err) == remote.Retry && ctx.Err() == nil {
-		err = e.store(ctx, batches, token, h)
-	}
-	e.rolls.end(h.seq, batches, err)
+	err := twice(ctx, func() error { return e.store(ctx, batches, token, h) })
 	e.end(h.seq, h.rows())
+	return err
+}
+
+// twice stores again what may go well then: an answer may be lost.
+func twice(ctx context.Context, store func() error) error {
+	err := store()
+	if err != nil && ClassOf(err) == remote.Retry && ctx.Err() == nil {
+		err = store()
+	}
 	return err
 }
 

@@ -18,7 +18,6 @@ import (
 	"github.com/spanloom/spanloom/store"
 	"github.com/spanloom/spanloom/store/answer"
 	"github.com/spanloom/spanloom/store/match"
-	"github.com/spanloom/spanloom/store/remote"
 	"github.com/spanloom/spanloom/store/rollup"
 )
 
@@ -437,11 +436,7 @@ func (e *Engine) storeTables(ctx context.Context, made []madeTable) error {
 	if len(made) == 0 {
 		return nil
 	}
-	err := e.insertTables(ctx, made)
-	if err != nil && ClassOf(err) == remote.Retry && ctx.Err() == nil {
-		err = e.insertTables(ctx, made)
-	}
-	return err
+	return twice(ctx, func() error { return e.insertTables(ctx, made) })
 }
 
 func (e *Engine) insertTables(ctx context.Context, made []madeTable) error {

@@ -65,7 +65,7 @@ func TestRollupsShards(t *testing.T) {
 func rollups(t *testing.T, server *clickhouseserver.Server, to *clickhouse.Target) {
 	one, two := open(t, clickhouse.Options{Target: to}), open(t, clickhouse.Options{Target: to})
 	defer one.Close()
-	batches, start := engines.Traffic(8)
+	batches, start := engines.Traffic(time.Now(), 240, 8)
 	accept(t, one, batches[0])
 	agree(t, one, start) // nothing is rolled up yet
 	one.Seal()
@@ -158,7 +158,7 @@ func TestRollupsOfOlderDatabase(t *testing.T) {
 	owner := parse(t, "clickhouse://owner@"+server.Addr+"/shared", "top secret")
 	open(t, clickhouse.Options{Target: owner}).Close()
 	server.Run(t, "DROP TABLE shared.rollups")
-	batches, start := engines.Traffic(2)
+	batches, start := engines.Traffic(time.Now(), 240, 2)
 
 	writer := open(t, clickhouse.Options{Target: parse(t, "clickhouse://writer@"+server.Addr+"/shared", "w")})
 	accept(t, writer, batches[0])
@@ -186,7 +186,7 @@ func TestRollupsAfterLostAnswer(t *testing.T) {
 	to := target(t, p.addr)
 	e := open(t, clickhouse.Options{Target: to})
 	defer e.Close()
-	batches, start := engines.Traffic(3)
+	batches, start := engines.Traffic(time.Now(), 240, 3)
 	accept(t, e, batches[0])
 	p.answers.Store(100)
 	if err := e.Accept(t.Context(), batches[1]); err == nil {
@@ -209,7 +209,7 @@ func TestMapFromRollups(t *testing.T) {
 	one, two := open(t, clickhouse.Options{Target: to}), open(t, clickhouse.Options{Target: to})
 	defer one.Close()
 	defer two.Close()
-	batches, start := engines.Traffic(6)
+	batches, start := engines.Traffic(time.Now(), 240, 6)
 	for i, b := range batches {
 		e := []*clickhouse.Engine{one, two}[i%2]
 		accept(t, e, b)

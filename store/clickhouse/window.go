@@ -168,17 +168,8 @@ func (w *window) add(seq uint64, b *span.Batch) {
 		w.tenants[tenant] = c
 	}
 	c.first, c.last = min(c.first, slices.Min(b.Time)), max(c.last, slices.Max(b.Time))
-	c.builder.Collect(store.Rows{Batch: b, Rows: everyRow(b.Len())})
+	c.builder.Collect(store.Whole(b))
 	c.inserts[seq] += uint64(b.Len())
-}
-
-// everyRow is the numbers of so many rows.
-func everyRow(n int) []uint32 {
-	rows := make([]uint32, n)
-	for i := range rows {
-		rows[i] = uint32(i)
-	}
-	return rows
 }
 
 // done takes an insert off a window; a broken one takes no more. mu is held.

@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/spanloom/spanloom/store/local/internal/manifest"
@@ -54,11 +55,16 @@ func (e *Engine) reopen(ctx context.Context) {
 
 // farDamage is told of a segment of which questions met damage in the bucket.
 func (e *Engine) farDamage(f *segmentFile, err error) {
-	text := fmt.Sprintf("segment %s is damaged in the bucket: %v", f.entry.Object(), err)
+	text := damagedObject(e.log, f, err)
 	e.mu.Lock()
 	e.lost = append(e.lost, text)
 	e.mu.Unlock()
-	e.log.Error("a segment in the bucket is damaged", "segment", f.entry.Object(), "spans", f.entry.Rows, "err", err)
+}
+
+// damagedObject logs damage that was met in the bucket and answers what Stats say of it.
+func damagedObject(log *slog.Logger, f *segmentFile, err error) string {
+	log.Error("a segment in the bucket is damaged", "segment", f.entry.Object(), "spans", f.entry.Rows, "err", err)
+	return fmt.Sprintf("segment %s is damaged in the bucket: %v", f.entry.Object(), err)
 }
 
 // allEntries is every segment that holds, those that could not be opened too.

@@ -194,7 +194,7 @@ func (e *answers) Keys(ctx context.Context, s store.Scope, q store.KeysQuery) ([
 		}
 		return true, nil
 	}, store.Everything(), func(b *span.Batch) string {
-		answer.CountKeys(b, counting(b.Len()), q, total)
+		answer.CountKeys(b, store.Whole(b).Rows, q, total)
 		if len(total) > answer.MaxDistinct {
 			return answer.TooMany
 		}
@@ -211,7 +211,7 @@ func (e *answers) Values(ctx context.Context, s store.Scope, q store.ValuesQuery
 	}
 	v := answer.NewValueCounter(get, q.Prefix)
 	done, err := e.counted(ctx, s, q.Match, q.Range, nil, get.Need(), func(b *span.Batch) string {
-		v.Count(b, counting(b.Len()))
+		v.Count(b, store.Whole(b).Rows)
 		if v.Len() > answer.MaxDistinct {
 			return answer.TooMany
 		}

@@ -256,7 +256,8 @@ func (e *answers) Scan(ctx context.Context, s store.Scope, q *store.Scan) iter.S
 			if err != nil {
 				return false, err
 			}
-			step := store.Rows{Batch: b, Rows: counting(b.Len()), Read: read}
+			step := store.Whole(b)
+			step.Read = read
 			read = store.Read{}
 			stopped = !yield(step, nil)
 			return !stopped, nil
@@ -269,15 +270,6 @@ func (e *answers) Scan(ctx context.Context, s store.Scope, q *store.Scan) iter.S
 			yield(store.Rows{Batch: &span.Batch{}, Read: read}, nil)
 		}
 	}
-}
-
-// counting is 0 to n-1.
-func counting(n int) []uint32 {
-	rows := make([]uint32, n)
-	for i := range rows {
-		rows[i] = uint32(i)
-	}
-	return rows
 }
 
 // scan calls fn with the matching rows of every unit that may have some, until it says stop. Damaged units are passed over and

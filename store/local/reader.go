@@ -237,11 +237,10 @@ func (e *Reader) drop(f *segmentFile) {
 
 // damage is told of a segment of which questions met damage.
 func (e *Reader) damage(f *segmentFile, err error) {
-	text := fmt.Sprintf("segment %s is damaged in the bucket: %v", f.entry.Object(), err)
+	text := damagedObject(e.log, f, err)
 	e.mu.Lock()
 	e.damaged = append(e.damaged, text)
 	e.mu.Unlock()
-	e.log.Error("a segment in the bucket is damaged", "segment", f.entry.Object(), "spans", f.entry.Rows, "err", err)
 }
 
 func (e *Reader) snapshot() (*snapshot, error) {

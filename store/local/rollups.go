@@ -39,7 +39,7 @@ func (v *memView) rollups() *rollup.Table {
 	for block := range v.blocks {
 		u := v.unit(block)
 		batch := filler.Batch(&v.view, nil, u.lo, u.hi)
-		b.Collect(store.Rows{Batch: batch, Rows: counting(batch.Len())})
+		b.Collect(store.Whole(batch))
 	}
 	b.Flush(store.TimeRange{})
 	c.table, c.rows, c.at = b.Table(), v.view.Rows(), time.Now()

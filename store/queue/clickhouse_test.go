@@ -176,7 +176,7 @@ func TestProcessKilled(t *testing.T) {
 func TestRollupsClickHouse(t *testing.T) {
 	server := clickhouseserver.Start(t, "")
 	q := open(t, before(t, server.Addr, time.Now))
-	batches, start := engines.Traffic(5)
+	batches, start := engines.Traffic(time.Now(), 240, 5)
 	r := store.TimeRange{From: start.Add(time.Minute).UnixNano(), To: start.Add(4 * time.Minute).UnixNano()}
 	for i, b := range batches {
 		if err := q.Accept(t.Context(), b); err != nil {

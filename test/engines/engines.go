@@ -112,11 +112,12 @@ func Killed(t *testing.T, e store.Engine, server Server, times int, patience tim
 // scanned is an engine without what it can do beyond the contract: rollups.
 type scanned struct{ store.Reader }
 
-// Traffic is batches of generated spans in the order they ended, so that most traces lie in several; four minutes of it, of which start is the first.
-func Traffic(pieces int) (batches []*span.Batch, start time.Time) {
-	start = time.Now().Add(-20 * time.Minute).Truncate(time.Minute)
+// Traffic is batches of generated spans in the order they ended, so that most traces lie in several: a trace a second from start on, which is the
+// beginning of a minute twenty minutes before now, received now.
+func Traffic(now time.Time, seconds, pieces int) (batches []*span.Batch, start time.Time) {
+	start = now.Add(-20 * time.Minute).Truncate(time.Minute)
 	d := load.New(5, start, 1, load.FormOTLP)
-	traces := make([]load.Trace, 240)
+	traces := make([]load.Trace, seconds)
 	type sent struct{ trace, span int }
 	var order []sent
 	for no := range traces {
@@ -129,7 +130,7 @@ func Traffic(pieces int) (batches []*span.Batch, start time.Time) {
 		return cmp.Compare(traces[x.trace].Spans[x.span].End, traces[y.trace].Spans[y.span].End)
 	})
 	for piece := range slices.Chunk(order, (len(order)+pieces-1)/pieces) {
-		b := &span.Batch{Tenant: store.DefaultTenant, Received: time.Now().UnixNano()}
+		b := &span.Batch{Tenant: store.DefaultTenant, Received: now.UnixNano()}
 		rows := d.Rows(b)
 		for _, s := range piece {
 			rows.Add(&traces[s.trace], s.span)
